@@ -1,0 +1,1 @@
+"""The vocabulary that API and workers share; imports neither."""

@@ -1,0 +1,80 @@
+"""Which models exist and who serves them, as a value: what workers announce and the API reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Flavour = Literal["cpu", "gpu"]
+#: A pin is a state of a worker. Only `ready` workers can answer.
+State = Literal["loading", "ready", "draining"]
+Capability = Literal["completion", "insert", "tools", "thinking", "vision", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Facts about one pinned GGUF, read from its header; what every dialect's listing is made of.
+
+    `digest` is 64 hex digits over the file; `context_length` is what one request may use on this worker, in tokens,
+    `trained_context` what the model was trained for. `modified_at` is the file's time in Unix seconds.
+    """
+
+    name: str
+    digest: str
+    size_bytes: int
+    family: str
+    parameter_count: int
+    quantization: str
+    context_length: int
+    trained_context: int
+    embedding_length: int
+    vocabulary: int
+    modified_at: float
+    capabilities: tuple[Capability, ...] = ("completion",)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker process and the model it pins."""
+
+    name: str
+    flavour: Flavour
+    state: State
+    slots: int
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A snapshot of every live worker."""
+
+    workers: tuple[Worker, ...] = ()
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Each model that can answer now, once, by name; where two workers disagree, the smaller context counts."""
+        found: dict[str, Model] = {}
+        for worker in self.workers:
+            model = worker.model
+            known = found.get(model.name)
+            if worker.state == "ready" and (known is None or model.context_length < known.context_length):
+                found[model.name] = model
+        return tuple(found[name] for name in sorted(found))
+
+    def find(self, name: str) -> Model | None:
+        """The model of exactly this name. Aliases and tags are a dialect's business."""
+        return next((model for model in self.models if model.name == name), None)
+
+    def flavours(self, name: str) -> frozenset[Flavour]:
+        """Where the model can be answered now."""
+        return frozenset(w.flavour for w in self.workers if w.state == "ready" and w.model.name == name)
+
+    def slots(self, name: str) -> int:
+        """How many sequences of the model can run at once, over all workers."""
+        return sum(w.slots for w in self.workers if w.state == "ready" and w.model.name == name)
+
+
+def catalogue(workers: Iterable[Worker]) -> Catalogue:
+    """A catalogue in a fixed order."""
+    return Catalogue(tuple(sorted(workers, key=lambda worker: worker.name)))

@@ -1,0 +1,164 @@
+"""Everything that can go wrong for a caller or an operator, as one tree.
+
+    TropillaError
+    ├── ConfigurationError      a setting, flag or file that start-up refuses (operators)
+    ├── DecodeError             bytes that are not a message of ours
+    ├── StoreUnavailable        Redis cannot be reached or refuses                       503
+    └── RequestError            a request that cannot be served
+        ├── MalformedBody       not JSON, not an object                                  400
+        ├── BodyTooLarge        more bytes than the server takes                         413
+        ├── UnknownRoute        no such path                                             404
+        ├── WrongMethod         the path knows other methods                             405
+        ├── InvalidField        a field that is missing, of a wrong type or out of range 400
+        │   └── UnsupportedField  a field that would change the answer and is not served 400
+        ├── UnknownModel        no worker serves this model                              404
+        ├── Overloaded          the queue is full                                        429
+        └── GenerationFailed    accepted, and failed later                               500
+            ├── ContextExceeded   the prompt (and what was asked for) does not fit       400
+            ├── InvalidPrompt     a prompt this model cannot take: token ids, template   400
+            └── WorkerLost        the worker died or stopped                             500
+
+An error carries facts and a status hint. The surface chooses the words and may choose another status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from tropilla.common.generation import Failed, FailureCode
+
+
+class TropillaError(Exception):
+    """Root of the tree."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigurationError(TropillaError):
+    """One sentence for the operator: what is wrong, and where."""
+
+
+class DecodeError(TropillaError):
+    """Bytes that `codec` could not read; `data` keeps them for the log."""
+
+    def __init__(self, message: str, data: bytes) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class StoreUnavailable(TropillaError):
+    status = 503
+
+
+class RequestError(TropillaError):
+    """A request that cannot be served. `param` is the dotted path of the field at fault, `messages[0].content`."""
+
+    status = 400
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class MalformedBody(RequestError):
+    pass
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+
+
+class UnknownRoute(RequestError):
+    status = 404
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"unknown route {method} {path}")
+        self.method, self.path = method, path
+
+
+class WrongMethod(UnknownRoute):
+    status = 405
+
+
+#: What is wrong with a field. The order is the order in which a body's problems are reported.
+Problem = Literal["missing", "type", "value", "above", "below", "too_long", "empty", "rule", "unsupported"]
+
+
+class InvalidField(RequestError):
+    def __init__(self, message: str, *, param: str | None, problem: Problem = "value") -> None:
+        super().__init__(message, param=param)
+        self.problem = problem
+
+
+class UnsupportedField(InvalidField):
+    def __init__(self, message: str, *, param: str) -> None:
+        super().__init__(message, param=param, problem="unsupported")
+
+
+class UnknownModel(RequestError):
+    status = 404
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"model '{model}' not found", param="model")
+        self.model = model
+
+
+class Overloaded(RequestError):
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class GenerationFailed(RequestError):
+    """A `Failed` event as an exception; `facts` are its numbers."""
+
+    status = 500
+
+    def __init__(self, message: str, *, code: FailureCode = "internal", facts: Mapping[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.facts = dict(facts or {})
+
+
+class ContextExceeded(GenerationFailed):
+    """Facts: prompt_tokens, context; and max_tokens when prompt + max_tokens was the sum that did not fit."""
+
+    status = 400
+
+
+class InvalidPrompt(GenerationFailed):
+    status = 400
+
+
+class WorkerLost(GenerationFailed):
+    pass
+
+
+#: Which class a failure code becomes in the API.
+CODES: Mapping[FailureCode, type[GenerationFailed]] = {
+    "context_length": ContextExceeded,
+    "invalid_prompt": InvalidPrompt,
+    "template": InvalidPrompt,
+    "model_unavailable": WorkerLost,
+    "worker_lost": WorkerLost,
+    "shutting_down": WorkerLost,
+    "expired": GenerationFailed,
+    "internal": GenerationFailed,
+}
+
+
+def from_failed(event: Failed) -> GenerationFailed:
+    """The exception that says what the event says."""
+    return CODES[event.code](event.message, code=event.code, facts=event.facts)
+
+
+def to_failed(error: GenerationFailed, index: int) -> Failed:
+    """The event that says what the exception says."""
+    return Failed(index=index, code=error.code, message=error.message, facts=error.facts)
