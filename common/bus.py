@@ -1,0 +1,349 @@
+"""Redis, and nothing else imports it: journal, leases, inboxes, presence. Opaque bytes in, opaque bytes out.
+
+Theory of operation. The journal is the truth and pub/sub is only speed: every event is appended to its request's stream
+before it is published, in one script, so whoever misses a message reads the stream. The entry id is the event index, so
+Redis itself refuses a second event at one index. A request has one writer at a time: the attempt number in its state.
+Taking a request (`claim`) raises it, ending it from outside (`conclude`) raises it too, and `append` refuses all others.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeVar, cast
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+from tropilla.common import codec, names
+from tropilla.common.catalogue import Catalogue, Worker, catalogue
+from tropilla.common.errors import ConfigurationError, StoreUnavailable
+
+#: The embedded server is 6.2; nothing newer is used.
+MINIMUM_REDIS = (6, 2)
+#: A worker that has not announced itself for so long is gone, in milliseconds.
+PRESENCE_MS = 5000
+CONNECT_SECONDS = 3.0
+#: A script that has not answered by then will not.
+ANSWER_SECONDS = 10.0
+#: Redis sends what a subscriber should know at least this often, so that a dead connection is found.
+LISTEN_SECONDS = 1.0
+#: kombu's own sorted set of tickets that are popped and not acknowledged, by time of the last sign of life.
+UNACKED_INDEX = "unacked_index"
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise StoreUnavailable(f"Redis cannot serve: {error}") from error
+
+
+def _redis_errors_translated(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    @functools.wraps(method)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        with _translated():
+            return method(*args, **kwargs)
+
+    return call
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event on its way into the journal. `ends` says that nothing follows it."""
+
+    request_id: str
+    attempt: int
+    index: int
+    ends: bool
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """`refused`: requests this writer no longer owns. `unheard`: inboxes that nobody listens to."""
+
+    refused: frozenset[str]
+    reached: frozenset[str]
+    unheard: frozenset[str]
+
+
+Outcome = Literal["claimed", "held", "ended", "cancelled", "begun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What came of taking a request; see claim.lua. `next_index` is the index the next event has."""
+
+    outcome: Outcome
+    attempt: int
+    next_index: int
+    inbox: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run a request, held while it is renewed."""
+
+    request_id: str
+    worker: str
+    attempt: int
+
+    @property
+    def value(self) -> str:
+        return f"{self.worker}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One event out of an inbox message."""
+
+    request_id: str
+    index: int
+    payload: bytes
+
+
+def _connect(url: str, *, answer_seconds: float | None) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            url,
+            # from_url retries nothing by default and redis.Redis(host=...) ten times: say it. Scripts here are either
+            # idempotent or fenced, so one quick second try after a dropped connection is safe.
+            retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 1),
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=answer_seconds,
+            socket_keepalive=True,
+            health_check_interval=10,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{_shown(url)} is not a Redis URL: {error}") from error
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+class Bus:
+    """One process's way to Redis. Safe to share between threads; every method may raise `StoreUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._redis = _connect(url, answer_seconds=ANSWER_SECONDS)
+        self._append = self._script("append")
+        self._claim = self._script("claim")
+        self._conclude = self._script("conclude")
+        self._admit = self._script("admit")
+        self._renew = self._script("renew")
+
+    @classmethod
+    def connect(cls, url: str) -> Bus:
+        """A bus to the Redis at `url`. Raises `ConfigurationError` for a URL that is none; connects lazily."""
+        return cls(url)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _script(self, name: str) -> Any:
+        source = importlib.resources.files("tropilla.common").joinpath(f"{name}.lua").read_text()
+        return self._redis.register_script(source)
+
+    # -- start-up ------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Refuses a Redis that would lose what it is trusted with. Raises one sentence for the operator."""
+        try:
+            found = self._redis.info("server")
+            policy = cast(dict[str, str], self._redis.config_get("maxmemory-policy")).get(
+                "maxmemory-policy", "noeviction"
+            )
+        except redis.exceptions.ResponseError as error:
+            raise ConfigurationError(f"Redis at {_shown(self.url)} refuses us: {error}") from error
+        except redis.RedisError as error:
+            raise ConfigurationError(f"Redis at {_shown(self.url)} cannot be reached: {error}") from error
+        version = tuple(int(part) for part in str(found["redis_version"]).split(".")[:2])
+        if version < MINIMUM_REDIS:
+            raise ConfigurationError(f"Redis at {_shown(self.url)} is {found['redis_version']}; 6.2 or newer is needed")
+        if policy != "noeviction":
+            raise ConfigurationError(
+                f"Redis at {_shown(self.url)} has maxmemory-policy {policy}: it may drop queued requests; set noeviction"
+            )
+
+    @_redis_errors_translated
+    def ping(self) -> None:
+        self._redis.ping()
+
+    # -- the life of a request, in order ---------------------------------------------------------------------------
+
+    @_redis_errors_translated
+    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None:
+        """Registers a request. Answers how many wait before it, or None when `bound` already wait."""
+        waiting = self._admit(
+            keys=[names.state_key(request_id), lane],
+            args=[request_id, names.inbox_channel(inbox), bound, int(lifetime_seconds * 1000)],
+        )
+        return int(waiting) if waiting >= 0 else None
+
+    @_redis_errors_translated
+    def claim(self, request_id: str, *, worker: str, lease_seconds: float) -> Claim:
+        """Takes a request whose ticket was popped. Holding the lease starts here."""
+        keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key, names.cancel_key)]
+        outcome, attempt, next_index, inbox = self._claim(keys=keys, args=[worker, int(lease_seconds * 1000)])
+        return Claim(outcome.decode(), attempt, next_index, inbox.decode())
+
+    @_redis_errors_translated
+    def append(self, entries: Sequence[Entry], *, journal_seconds: float) -> Appended:
+        """Journals the events of one step and publishes what was accepted, one message per inbox."""
+        numbers: dict[str, int] = {}
+        args: list[Any] = [int(journal_seconds * 1000)]
+        for entry in entries:
+            number = numbers.setdefault(entry.request_id, len(numbers) + 1)
+            args += (number, entry.attempt, entry.index, int(entry.ends), entry.payload)
+        keys = [make(request_id) for request_id in numbers for make in (names.state_key, names.journal_key)]
+        refused, reached = self._append(keys=keys, args=args)
+        requests = list(numbers)
+        heard = {reached[at].decode(): reached[at + 1] for at in range(0, len(reached), 2)}
+        return Appended(
+            refused=frozenset(requests[number - 1] for number in refused),
+            reached=frozenset(inbox for inbox, count in heard.items() if count > 0),
+            unheard=frozenset(inbox for inbox, count in heard.items() if count == 0),
+        )
+
+    @_redis_errors_translated
+    def conclude(self, request_id: str, payload: bytes, *, journal_seconds: float) -> int | None:
+        """Ends a request from outside its worker. Answers the last event's index; None if it had ended already."""
+        keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key)]
+        index = int(self._conclude(keys=keys, args=[payload, int(journal_seconds * 1000)]))
+        return None if index < 0 else index
+
+    @_redis_errors_translated
+    def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
+        """Every event from index `start` on."""
+        entries = cast(list[Any], self._redis.xrange(names.journal_key(request_id), min=f"{start + 1}-0"))
+        return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
+
+    @_redis_errors_translated
+    def cancel(self, request_id: str, *, seconds: float) -> None:
+        """Nobody wants the request: tells whoever runs it, and whoever pops its ticket within `seconds`."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(names.cancel_key(request_id), b"1", px=int(seconds * 1000))
+        pipeline.publish(names.CANCELS_CHANNEL, request_id)
+        pipeline.execute()
+
+    # -- leases -----------------------------------------------------------------------------------------------------
+
+    @_redis_errors_translated
+    def holder(self, request_id: str) -> str | None:
+        """`worker/attempt` of whoever runs the request now."""
+        value = cast("bytes | None", self._redis.get(names.lease_key(request_id)))
+        return value.decode() if value else None
+
+    @_redis_errors_translated
+    def attempts(self, request_id: str) -> int | None:
+        """How many times the request was taken; None once its state is gone."""
+        value = cast("bytes | None", self._redis.hget(names.state_key(request_id), "attempt"))
+        return int(value) if value is not None else None
+
+    @_redis_errors_translated
+    def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
+        """Extends the leases; answers those that are lost."""
+        if not leases:
+            return []
+        keys = [names.lease_key(lease.request_id) for lease in leases]
+        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *(lease.value for lease in leases)])
+        return [leases[number - 1] for number in lost]
+
+    @_redis_errors_translated
+    def renew_tickets(self, tags: Sequence[str], now: float) -> None:
+        """Keeps Celery from handing out again the tickets this process still works on; `now` in Unix seconds."""
+        if tags:
+            self._redis.zadd(UNACKED_INDEX, dict.fromkeys(tags, now), xx=True)
+
+    @_redis_errors_translated
+    def cancelled(self, request_ids: Sequence[str]) -> list[str]:
+        """Which of the requests nobody wants any more: what `listen_cancels` says, for whoever missed it."""
+        if not request_ids:
+            return []
+        marks = cast("list[bytes | None]", self._redis.mget([names.cancel_key(name) for name in request_ids]))
+        return [request_id for request_id, mark in zip(request_ids, marks, strict=True) if mark]
+
+    # -- presence ---------------------------------------------------------------------------------------------------
+
+    @_redis_errors_translated
+    def announce(self, worker: Worker) -> None:
+        """Says who this worker is and what it pins. To be repeated every second."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(names.presence_key(worker.name), codec.encode_worker(worker), px=PRESENCE_MS)
+        pipeline.sadd(names.WORKERS_KEY, worker.name)
+        pipeline.execute()
+
+    @_redis_errors_translated
+    def leave(self, worker: str) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.delete(names.presence_key(worker))
+        pipeline.srem(names.WORKERS_KEY, worker)
+        pipeline.execute()
+
+    @_redis_errors_translated
+    def catalogue(self) -> Catalogue:
+        """Every worker that lives."""
+        known = [name.decode() for name in cast("set[bytes]", self._redis.smembers(names.WORKERS_KEY))]
+        if not known:
+            return Catalogue()
+        cards = cast("list[bytes | None]", self._redis.mget([names.presence_key(name) for name in known]))
+        gone = [name for name, card in zip(known, cards, strict=True) if card is None]
+        if gone:
+            self._redis.srem(names.WORKERS_KEY, *gone)
+        return catalogue(codec.decode_worker(card) for card in cards if card is not None)
+
+    @_redis_errors_translated
+    def waiting(self, lane: str) -> int:
+        """Tickets in a lane that no worker has popped."""
+        return int(self._redis.llen(lane))
+
+    # -- subscriptions -------------------------------------------------------------------------------------------------
+
+    def listen_inbox(self, inbox: str) -> Listener:
+        """A subscription to an inbox's messages."""
+        return Listener(self.url, names.inbox_channel(inbox))
+
+    def listen_cancels(self) -> Listener:
+        """A subscription to the ids of requests that nobody wants any more."""
+        return Listener(self.url, names.CANCELS_CHANNEL)
+
+
+class Listener:
+    """One subscription on a connection of its own. It never reconnects by itself: whoever listens must know of a gap."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._redis = _connect(url, answer_seconds=None)
+        self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        with _translated():
+            self._pubsub.subscribe(channel)
+            # Wait for the confirmation: what is published from here on arrives.
+            self._pubsub.get_message(ignore_subscribe_messages=False, timeout=CONNECT_SECONDS)
+
+    @_redis_errors_translated
+    def read(self, timeout_seconds: float = LISTEN_SECONDS) -> bytes | None:
+        """The next message, or None when none came in time."""
+        message = self._pubsub.get_message(timeout=timeout_seconds)
+        return cast(bytes, message["data"]) if message else None
+
+    def close(self) -> None:
+        self._pubsub.close()
+        self._redis.close()
+
+
+def split_message(message: bytes) -> Iterator[Delivered]:
+    """The events in one inbox message; see append.lua."""
+    for line in message.split(b"\n"):
+        request_id, index, payload = line.split(b" ", 2)
+        yield Delivered(request_id.decode(), int(index), payload)

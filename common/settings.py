@@ -1,0 +1,112 @@
+"""One frozen `Settings`, read once from the environment; nonsense is refused by name.
+
+Every setting is an environment variable `TROPILLA_<FIELD>`; its default is written here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tropilla.common.errors import ConfigurationError
+
+PREFIX = "TROPILLA_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an operator can decide. Units are in the names; bounds in the metadata."""
+
+    # Where things are
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    home: Path = Path("~/.tropilla")
+    host: str = "127.0.0.1"
+    port: int = dataclasses.field(default=8000, metadata={"low": 0, "high": 65535})
+    flower_port: int = dataclasses.field(default=5555, metadata={"low": 0, "high": 65535})
+    api_processes: int = dataclasses.field(default=1, metadata={"low": 1, "high": 64})
+
+    # One worker: which model it pins, and how. `model` is NAME=PATH; empty is the built-in pocket.
+    model: str = ""
+    flavour: str = dataclasses.field(default="cpu", metadata={"among": ("cpu", "gpu")})
+    worker_name: str = ""
+    slots: int = dataclasses.field(default=8, metadata={"low": 1, "high": 256})
+    #: Tokens one request may use, prompt and answer together; 0 is what the model was trained for, 4096 at the most.
+    context: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1 << 22})
+    #: 0 is one per core.
+    threads: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1024})
+    #: Layers kept on the GPU by a gpu worker; -1 is all.
+    gpu_layers: int = dataclasses.field(default=-1, metadata={"low": -1, "high": 10_000})
+    #: Tokens evaluated in one step at the most: the prefill chunk that running streams wait for.
+    step_tokens: int = dataclasses.field(default=256, metadata={"low": 16, "high": 8192})
+
+    # What a caller may ask for
+    #: Answers requests that name no model; empty is the only model there is, or the first by name.
+    default_model: str = ""
+    #: What happens to a model name that nobody serves: an error, or the default model answers.
+    unknown_model: str = dataclasses.field(default="error", metadata={"among": ("error", "default")})
+    #: When the caller sets none, on the OpenAI and TGI surfaces; -1 fills the context.
+    default_max_tokens: int = dataclasses.field(default=1024, metadata={"low": -1, "high": 1 << 22})
+    max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
+    #: Requests waiting per lane; one more is refused.
+    max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
+    #: Choices per request: prompts times n.
+    max_choices: int = dataclasses.field(default=16, metadata={"low": 1, "high": 128})
+    max_stop_sequences: int = dataclasses.field(default=4, metadata={"low": 1, "high": 64})
+    max_top_logprobs: int = dataclasses.field(default=20, metadata={"low": 0, "high": 100})
+    #: What GET /api/version answers: some Ollama clients refuse old servers.
+    ollama_version: str = "0.12.0"
+
+    # Time, in seconds
+    lease_seconds: float = dataclasses.field(default=3.0, metadata={"low": 0.5, "high": 60})
+    #: Silence after which the API looks whether the worker still lives.
+    stall_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.2, "high": 60})
+    #: Silence after which a stream gets a sign of life.
+    heartbeat_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 60})
+    #: How long a request may take from acceptance to its last token.
+    deadline_seconds: float = dataclasses.field(default=3600.0, metadata={"low": 1, "high": 86_400})
+    #: How long the journal of an ended request is kept.
+    journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
+    #: How long a worker goes on for an API process that nobody hears.
+    orphan_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 3600})
+    #: How long running generations may go on after SIGTERM.
+    drain_seconds: float = dataclasses.field(default=5.0, metadata={"low": 0, "high": 3600})
+    #: A client that takes no bytes for so long is gone.
+    write_seconds: float = dataclasses.field(default=30.0, metadata={"low": 1, "high": 3600})
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read every `TROPILLA_*` variable. Raises `ConfigurationError` naming the variable and its value."""
+        environment = os.environ if environment is None else environment
+        fields = {PREFIX + f.name.upper(): f for f in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX):
+                continue
+            if variable not in fields:
+                raise ConfigurationError(f"{variable} is not a setting; known ones: {', '.join(sorted(fields))}")
+            values[fields[variable].name] = _read(variable, text, fields[variable])
+        settings = cls(**values)
+        return dataclasses.replace(settings, home=settings.home.expanduser())
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that make `from_environment` give this value again."""
+        return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+def _read(variable: str, text: str, field: dataclasses.Field[Any]) -> Any:
+    kinds: dict[Any, Any] = {"int": int, "float": float, "str": str, "Path": Path}
+    kind = kinds[field.type]
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable}={text!r} is not a number ({field.type})") from error
+    bounds = field.metadata
+    if "among" in bounds and value not in bounds["among"]:
+        raise ConfigurationError(f"{variable}={text!r} must be one of {', '.join(bounds['among'])}")
+    if "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
+        raise ConfigurationError(f"{variable}={text!r} must be from {bounds['low']} to {bounds['high']}")
+    return value

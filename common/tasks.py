@@ -1,0 +1,71 @@
+"""Celery: the queue of tickets. A ticket is one request; popping it is the right to try to claim it, no more.
+
+The settings are measured (ARCHITECTURE.md): late acknowledgement with a short visibility timeout, so that a ticket popped
+by a worker that dies comes back; nothing prefetched, so that no worker sits on work another could do; no result backend,
+since results travel through the journal; and fixed argument texts, since Flower would show prompts.
+"""
+
+from __future__ import annotations
+
+import kombu
+from celery import Celery
+from kombu.exceptions import OperationalError
+from tropilla.common import codec, names
+from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.generation import GenerationRequest
+
+#: A popped ticket that nobody acknowledges or renews is handed out again after so long, in seconds.
+VISIBILITY_SECONDS = 30
+#: Older versions stall a full thread pool 1.3 s whenever a slot is refilled.
+MINIMUM_KOMBU = (5, 7)
+
+
+def create_celery(redis_url: str) -> Celery:
+    """The application that API, workers and Flower share. Connects lazily."""
+    if tuple(int(part) for part in kombu.__version__.split(".")[:2]) < MINIMUM_KOMBU:
+        raise ConfigurationError(f"kombu is {kombu.__version__}; 5.7 or newer is needed")
+    celery = Celery("tropilla", broker=redis_url, set_as_current=False)
+    celery.conf.update(
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            # add_consumer takes effect when the current blocking pop ends.
+            "polling_interval": 0.2,
+            "health_check_interval": 10,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+        },
+        broker_pool_limit=10,
+        broker_connection_retry_on_startup=True,
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_send_sent_event=False,
+        worker_send_task_events=True,
+        worker_disable_rate_limits=True,
+        worker_hijack_root_logger=False,
+        task_create_missing_queues=True,
+    )
+    return celery
+
+
+def submit(celery: Celery, request: GenerationRequest, *, lane: str) -> None:
+    """Puts the request's ticket into a lane. Raises `StoreUnavailable`."""
+    try:
+        celery.send_task(
+            names.GENERATE_TASK,
+            args=(codec.encode_request(request).decode(),),
+            task_id=request.id,
+            queue=lane,
+            ignore_result=True,
+            # What Flower shows: the model, never the prompt.
+            argsrepr=f"({request.model!r})",
+            kwargsrepr="{}",
+            # One try: the caller is waiting, and a second one could enqueue twice.
+            retry=False,
+        )
+    except OperationalError as error:
+        raise StoreUnavailable(f"Redis cannot take the ticket: {error}") from error
