@@ -1,0 +1,53 @@
+"""Celery's side of a worker: the generate task, a ticket holder that does no inference itself."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Reject
+from celery.signals import worker_shutting_down
+from tropilla.common import codec, names
+from tropilla.common.errors import DecodeError, StoreUnavailable
+from tropilla.workers.pin import Pin
+
+log = logging.getLogger(__name__)
+
+
+def register(celery: Celery, pin: Pin) -> None:
+    """Makes the application serve tickets with the pinned model."""
+
+    @celery.task(name=names.GENERATE_TASK, bind=True)  # type: ignore[untyped-decorator]
+    def generate(task: Any, payload: str) -> str:
+        try:
+            request = codec.decode_request(payload.encode())
+            return pin.serve(request, str(task.request.properties["delivery_tag"]))
+        except DecodeError as error:
+            # Not ours to lose: a newer worker may know this ticket. It waits for one behind the others.
+            log.error("ticket %s cannot be read: %s", task.request.id, error.message)
+            raise Reject(error.message, requeue=True) from error
+        except StoreUnavailable as error:
+            raise Reject(error.message, requeue=True) from error
+
+    def drain(**_: object) -> None:
+        pin.drain()
+
+    # Held by the application, since Celery's signals keep no strong reference.
+    celery.tropilla_drain = drain
+    worker_shutting_down.connect(drain)
+
+
+def arguments(pin: Pin) -> list[str]:
+    """The command line of `celery worker` for a pinned model."""
+    return [
+        "worker",
+        "--pool=threads",
+        f"--concurrency={pin.holders}",
+        f"--queues={','.join(pin.lanes)}",
+        f"--hostname={pin.worker.name}",
+        "--without-gossip",
+        "--without-mingle",
+        "--task-events",
+        "--loglevel=INFO",
+    ]

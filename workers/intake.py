@@ -1,0 +1,154 @@
+"""A request -> the sequences that will answer it: rendered, tokenized, made to fit, each with its sampler.
+
+Done by the thread that holds the ticket, not by the loop: a long prompt's tokenizing never stalls running streams.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+from tropilla.common.errors import ContextExceeded, InvalidPrompt
+from tropilla.common.generation import (
+    MAX_SEED,
+    ChatPrompt,
+    Fit,
+    GenerationRequest,
+    Prompt,
+    PromptToken,
+    Sampling,
+    TextPrompt,
+    TokenPrompt,
+)
+from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.sequence import Sampler, Sequence
+from tropilla.workers.text import Text
+
+
+class Vocabulary(Protocol):
+    """What intake needs of `llama.Vocabulary`."""
+
+    size: int
+    start: int
+
+    def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]: ...
+    def piece(self, token: int) -> bytes: ...
+
+
+class SamplerMaker(Protocol):
+    def __call__(self, sampling: Sampling, prompt: list[int]) -> Sampler: ...
+
+
+class Intake:
+    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold."""
+
+    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, *, context: int, sampler: SamplerMaker) -> None:
+        self._vocabulary = vocabulary
+        self._template = template
+        self._context = context
+        self._sampler = sampler
+
+    def sequences(self, request: GenerationRequest) -> list[Sequence]:
+        """One per choice, in choice order. Raises `ContextExceeded` or `InvalidPrompt`."""
+        limit = min(self._context, request.fit.context_limit or self._context)
+        # Every prompt is checked before the first sampler is made, so that a refusal leaves nothing to release.
+        prompts = [self._fitted(prompt, request, limit) for prompt in request.prompts]
+        rooms = [_room(len(ids), request, limit) for ids in prompts]
+        return [
+            self._sequence(request, prompt=ids, room=room, number=number, place=place)
+            for place, (ids, room) in enumerate(zip(prompts, rooms, strict=True))
+            for number in range(request.n)
+        ]
+
+    def _sequence(
+        self, request: GenerationRequest, *, prompt: list[int], room: int, number: int, place: int
+    ) -> Sequence:
+        sampling = dataclasses.replace(request.sampling, seed=(request.sampling.seed + number) % (MAX_SEED + 1))
+        return Sequence(
+            request_id=request.id,
+            choice=place * request.n + number,
+            prompt=prompt,
+            max_tokens=room,
+            sampler=self._sampler(sampling, prompt),
+            text=Text(request.stop, keep_stop=request.keep_stop),
+            seed=sampling.seed,
+            logprobs=request.logprobs,
+            reported_prompt=self._reported(prompt) if request.want_prompt else (),
+        )
+
+    def _reported(self, ids: list[int]) -> tuple[PromptToken, ...]:
+        return tuple(PromptToken(token, self._vocabulary.piece(token)) for token in ids)
+
+    def _fitted(self, prompt: Prompt, request: GenerationRequest, limit: int) -> list[int]:
+        """The prompt's ids, shortened where the request asks for that."""
+        # A prompt leaves room for one token, unless none is wanted.
+        longest = limit - (request.max_tokens != 0)
+        ids: list[int] = []
+        for attempt in _shorter(prompt, request.fit):
+            ids = self._ids(attempt)
+            if request.fit.keep_last is not None:
+                ids = ids[-request.fit.keep_last :]
+            if len(ids) <= longest:
+                return ids
+        if request.fit.overlong == "refuse":
+            raise ContextExceeded(
+                f"the prompt has {len(ids)} tokens, the context {limit}",
+                code="context_length",
+                facts={"prompt_tokens": len(ids), "context": limit},
+            )
+        return _without_middle(ids, limit, request.fit.keep)
+
+    def _ids(self, prompt: Prompt) -> list[int]:
+        match prompt:
+            case ChatPrompt():
+                parts = self._template.segments(prompt)
+                ids = list(prompt.context)
+                for part in parts:
+                    ids += self._vocabulary.tokenize(part, special=True, start=not ids)
+            case TextPrompt():
+                ids = [*prompt.context]
+                ids += self._vocabulary.tokenize(prompt.text, special=prompt.special, start=not ids)
+            case TokenPrompt():
+                ids = list(prompt.ids)
+        wrong = next((token for token in ids if not 0 <= token < self._vocabulary.size), None)
+        if wrong is not None:
+            size = self._vocabulary.size
+            raise InvalidPrompt(f"token id {wrong} is out of vocabulary (0 to {size - 1})", code="invalid_prompt")
+        return ids or [self._vocabulary.start]
+
+
+def _shorter(prompt: Prompt, fit: Fit) -> Iterator[Prompt]:
+    """The prompt, then, when it may be shortened, the same without its oldest message that may go, and so on."""
+    yield prompt
+    if fit.overlong == "refuse" or not isinstance(prompt, ChatPrompt):
+        return
+    messages = list(prompt.messages)
+    while (oldest := next((at for at, m in enumerate(messages[:-1]) if m.role != "system"), None)) is not None:
+        del messages[oldest]
+        yield dataclasses.replace(prompt, messages=tuple(messages))
+
+
+def _without_middle(ids: list[int], limit: int, keep: int) -> list[int]:
+    """Ollama's rule: the first `keep` tokens and the newest, about half of the window in all. `limit` 8, keep 3, ids
+    0..9 leave 0 1 2 7 8 9; a negative `keep` leaves the head only.
+    """
+    if keep < 0:
+        return ids[: limit - 1]
+    keep = min(keep, limit - 1)
+    total = limit - max((limit - keep) // 2, 1)
+    return ids[:keep] + ids[len(ids) - (total - keep) :] if total > keep else ids[:keep]
+
+
+def _room(prompt_tokens: int, request: GenerationRequest, limit: int) -> int:
+    """How many tokens the answer may have."""
+    left = limit - prompt_tokens
+    if request.max_tokens is None:
+        return left
+    if request.max_tokens > left and request.fit.room == "refuse":
+        raise ContextExceeded(
+            f"{prompt_tokens} prompt tokens and max_tokens {request.max_tokens} exceed the context of {limit}",
+            code="context_length",
+            facts={"prompt_tokens": prompt_tokens, "context": limit, "max_tokens": request.max_tokens},
+        )
+    return min(request.max_tokens, left)

@@ -1,0 +1,113 @@
+"""What a worker keeps up while it lives: its leases, its tickets, its presence, its ear for cancels.
+
+Threads of the process, not of Celery's consumer: those stop on SIGTERM while requests are still being finished, and the
+requests would be handed to somebody else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tropilla.common.bus import Bus, Lease
+from tropilla.common.catalogue import State, Worker
+from tropilla.common.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+#: Presence is announced and cancels are looked for this often; leases at least three times within their life.
+BEAT_SECONDS = 1.0
+RECONNECT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One request in this process: its lease, and the tag under which Celery's transport knows its ticket."""
+
+    lease: Lease
+    tag: str
+
+
+class Keeper:
+    """`cancel(request_id, fenced=...)` is how it tells the loop."""
+
+    def __init__(self, bus: Bus, worker: Worker, cancel: Callable[..., None], *, lease_seconds: float) -> None:
+        self._bus = bus
+        self._worker = worker
+        self._cancel = cancel
+        self._lease_seconds = lease_seconds
+        self._held: dict[str, Held] = {}
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._beat, name="keeper", daemon=True),
+            threading.Thread(target=self._listen, name="cancels", daemon=True),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Leaves: from here on this worker is not known any more."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        try:
+            self._bus.leave(self._worker.name)
+        except StoreUnavailable as error:
+            log.warning("could not take leave: %s", error.message)
+
+    def become(self, state: State) -> None:
+        """Announces a new state at once."""
+        self._worker = dataclasses.replace(self._worker, state=state)
+        try:
+            self._bus.announce(self._worker)
+        except StoreUnavailable as error:
+            log.warning("state %s is not announced yet: %s", state, error.message)
+
+    def hold(self, held: Held) -> None:
+        """Renews the request's lease and ticket until `let_go`."""
+        self._held[held.lease.request_id] = held
+
+    def let_go(self, request_id: str) -> None:
+        self._held.pop(request_id, None)
+
+    def _beat(self) -> None:
+        pause = min(BEAT_SECONDS, self._lease_seconds / 3)
+        while not self._stopping.is_set():
+            try:
+                self._renew()
+            except StoreUnavailable as error:
+                log.warning("leases are not renewed: %s", error.message)
+            self._stopping.wait(pause)
+
+    def _renew(self) -> None:
+        held = list(self._held.values())
+        for lease in self._bus.renew([one.lease for one in held], lease_seconds=self._lease_seconds):
+            if lease.request_id in self._held:
+                log.warning("the lease of request %s is lost", lease.request_id)
+                self._cancel(lease.request_id, fenced=True)
+        self._bus.renew_tickets([one.tag for one in held], time.time())
+        for request_id in self._bus.cancelled([one.lease.request_id for one in held]):
+            self._cancel(request_id)
+        self._bus.announce(self._worker)
+
+    def _listen(self) -> None:
+        """Hears of cancels within a millisecond; what is missed while reconnecting, `_renew` finds."""
+        while not self._stopping.is_set():
+            try:
+                listener = self._bus.listen_cancels()
+                try:
+                    while not self._stopping.is_set():
+                        message = listener.read(timeout_seconds=0.2)
+                        if message is not None and message.decode() in self._held:
+                            self._cancel(message.decode())
+                finally:
+                    listener.close()
+            except StoreUnavailable as error:
+                log.warning("cancels are not heard: %s", error.message)
+                self._stopping.wait(RECONNECT_SECONDS)

@@ -1,0 +1,220 @@
+"""One model, pinned in this process: what loads it, runs it, and answers for one ticket at a time per slot."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tropilla.common import codec, names
+from tropilla.common.bus import Bus, Claim, Lease
+from tropilla.common.catalogue import Capability, Flavour, Model, Worker
+from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
+from tropilla.common.generation import Event, Failed, Finished, GenerationRequest, Usage
+from tropilla.common.settings import Settings
+from tropilla.workers import pocket
+from tropilla.workers.gguf import Header, read_header
+from tropilla.workers.intake import Intake
+from tropilla.workers.keeper import Held, Keeper
+from tropilla.workers.llama import Llama, check_flavour, check_version
+from tropilla.workers.loop import Job, Loop
+from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.publisher import Publisher
+from tropilla.workers.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+#: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
+DEFAULT_CONTEXT = 4096
+#: Loading is reported in steps of this share.
+PROGRESS_STEP = 0.1
+
+
+def named_model(setting: str) -> tuple[str, Path]:
+    """`NAME=PATH` -> both; empty is the built-in model. Raises `ConfigurationError`."""
+    if not setting:
+        return "pocket", pocket.path()
+    name, separator, path = setting.partition("=")
+    if not separator or not path:
+        raise ConfigurationError(f"{setting!r} is not NAME=PATH")
+    if not names.MODEL_NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} cannot be a model name: letters, digits, '.', '_', '-', '/' and one ':'")
+    return name, Path(path).expanduser()
+
+
+def describe(name: str, path: Path, header: Header, context: int) -> Model:
+    """What the catalogue says of the model. Reads the whole file once, for its digest."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    capabilities: tuple[Capability, ...] = ("completion",)
+    return Model(
+        name=name,
+        digest=digest,
+        size_bytes=header.size_bytes,
+        family=header.architecture,
+        parameter_count=header.parameter_count,
+        quantization=header.quantization,
+        context_length=context,
+        trained_context=header.of_architecture("context_length"),
+        embedding_length=header.of_architecture("embedding_length"),
+        vocabulary=header.vocabulary,
+        modified_at=path.stat().st_mtime,
+        capabilities=capabilities,
+    )
+
+
+def context_of(settings: Settings, header: Header) -> int:
+    """Tokens one request may use: what the operator says, else what the model was trained for, within reason."""
+    trained = header.of_architecture("context_length")
+    if settings.context and trained and settings.context > trained:
+        log.warning("context %d is more than the %d tokens the model was trained for", settings.context, trained)
+    return settings.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+class Pin:
+    """Raises `ConfigurationError` with one sentence when the model cannot be served here."""
+
+    def __init__(self, settings: Settings, bus: Bus) -> None:
+        check_version()
+        flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
+        check_flavour(flavour)
+        self._settings = settings
+        self._bus = bus
+        name, path = named_model(settings.model)
+        header = read_header(path)
+        context = context_of(settings, header)
+        self.worker = Worker(
+            name=f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}",
+            flavour=flavour,
+            state="loading",
+            slots=settings.slots,
+            model=describe(name, path, header, context),
+        )
+        self._keeper = Keeper(bus, self.worker, self._cancel, lease_seconds=settings.lease_seconds)
+        self._keeper.start()
+        model = self._load(path, context)
+        template = ChatTemplate(
+            header.chat_template,
+            bos=model.vocabulary.bos_text,
+            eos=model.vocabulary.eos_text,
+            markers=model.vocabulary.marker_texts,
+        )
+        self._intake = Intake(model.vocabulary, template, context=context, sampler=model.sampler)
+        self._publisher = Publisher(
+            bus, self._cancel, journal_seconds=settings.journal_seconds, orphan_seconds=settings.orphan_seconds
+        )
+        scheduler = Scheduler(slots=settings.slots, step_tokens=max(settings.step_tokens, settings.slots))
+        self._loop = Loop(model, scheduler, outbox=self._publisher.put, worker=self.worker.name)
+        self._model = model
+        self._threads = [
+            threading.Thread(target=_or_die, args=(work,), name=thread_name, daemon=True)
+            for thread_name, work in (("loop", self._loop.run), ("publisher", self._publisher.run))
+        ]
+        self._draining = False
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """What this worker pulls from, first first: a gpu worker helps with the cpu lane, never the other way round."""
+        flavours: tuple[Flavour, ...] = ("gpu", "cpu") if self.worker.flavour == "gpu" else ("cpu",)
+        return tuple(names.lane_name(self.worker.model.name, flavour) for flavour in flavours)
+
+    @property
+    def holders(self) -> int:
+        """How many tickets are held at once: one per slot, and two ready to take the next free one."""
+        return self._settings.slots + 2
+
+    def _load(self, path: Path, context: int) -> Llama:
+        began, reported = time.monotonic(), 0.0
+        log.info("loading %s from %s (%.1f MB)", self.worker.model.name, path, self.worker.model.size_bytes / 1e6)
+
+        def report(done: float) -> None:
+            nonlocal reported
+            if done - reported >= PROGRESS_STEP:
+                reported = done
+                log.info("loading %s: %.0f %%", self.worker.model.name, done * 100)
+
+        model = Llama(
+            path,
+            slots=self._settings.slots,
+            context=context,
+            step_tokens=max(self._settings.step_tokens, self._settings.slots),
+            threads=self._settings.threads,
+            gpu_layers=self._settings.gpu_layers if self.worker.flavour == "gpu" else 0,
+            on_progress=report,
+        )
+        log.info("loaded %s in %.1f s: %d slots of %d tokens", self.worker.model.name, time.monotonic() - began,
+                 self._settings.slots, context)  # fmt: skip
+        return model
+
+    def start(self) -> None:
+        """From here on tickets can be served, and the world knows."""
+        for thread in self._threads:
+            thread.start()
+        self._keeper.become("ready")
+
+    def drain(self) -> None:
+        """No new tickets; what still runs after the grace ends with an error, so that the process can leave."""
+        self._draining = True
+        self._keeper.become("draining")
+        message = "the worker was shut down before it had finished"
+        timer = threading.Timer(self._settings.drain_seconds, self._loop.fail_all, ("shutting_down", message))
+        timer.daemon = True
+        timer.start()
+
+    def close(self) -> None:
+        """After the last ticket: says good-bye and frees the model."""
+        self._loop.stop()
+        self._threads[0].join()
+        self._publisher.stop()
+        self._threads[1].join()
+        self._keeper.stop()
+        self._model.close()
+
+    def _cancel(self, request_id: str, *, fenced: bool = False) -> None:
+        self._loop.cancel(request_id, fenced=fenced)
+
+    def serve(self, request: GenerationRequest, tag: str) -> str:
+        """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""
+        claim = self._bus.claim(request.id, worker=self.worker.name, lease_seconds=self._settings.lease_seconds)
+        match claim.outcome:
+            case "held" | "ended":
+                return f"{claim.outcome}: a second delivery"
+            case "cancelled":
+                return self._conclude(request, Finished(claim.next_index, 0, "cancelled", Usage(0, 0, 0), seed=0))
+            case "begun":
+                message = "the worker was lost while it was generating"
+                return self._conclude(request, Failed(claim.next_index, "worker_lost", message))
+            case "claimed":
+                return self._run(request, claim, tag)
+
+    def _run(self, request: GenerationRequest, claim: Claim, tag: str) -> str:
+        job = Job(request.id, claim.attempt, claim.inbox, request.choices, claim.next_index)
+        self._keeper.hold(Held(Lease(request.id, self.worker.name, claim.attempt), tag))
+        try:
+            sequences = self._intake.sequences(request)
+        except GenerationFailed as failure:
+            return self._conclude(request, to_failed(failure, claim.next_index))
+        else:
+            self._loop.submit(job, sequences)
+            job.ended.wait()
+            return job.outcome
+        finally:
+            self._keeper.let_go(request.id)
+
+    def _conclude(self, request: GenerationRequest, event: Event) -> str:
+        self._bus.conclude(request.id, codec.encode_event(event), journal_seconds=self._settings.journal_seconds)
+        return f"failed: {event.code}" if isinstance(event, Failed) else "cancelled"
+
+
+def _or_die(work: Any) -> None:
+    """A worker whose loop or publisher has died must not look alive: leases expire, and callers are told."""
+    try:
+        work()
+    except BaseException:
+        log.critical("the worker cannot go on", exc_info=True)
+        os._exit(70)

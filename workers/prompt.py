@@ -1,0 +1,189 @@
+"""Messages -> prompt text, by the GGUF's own Jinja template, in the environment its author tested against.
+
+That environment is Hugging Face transformers': an immutable sandbox, trimmed blocks, `tojson` without HTML escaping,
+`raise_exception`, `strftime_now`, `{% generation %}`. What goes in is normalised as llama.cpp does it (contracts, models
+sheet 3.3), so that templates which insist on strings, objects or alternating roles get them.
+
+Nobody may write a marker (`<|im_end|>`) into a prompt through a message: every marker's spelling in a message is split by
+a character that Unicode promises never to assign; `segments` cuts the rendered text there, and neither half is a marker.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+import jinja2.sandbox
+from jinja2 import nodes
+from jinja2.parser import Parser
+from tropilla.common.errors import InvalidPrompt
+from tropilla.common.generation import ChatPrompt, Message
+
+#: For a GGUF that brings no template: the markers most chat models know.
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+#: A Unicode noncharacter: no text has it, and whoever sends it anyway loses it.
+SPLIT = "\ufdd0"
+#: Marks where the last assistant message ends, so that what a template puts behind it can be cut off.
+CUT = "\ufdd1"
+#: More than any template has a reason to write.
+MAX_RENDERED_CHARACTERS = 4 << 20
+
+
+class _Generation(jinja2.ext.Extension):
+    """`{% generation %}...{% endgeneration %}` marks assistant text for training; here it just renders."""
+
+    tags = {"generation"}  # noqa: RUF012 -- jinja2 declares it as a plain set
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(value: Any, **options: Any) -> str:
+    allowed = {key: options[key] for key in ("indent", "sort_keys", "separators", "ensure_ascii") if key in options}
+    return json.dumps(value, **{"ensure_ascii": False, **allowed})
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.datetime.now().strftime(form)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+class ChatTemplate:
+    """One model's template. Raises `InvalidPrompt` when it will not compile or render.
+
+    markers: the spellings of the model's control tokens.
+    """
+
+    def __init__(self, source: str, *, bos: str = "", eos: str = "", markers: Iterable[str] = ()) -> None:
+        self._bos, self._eos = bos, eos
+        spellings = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
+        self._markers = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+        try:
+            self._template = _environment().from_string(source or CHATML)
+        except jinja2.TemplateError as error:
+            raise InvalidPrompt(f"the model's chat template does not compile: {error}", code="template") from error
+
+    def segments(self, prompt: ChatPrompt) -> list[str]:
+        """The prompt, cut wherever a message tried to spell a marker: each part is tokenized for itself.
+
+        A last assistant message is continued: nothing stands behind its content. A BOS the template wrote is dropped,
+        since tokenizing adds the one the model wants.
+        """
+        try:
+            text = self._render(prompt, prompt.messages)
+        except jinja2.TemplateError as error:
+            # Many templates insist on alternating roles. Ollama merges neighbours; a template that still objects means it.
+            merged = tuple(_merged(prompt.messages))
+            if merged == prompt.messages:
+                raise _refusal(error) from error
+            try:
+                text = self._render(prompt, merged)
+            except jinja2.TemplateError as second:
+                raise _refusal(second) from second
+        if len(text) > MAX_RENDERED_CHARACTERS:
+            raise InvalidPrompt(
+                f"the chat template wrote more than {MAX_RENDERED_CHARACTERS} characters", code="template"
+            )
+        return text.removeprefix(self._bos).split(SPLIT)
+
+    def _render(self, prompt: ChatPrompt, messages: tuple[Message, ...]) -> str:
+        continued = bool(messages) and messages[-1].role == "assistant" and not messages[-1].tool_calls
+        turns = [_turn(message, self._guard) for message in messages]
+        if continued:
+            turns[-1]["content"] += CUT
+        try:
+            text = self._template.render(
+                messages=turns,
+                tools=[_tool(tool.name, tool.description, tool.parameters) for tool in prompt.tools] or None,
+                bos_token=self._bos,
+                eos_token=self._eos,
+                add_generation_prompt=not continued,
+            )
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+            # What a template does to data it did not expect comes out as Python's own errors.
+            raise jinja2.TemplateError(str(error)) from error
+        return text.split(CUT)[0] if continued else text
+
+    def _guard(self, text: str) -> str:
+        clean = text.replace(SPLIT, "").replace(CUT, "")
+        return self._markers.sub(lambda found: found[0][0] + SPLIT + found[0][1:], clean)
+
+
+def _refusal(error: jinja2.TemplateError) -> InvalidPrompt:
+    return InvalidPrompt(f"the model's chat template refuses these messages: {error}", code="template")
+
+
+def _turn(message: Message, guard: Callable[[str], str]) -> dict[str, Any]:
+    """What a template sees of a message. Keys that say nothing are absent, as templates test for them."""
+    turn: dict[str, Any] = {
+        "role": "system" if message.role == "developer" else message.role,
+        "content": guard(message.content),
+    }
+    if message.name:
+        turn["name"] = guard(message.name)
+    if message.reasoning:
+        turn["reasoning_content"] = guard(message.reasoning)
+    if message.tool_call_id:
+        turn["tool_call_id"] = guard(message.tool_call_id)
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "id": guard(call.id),
+                "type": "function",
+                "function": {"name": guard(call.name), "arguments": _arguments(guard(call.arguments))},
+            }
+            for call in message.tool_calls
+        ]
+    return turn
+
+
+def _arguments(text: str) -> Any:
+    """Templates walk through arguments as an object; text that is no JSON stays text."""
+    try:
+        return json.loads(text) if text else {}
+    except ValueError:
+        return text
+
+
+def _tool(name: str, description: str, parameters: str) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": json.loads(parameters)},
+    }
+
+
+def _merged(messages: Iterable[Message]) -> Iterable[Message]:
+    """Neighbours of one role as one message, a blank line between; tool results stay apart."""
+    kept: Message | None = None
+    for message in messages:
+        if kept is None:
+            kept = message
+        elif kept.role == message.role != "tool" and not kept.tool_calls and not message.tool_calls:
+            kept = Message(kept.role, f"{kept.content}\n\n{message.content}", kept.name)
+        else:
+            yield kept
+            kept = message
+    if kept is not None:
+        yield kept

@@ -1,0 +1,127 @@
+"""Events on their way out of the loop: into the journal, and onto the inboxes of those who wait for them.
+
+A thread of its own, so that Redis never stalls decoding; its queue is bounded, so that decoding does not run away from a
+Redis that is down: a full queue blocks the loop, and everything goes on when Redis is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from tropilla.common import codec
+from tropilla.common.bus import Appended, Entry
+from tropilla.common.errors import StoreUnavailable
+from tropilla.workers.loop import Job, Outgoing
+
+log = logging.getLogger(__name__)
+
+#: Steps that may wait for Redis before the loop is made to wait: some seconds of decoding.
+MAX_WAITING_STEPS = 256
+#: Steps that go out in one call when Redis is behind.
+MAX_STEPS_PER_CALL = 32
+RETRY_SECONDS = 0.2
+
+
+class Journal(Protocol):
+    """What the publisher needs of `bus.Bus`."""
+
+    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended: ...
+
+
+class Publisher:
+    """`cancel(request_id, fenced=...)` is how it tells the loop of requests that are lost or that nobody hears."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        cancel: Callable[..., None],
+        *,
+        journal_seconds: float,
+        orphan_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = journal
+        self._cancel = cancel
+        self._journal_seconds = journal_seconds
+        self._orphan_seconds = orphan_seconds
+        self._clock = clock
+        self._steps: queue.Queue[list[Outgoing] | None] = queue.Queue(MAX_WAITING_STEPS)
+        self._stopping = threading.Event()
+        #: inbox -> since when nobody listens to it
+        self._unheard: dict[str, float] = {}
+
+    def put(self, events: list[Outgoing]) -> None:
+        """The events of one step, in order. Blocks while too many steps wait."""
+        self._steps.put(events)
+
+    def stop(self) -> None:
+        """Ends `run` once everything put so far has gone out, or at once while Redis is away."""
+        self._stopping.set()
+        self._steps.put(None)
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while (events := self._next()) is not None:
+            self.publish(events)
+
+    def _next(self) -> list[Outgoing] | None:
+        """The events of the next step, and of those that already wait behind it."""
+        events = self._steps.get()
+        if events is None:
+            return None
+        gathered = list(events)
+        for _ in range(MAX_STEPS_PER_CALL):
+            try:
+                more = self._steps.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                self._steps.put(None)
+                break
+            gathered += more
+        return gathered
+
+    def publish(self, events: list[Outgoing]) -> None:
+        """Journals and publishes, however often it takes, and draws the consequences."""
+        entries = [_entry(outgoing) for outgoing in events]
+        while True:
+            try:
+                appended = self._journal.append(entries, journal_seconds=self._journal_seconds)
+                break
+            except StoreUnavailable as error:
+                log.warning("%d events wait: %s", len(entries), error.message)
+                if self._stopping.wait(RETRY_SECONDS):
+                    return
+        jobs = {outgoing.job.request_id: outgoing.job for outgoing in events}
+        for request_id in appended.refused:
+            log.warning("request %s was taken away", request_id)
+            self._cancel(request_id, fenced=True)
+            jobs[request_id].ended.set()
+        for outgoing in events:
+            if outgoing.ends:
+                outgoing.job.ended.set()
+        self._watch_orphans(appended, jobs)
+
+    def _watch_orphans(self, appended: Appended, jobs: dict[str, Job]) -> None:
+        now = self._clock()
+        for inbox in appended.reached:
+            self._unheard.pop(inbox, None)
+        for inbox in appended.unheard:
+            since = self._unheard.setdefault(inbox, now)
+            if now - since >= self._orphan_seconds:
+                for job in jobs.values():
+                    if job.inbox == inbox:
+                        log.warning(
+                            "request %s is cancelled: nobody has listened for %.0f s", job.request_id, now - since
+                        )
+                        self._cancel(job.request_id)
+
+
+def _entry(outgoing: Outgoing) -> Entry:
+    job, event = outgoing.job, outgoing.event
+    return Entry(job.request_id, job.attempt, event.index, outgoing.ends, codec.encode_event(event))
