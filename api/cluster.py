@@ -1,0 +1,35 @@
+"""The catalogue as this process last saw it: asked for at every request, read from Redis a few times a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from tropilla.common.catalogue import Catalogue
+
+#: A worker that comes or goes is noticed within this time.
+FRESH_SECONDS = 0.3
+
+
+class Announcements(Protocol):
+    def catalogue(self) -> Catalogue: ...
+
+
+class Cluster:
+    def __init__(self, bus: Announcements, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._seen = Catalogue()
+        self._seen_at = float("-inf")
+
+    def catalogue(self) -> Catalogue:
+        """Raises `StoreUnavailable`."""
+        if self._clock() - self._seen_at > FRESH_SECONDS:
+            self._seen = self._bus.catalogue()
+            self._seen_at = self._clock()
+        return self._seen
+
+    def serves(self, model: str) -> bool:
+        """Whether any worker can answer for the model, or is loading it."""
+        return any(worker.model.name == model for worker in self.catalogue().workers)

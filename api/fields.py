@@ -1,0 +1,159 @@
+"""Strict marshmallow fields: JSON's own types and nothing that merely looks like them.
+
+A bool is not a number, nor is "1"; 10.0 is an integer and 1 a number, since real clients write them so. An error says what
+is wrong but not where: the path comes from `reading.load`, and a dialect that wants it in its sentence puts it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from marshmallow import EXCLUDE, Schema, fields
+
+from tropilla.api.reading import Wrong, without_nulls
+
+_T = TypeVar("_T")
+_Number = TypeVar("_Number", int, float)
+
+#: How an error names a JSON value. bool stands before int, which it is to Python.
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "a boolean"),
+    (str, "a string"),
+    (int, "an integer"),
+    (float, "a decimal"),
+    (list, "an array"),
+    (dict, "an object"),
+)
+_MISSING = Wrong("Required, but absent.", "missing").messages
+
+
+def kind_of(value: Any) -> str:
+    """A JSON value's type with its article, for an error."""
+    return next((kind for known, kind in _KINDS if isinstance(value, known)), "null")
+
+
+def wrong_type(expected: str, value: Any) -> Wrong:
+    return Wrong(f"expected {expected}, but got {kind_of(value)} instead.", "type")
+
+
+class Strict(fields.Field[_T]):
+    """A field whose absence is reported as such, and null as a wrong type (`without_nulls` has taken what may be null)."""
+
+    expected = "a value"
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.error_messages["required"] = _MISSING
+        self.error_messages["null"] = wrong_type(self.expected, None).messages
+
+
+class _Bounded(Strict[_Number]):
+    """Checks low <= value <= high, or with `clamp` moves the value there."""
+
+    noun = ""
+
+    def __init__(
+        self, low: _Number | None = None, high: _Number | None = None, *, clamp: bool = False, **more: Any
+    ) -> None:
+        super().__init__(**more)
+        self.low, self.high, self.clamp = low, high, clamp
+
+    def _within(self, value: _Number) -> _Number:
+        if self.high is not None and value > self.high:
+            if self.clamp:
+                return self.high
+            raise Wrong(f"{self.noun} above maximum value. Expected a value <= {self.high}, but got {value} instead.", "above")
+        if self.low is not None and value < self.low:
+            if self.clamp:
+                return self.low
+            raise Wrong(f"{self.noun} below minimum value. Expected a value >= {self.low}, but got {value} instead.", "below")
+        return value
+
+
+class Integer(_Bounded[int]):
+    """An integer, or a number without a fraction."""
+
+    expected, noun = "an integer", "integer"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+            raise wrong_type(self.expected, value)
+        return self._within(int(value))
+
+
+class Number(_Bounded[float]):
+    """A number. orjson has refused NaN and infinities before."""
+
+    expected, noun = "a decimal", "decimal"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise wrong_type(self.expected, value)
+        return float(self._within(value))
+
+
+class Boolean(Strict[bool]):
+    expected = "a boolean"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> bool:
+        if not isinstance(value, bool):
+            raise wrong_type(self.expected, value)
+        return value
+
+
+class Text(Strict[str]):
+    """A string; with `among`, one of these."""
+
+    expected = "a string"
+
+    def __init__(self, among: tuple[str, ...] = (), **more: Any) -> None:
+        super().__init__(**more)
+        self.among = among
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
+        if not isinstance(value, str):
+            raise wrong_type(self.expected, value)
+        if self.among and value not in self.among:
+            wanted = ", ".join(f"'{name}'" for name in self.among)
+            raise Wrong(f"unknown value '{value}'. Expected one of {wanted}.", "value")
+        return value
+
+
+class Array(fields.List[_T]):
+    """A list of one kind of field. An error inside names the item."""
+
+    expected = "an array"
+
+    def __init__(self, inner: fields.Field[_T], *, low: int = 0, **more: Any) -> None:
+        super().__init__(inner, **more)
+        self.low = low
+        self.error_messages["required"] = _MISSING
+        self.error_messages["null"] = wrong_type(self.expected, None).messages
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> list[_T | None]:
+        if not isinstance(value, list):
+            raise wrong_type(self.expected, value)
+        if len(value) < self.low:
+            raise Wrong(f"empty array. Expected an array with minimum length {self.low}, but got an empty array.", "empty")
+        return super()._deserialize(value, attr, data, **more)
+
+
+class Object(Strict[dict[str, Any]]):
+    """A JSON object, checked by a schema of its own. Its unknown keys are dropped, its nulls are absent."""
+
+    expected = "an object"
+
+    def __init__(self, schema: Schema, **more: Any) -> None:
+        super().__init__(**more)
+        self.schema = schema
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise wrong_type(self.expected, value)
+        loaded: dict[str, Any] = self.schema.load(without_nulls(value), unknown=EXCLUDE)
+        return loaded
+
+
+class Anything(Strict[Any]):
+    """Any JSON value as it stands: the dialect looks for itself."""

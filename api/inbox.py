@@ -1,0 +1,137 @@
+"""The one subscriber of this process, handing events to the requests that wait for them.
+
+Subscribed since start-up, so the subscription is older than every request and no first token can be missed. Whatever is
+missed all the same (a dropped connection, a full mailbox) is a gap in the indices, and `relay` fills gaps from the
+journal: this file never has to be right, only fast.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import threading
+from typing import Final, Protocol
+
+from tropilla.common.bus import Delivered, Listener, split_message
+from tropilla.common.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+#: Events a request may leave unread; beyond that they are dropped here and read from the journal later.
+MAX_UNREAD = 1024
+RECONNECT_SECONDS = 0.2
+
+
+class _Mark:
+    """Something that happened to a request besides an event."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+#: The client has closed its connection.
+GONE: Final = _Mark("GONE")
+#: This process is about to exit.
+CLOSING: Final = _Mark("CLOSING")
+#: Messages may have been lost: look into the journal.
+GAP: Final = _Mark("GAP")
+
+
+class Mailbox:
+    """What waits for one request, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._items: queue.SimpleQueue[Delivered | _Mark] = queue.SimpleQueue()
+
+    def put(self, item: Delivered) -> None:
+        """Dropped when the reader is too far behind: its next read finds the gap."""
+        if self._items.qsize() < MAX_UNREAD:
+            self._items.put(item)
+
+    def mark(self, mark: _Mark) -> None:
+        self._items.put(mark)
+
+    def get(self, timeout_seconds: float) -> Delivered | _Mark | None:
+        """None when nothing came in time."""
+        try:
+            return self._items.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+
+
+class Subscribable(Protocol):
+    def listen_inbox(self, inbox: str) -> Listener: ...
+
+
+class Inbox:
+    """`start` it once; `name` is what requests are registered under."""
+
+    def __init__(self, bus: Subscribable, name: str = "") -> None:
+        self.name = name or secrets.token_hex(8)
+        self._bus = bus
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+
+    @property
+    def open_requests(self) -> int:
+        return len(self._mailboxes)
+
+    def start(self, timeout_seconds: float = 10.0) -> None:
+        """Returns once subscribed. Raises `StoreUnavailable` when that takes too long."""
+        self._thread.start()
+        if not self._ready.wait(timeout_seconds):
+            raise StoreUnavailable(f"no subscription within {timeout_seconds:.0f} s")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def register(self, request_id: str) -> Mailbox:
+        """Before the request is submitted."""
+        mailbox = self._mailboxes[request_id] = Mailbox()
+        return mailbox
+
+    def forget(self, request_id: str) -> None:
+        self._mailboxes.pop(request_id, None)
+
+    def close_all(self) -> None:
+        """Tells every open request that this process is about to exit."""
+        for mailbox in list(self._mailboxes.values()):
+            mailbox.mark(CLOSING)
+
+    def dispatch(self, message: bytes) -> None:
+        for delivered in split_message(message):
+            mailbox = self._mailboxes.get(delivered.request_id)
+            if mailbox is not None:
+                mailbox.put(delivered)
+
+    def _run(self) -> None:
+        """Supervised: a reader that dies would hang every stream of the process."""
+        while not self._stopping.is_set():
+            try:
+                listener = self._bus.listen_inbox(self.name)
+                try:
+                    self._ready.set()
+                    for mailbox in list(self._mailboxes.values()):
+                        mailbox.mark(GAP)
+                    self._read(listener)
+                finally:
+                    listener.close()
+            except StoreUnavailable as error:
+                log.warning("events do not arrive: %s", error.message)
+                self._stopping.wait(RECONNECT_SECONDS)
+            except Exception:
+                log.exception("the inbox reader broke and starts again")
+                self._stopping.wait(RECONNECT_SECONDS)
+
+    def _read(self, listener: Listener) -> None:
+        while not self._stopping.is_set():
+            message = listener.read()
+            if message is not None:
+                self.dispatch(message)

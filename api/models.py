@@ -1,0 +1,29 @@
+"""Which model a request means, as far as every dialect agrees: nobody's name, or a name as it stands."""
+
+from __future__ import annotations
+
+from tropilla.api.surface import Surroundings
+from tropilla.common.catalogue import Model
+from tropilla.common.errors import UnknownModel
+
+
+def default_model(surroundings: Surroundings) -> Model:
+    """The model for a request that names none. Raises `UnknownModel` when it is not being served."""
+    wanted = surroundings.settings.default_model
+    models = surroundings.catalogue.models
+    found = surroundings.catalogue.find(wanted) if wanted else next(iter(models), None)
+    if found is None:
+        raise UnknownModel(wanted)
+    return found
+
+
+def resolve_exact(surroundings: Surroundings, name: str) -> Model:
+    """The model of exactly this name. One that nobody serves raises `UnknownModel`, or means the default model where
+    the operator says so. Aliases, tags and placeholders are a dialect's business, before it asks here.
+    """
+    found = surroundings.catalogue.find(name)
+    if found is not None:
+        return found
+    if surroundings.settings.unknown_model == "default":
+        return default_model(surroundings)
+    raise UnknownModel(name)

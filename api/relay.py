@@ -1,0 +1,235 @@
+"""One request's way through the cluster, seen from the API: register, submit, yield events in order, watch, cancel.
+
+The relay supervises what it submitted. When nothing has come for `stall_seconds` it looks into the journal (a message may
+have been lost), then at the lease: gone means that the worker died, and the request is ended here, fencing whoever might
+still write. Leaving the generator early, for whatever reason, cancels the request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tropilla.api.inbox import CLOSING, GONE, Mailbox
+from tropilla.common import codec
+from tropilla.common.bus import Delivered
+from tropilla.common.errors import Overloaded, StoreUnavailable, TropillaError
+from tropilla.common.generation import Event, Failed, FailureCode, Finished, GenerationRequest
+from tropilla.common.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: How long open requests outlive a Redis that does not answer, in seconds.
+OUTAGE_SECONDS = 30.0
+#: How long a queued request waits for a worker to come back to a model that has none, in seconds.
+ABANDONED_SECONDS = 10.0
+#: What a waiting place is assumed to cost, in seconds, where nothing better is known.
+SECONDS_PER_WAITING = 0.25
+
+
+class ClientGone(TropillaError):
+    """Nobody is there to answer."""
+
+    status = 499
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Nothing has happened for a while, and the request still lives."""
+
+
+PULSE: Final = Pulse()
+
+
+class Store(Protocol):
+    """What the relay needs of `bus.Bus`."""
+
+    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None: ...
+    def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
+    def holder(self, request_id: str) -> str | None: ...
+    def attempts(self, request_id: str) -> int | None: ...
+    def conclude(self, request_id: str, payload: bytes, *, journal_seconds: float) -> int | None: ...
+    def cancel(self, request_id: str, *, seconds: float) -> None: ...
+
+
+class Mailboxes(Protocol):
+    """What the relay needs of `inbox.Inbox`."""
+
+    name: str
+
+    def register(self, request_id: str) -> Mailbox: ...
+    def forget(self, request_id: str) -> None: ...
+
+
+class Relay:
+    """`submit` puts the ticket into a lane; `served` says whether any worker serves a model now."""
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: Mailboxes,
+        submit: Callable[[GenerationRequest, str], None],
+        served: Callable[[str], bool],
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._submit = submit
+        self._served = served
+        self._settings = settings
+        self._clock = clock
+
+    def run(
+        self, request: GenerationRequest, lane: str, opened: Callable[[Mailbox], None] = lambda mailbox: None
+    ) -> Iterator[Event | Pulse]:
+        """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
+
+        opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
+        event, `ClientGone` any time. To be closed.
+        """
+        mailbox = self._inbox.register(request.id)
+        watch = _Watch(request, mailbox, self._store, self._served, self._settings, self._clock)
+        admitted = False
+        try:
+            opened(mailbox)
+            self._admit(request, lane)
+            admitted = True
+            self._submit(request, lane)
+            yield from watch.events()
+        finally:
+            self._inbox.forget(request.id)
+            if admitted and not watch.ended:
+                self._cancel(request.id)
+
+    def _admit(self, request: GenerationRequest, lane: str) -> None:
+        # The state outlives the deadline, so that even the last second's events find it.
+        lifetime = self._settings.deadline_seconds + self._settings.journal_seconds
+        bound = self._settings.max_queue
+        if (
+            self._store.admit(request.id, inbox=self._inbox.name, lane=lane, bound=bound, lifetime_seconds=lifetime)
+            is None
+        ):
+            raise Overloaded(
+                f"{bound} requests are waiting for {request.model}",
+                retry_after_seconds=max(1, round(bound * SECONDS_PER_WAITING)),
+            )
+
+    def _cancel(self, request_id: str) -> None:
+        try:
+            self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+        except StoreUnavailable as error:
+            log.warning("request %s could not be cancelled: %s", request_id, error.message)
+
+
+class _Watch:
+    """The reading side of one request."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        mailbox: Mailbox,
+        store: Store,
+        served: Callable[[str], bool],
+        settings: Settings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._request, self._mailbox, self._store, self._served = request, mailbox, store, served
+        self._settings, self._clock = settings, clock
+        self._next = 0
+        self._open = request.choices
+        self._given_up = False
+        self._began = self._heard = self._pulsed = self._answered = clock()
+
+    @property
+    def ended(self) -> bool:
+        """The request itself is over: there is nothing to cancel."""
+        return self._open == 0
+
+    @property
+    def _over(self) -> bool:
+        return self.ended or self._given_up
+
+    def events(self) -> Iterator[Event | Pulse]:
+        while not self._over:
+            item = self._mailbox.get(self._settings.stall_seconds)
+            if item is GONE:
+                raise ClientGone("the client has closed its connection")
+            if item is CLOSING:
+                yield self._end_here("shutting_down", "the server is shutting down")
+            elif isinstance(item, Delivered):
+                yield from self._delivered(item)
+            else:
+                yield from self._silence()
+
+    def _delivered(self, item: Delivered) -> Iterator[Event]:
+        if item.index > self._next:
+            # Messages were lost; the journal has what they said, this one included.
+            yield from self._from_journal()
+        elif item.index == self._next:
+            yield self._accept(item)
+
+    def _accept(self, item: Delivered) -> Event:
+        event = codec.decode_event(item.index, item.payload)
+        self._next = item.index + 1
+        self._heard = self._pulsed = self._clock()
+        if isinstance(event, Failed):
+            self._open = 0
+        elif isinstance(event, Finished):
+            self._open -= 1
+        return event
+
+    def _from_journal(self) -> Iterator[Event]:
+        for item in self._store.read_journal(self._request.id, self._next):
+            if item.index != self._next:
+                # Redis has lost what it had acknowledged: say so, rather than skip.
+                log.error("request %s: event %d is missing in the journal", self._request.id, self._next)
+                yield self._end_here("internal", "a part of the answer was lost in the queue")
+                return
+            yield self._accept(item)
+
+    def _silence(self) -> Iterator[Event | Pulse]:
+        now = self._clock()
+        try:
+            yield from self._from_journal()
+            if not self._over and self._heard < now:
+                yield from self._supervise(now)
+            self._answered = self._clock()
+        except StoreUnavailable as error:
+            if now - self._answered > OUTAGE_SECONDS:
+                yield self._end_here("internal", error.message)
+        if not self._over and now - self._pulsed >= self._settings.heartbeat_seconds:
+            self._pulsed = now
+            yield PULSE
+
+    def _supervise(self, now: float) -> Iterator[Event]:
+        """Whether somebody still works for this request."""
+        if now - self._began > self._settings.deadline_seconds:
+            self._store.cancel(self._request.id, seconds=self._settings.deadline_seconds)
+            yield from self._conclude("expired", f"no answer within {self._settings.deadline_seconds:.0f} s")
+            return
+        if self._store.holder(self._request.id) is not None:
+            return
+        attempts = self._store.attempts(self._request.id)
+        if attempts is None:
+            yield self._end_here("internal", "the request was lost in the queue")
+        elif attempts > 0:
+            yield from self._conclude("worker_lost", "the worker was lost while it was generating")
+        elif now - self._heard > ABANDONED_SECONDS and not self._served(self._request.model):
+            yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more")
+
+    def _conclude(self, code: FailureCode, message: str) -> Iterator[Event]:
+        """Ends the request for everybody, then tells what the journal says: the worker may have been faster."""
+        payload = codec.encode_event(Failed(self._next, code, message))
+        self._store.conclude(self._request.id, payload, journal_seconds=self._settings.journal_seconds)
+        yield from self._from_journal()
+
+    def _end_here(self, code: FailureCode, message: str) -> Failed:
+        """Ends the caller's stream without a word in the journal; leaving cancels the request."""
+        failed = Failed(self._next, code, message)
+        self._next += 1
+        self._given_up = True
+        return failed

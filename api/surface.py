@@ -1,0 +1,158 @@
+"""What a dialect is to the rest of the house: a frozen record of pure functions, one per route that generates.
+
+A surface never sees Flask, Redis or a worker. Driven by hand it goes
+
+    body (JSON value) --parse--> Call ... events ... --whole--> one JSON object
+                                                    --frames--> a stream of frames
+
+and every error of `common.errors` becomes the dialect's own with `fault`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tropilla.api.framing import Framing
+from tropilla.common.catalogue import Catalogue
+from tropilla.common.errors import TropillaError, from_failed
+from tropilla.common.generation import Choice, Completion, Event, Failed, Finished, GenerationRequest, Token
+from tropilla.common.settings import Settings
+
+JSON = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One item of a stream. `data` is a JSON value, or text that goes out as it stands (`[DONE]`)."""
+
+    data: JSON
+    event: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole HTTP answer: a JSON body (or plain text), a status and the dialect's own headers."""
+
+    body: JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a dialect may know of the cluster while it parses: a snapshot, so that parsing stays a pure function.
+
+    `now` is when the request came, Unix seconds.
+    """
+
+    catalogue: Catalogue
+    settings: Settings
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was understood. `answer` is what the dialect wants to remember for its answer, of its own type."""
+
+    request: GenerationRequest
+    stream: bool
+    received: float
+    answer: Any = None
+
+
+#: Unix seconds; handed in so that a stream's timestamps can be driven by hand.
+Clock = Callable[[], float]
+
+
+class Frames(Protocol):
+    """The state of one streamed answer: `feed` takes each event once, in order, and yields what goes out for it.
+
+    `Failed` is fed too: it is how a stream that has begun ends badly, and yields the dialect's last words.
+    """
+
+    def feed(self, event: Event) -> Iterable[Frame]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One way to ask for a generation in one dialect.
+
+    `parse` raises `RequestError`s, or answers at once with a `Reply` when there is nothing to generate (an Ollama load).
+    `whole` gets the time at which the answer is complete. `stream_headers` and the headers of `whole` are the dialect's
+    own; content type and caching come from `framing`.
+    """
+
+    name: str
+    parse: Callable[[JSON, Surroundings], Call | Reply]
+    frames: Callable[[Call, Clock], Frames]
+    whole: Callable[[Call, Completion, float], Reply]
+    framing: Framing
+    stream_headers: Callable[[Call], Mapping[str, str]] = lambda call: {}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A POST route that generates. `path` is a Werkzeug rule without variables."""
+
+    path: str
+    surface: Surface
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A GET (and HEAD) route that answers from what is known: listings, versions, health.
+
+    `path` is a Werkzeug rule; its variables arrive as the second argument. May raise `RequestError`s.
+    """
+
+    path: str
+    answer: Callable[[Surroundings, Mapping[str, str]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One protocol: its routes, and how it says what went wrong.
+
+    `prefixes`: paths below which even an unknown route is answered in this dialect; "" claims every path nobody else
+    claims.
+    """
+
+    name: str
+    routes: tuple[Route | Page, ...]
+    prefixes: tuple[str, ...]
+    fault: Callable[[TropillaError], Reply]
+
+
+class Fold:
+    """Events in, `Completion` out. The same for every dialect: a dialect only says how it looks."""
+
+    def __init__(self, choices: int) -> None:
+        self._tokens: list[list[Token]] = [[] for _ in range(choices)]
+        self._finished: list[Finished | None] = [None] * choices
+        self._open = choices
+
+    @property
+    def complete(self) -> bool:
+        return self._open == 0
+
+    def feed(self, event: Event) -> None:
+        """Raises the `GenerationFailed` that a `Failed` event stands for."""
+        match event:
+            case Token():
+                self._tokens[event.choice].append(event)
+            case Finished():
+                self._finished[event.choice] = event
+                self._open -= 1
+            case Failed():
+                raise from_failed(event)
+
+    def completion(self) -> Completion:
+        """All choices, in index order. Only once `complete`."""
+        return Completion(tuple(self._choices()))
+
+    def _choices(self) -> Iterator[Choice]:
+        for tokens, finished in zip(self._tokens, self._finished, strict=True):
+            assert finished is not None
+            yield Choice("".join(token.text for token in tokens), tuple(tokens), finished)
