@@ -19,7 +19,7 @@ from tropilla.api.relay import PULSE, ClientGone, Pulse, Relay
 from tropilla.api.surface import Call, Dialect, Fold, Page, Reply, Route, Surface, Surroundings
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
-from tropilla.common.errors import BodyTooLarge, TropillaError, UnknownRoute, WrongMethod, from_failed
+from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod, from_failed
 from tropilla.common.generation import Event, Failed, GenerationRequest, new_request_id
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
@@ -60,7 +60,7 @@ def from_environment() -> Flask:
     settings = Settings.from_environment()
     bus = Bus.connect(settings.redis_url)
     bus.check()
-    celery = create_celery(settings.redis_url)
+    celery = create_celery(settings)
     inbox, cluster = Inbox(bus), Cluster(bus)
 
     def put(generation: GenerationRequest, lane: str) -> None:
@@ -105,7 +105,12 @@ def _generator(collaborators: Collaborators, surface: Surface) -> View:
         g.request_id = g.request_id or call.request.id
         lane = placement.lane(collaborators.cluster.catalogue(), call.request.model)
         conversation = _Conversation(collaborators, call.request, lane)
-        return _streamed(surface, call, conversation) if call.stream else _whole(surface, call, conversation)
+        try:
+            return _streamed(surface, call, conversation) if call.stream else _whole(surface, call, conversation)
+        except GenerationFailed as error:
+            if error.status < 500:
+                error.param = call.prompt_field
+            raise
 
     return view
 
@@ -150,14 +155,16 @@ def _streamed(surface: Surface, call: Call, conversation: _Conversation) -> Resp
     except BaseException:
         conversation.close()
         raise
-    body = _body(surface, call, itertools.chain((first,), conversation.events), conversation)
     headers = {**surface.framing.headers, **surface.stream_headers(call)}
-    return Response(body, headers=headers, direct_passthrough=True)
+    body = _body(surface, call, itertools.chain((first,), conversation.events))
+    # No direct_passthrough: Werkzeug would hand out the generator itself, and nobody would call what `call_on_close` took.
+    response = Response(body, headers=headers)
+    # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
+    response.call_on_close(conversation.close)
+    return response
 
 
-def _body(
-    surface: Surface, call: Call, events: Iterator[Event | Pulse], conversation: _Conversation
-) -> Iterator[bytes]:
+def _body(surface: Surface, call: Call, events: Iterator[Event | Pulse]) -> Iterator[bytes]:
     framing: Framing = surface.framing
     frames = surface.frames(call, time.time)
     try:
@@ -170,8 +177,6 @@ def _body(
                 yield data
     except ClientGone:
         return
-    finally:
-        conversation.close()
 
 
 def _surroundings(collaborators: Collaborators) -> Surroundings:
@@ -217,6 +222,8 @@ def _misrouted(dialects: tuple[Dialect, ...]) -> Callable[[HTTPException], Respo
             return response
         if error.code == 404:
             return _respond(dialect.fault(UnknownRoute(request.method, request.path)))
+        if error.code == 500:
+            return _respond(dialect.fault(TropillaError("internal error")))
         return error.get_response()  # type: ignore[return-value]
 
     return answer

@@ -25,7 +25,8 @@ class Cluster:
 
     def catalogue(self) -> Catalogue:
         """Raises `StoreUnavailable`."""
-        if self._clock() - self._seen_at > FRESH_SECONDS:
+        # Nothing seen is not worth remembering: the first worker of a cluster is known at once.
+        if not self._seen.models or self._clock() - self._seen_at > FRESH_SECONDS:
             self._seen = self._bus.catalogue()
             self._seen_at = self._clock()
         return self._seen

@@ -6,11 +6,9 @@ is wrong but not where: the path comes from `reading.load`, and a dialect that w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from marshmallow import EXCLUDE, Schema, fields
-
 from tropilla.api.reading import Wrong, without_nulls
 
 _T = TypeVar("_T")
@@ -37,6 +35,17 @@ def wrong_type(expected: str, value: Any) -> Wrong:
     return Wrong(f"expected {expected}, but got {kind_of(value)} instead.", "type")
 
 
+def too_long(most: int, given: int) -> Wrong:
+    return Wrong(
+        f"array too long. Expected an array with maximum length {most}, but got an array with length {given} instead.",
+        "too_long",
+    )
+
+
+def empty() -> Wrong:
+    return Wrong("empty array. Expected an array with minimum length 1, but got an empty array instead.", "empty")
+
+
 class Strict(fields.Field[_T]):
     """A field whose absence is reported as such, and null as a wrong type (`without_nulls` has taken what may be null)."""
 
@@ -47,6 +56,13 @@ class Strict(fields.Field[_T]):
         self.error_messages["required"] = _MISSING
         self.error_messages["null"] = wrong_type(self.expected, None).messages
 
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> _T:
+        return self.read(value)
+
+    def read(self, value: Any) -> _T:
+        """The checked value of a JSON value that is there. Raises `Wrong`, or a `ValidationError` around several."""
+        raise NotImplementedError
+
 
 class _Bounded(Strict[_Number]):
     """Checks low <= value <= high, or with `clamp` moves the value there."""
@@ -54,20 +70,24 @@ class _Bounded(Strict[_Number]):
     noun = ""
 
     def __init__(
-        self, low: _Number | None = None, high: _Number | None = None, *, clamp: bool = False, **more: Any
+        self, low: float | None = None, high: float | None = None, *, clamp: bool = False, **more: Any
     ) -> None:
         super().__init__(**more)
         self.low, self.high, self.clamp = low, high, clamp
 
-    def _within(self, value: _Number) -> _Number:
+    def _within(self, value: float) -> float:
         if self.high is not None and value > self.high:
             if self.clamp:
                 return self.high
-            raise Wrong(f"{self.noun} above maximum value. Expected a value <= {self.high}, but got {value} instead.", "above")
+            raise Wrong(
+                f"{self.noun} above maximum value. Expected a value <= {self.high}, but got {value} instead.", "above"
+            )
         if self.low is not None and value < self.low:
             if self.clamp:
                 return self.low
-            raise Wrong(f"{self.noun} below minimum value. Expected a value >= {self.low}, but got {value} instead.", "below")
+            raise Wrong(
+                f"{self.noun} below minimum value. Expected a value >= {self.low}, but got {value} instead.", "below"
+            )
         return value
 
 
@@ -76,10 +96,10 @@ class Integer(_Bounded[int]):
 
     expected, noun = "an integer", "integer"
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
+    def read(self, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
             raise wrong_type(self.expected, value)
-        return self._within(int(value))
+        return int(self._within(int(value)))
 
 
 class Number(_Bounded[float]):
@@ -87,7 +107,7 @@ class Number(_Bounded[float]):
 
     expected, noun = "a decimal", "decimal"
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
+    def read(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong_type(self.expected, value)
         return float(self._within(value))
@@ -96,7 +116,7 @@ class Number(_Bounded[float]):
 class Boolean(Strict[bool]):
     expected = "a boolean"
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> bool:
+    def read(self, value: Any) -> bool:
         if not isinstance(value, bool):
             raise wrong_type(self.expected, value)
         return value
@@ -111,7 +131,7 @@ class Text(Strict[str]):
         super().__init__(**more)
         self.among = among
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
+    def read(self, value: Any) -> str:
         if not isinstance(value, str):
             raise wrong_type(self.expected, value)
         if self.among and value not in self.among:
@@ -125,22 +145,26 @@ class Array(fields.List[_T]):
 
     expected = "an array"
 
-    def __init__(self, inner: fields.Field[_T], *, low: int = 0, **more: Any) -> None:
+    def __init__(
+        self, inner: fields.Field[_T], *, may_be_empty: bool = True, most: int | None = None, **more: Any
+    ) -> None:
         super().__init__(inner, **more)
-        self.low = low
+        self.may_be_empty, self.most = may_be_empty, most
         self.error_messages["required"] = _MISSING
         self.error_messages["null"] = wrong_type(self.expected, None).messages
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> list[_T | None]:
+    def _deserialize(self, value: Any, *path: Any, **more: Any) -> list[_T | None]:
         if not isinstance(value, list):
             raise wrong_type(self.expected, value)
-        if len(value) < self.low:
-            raise Wrong(f"empty array. Expected an array with minimum length {self.low}, but got an empty array.", "empty")
-        return super()._deserialize(value, attr, data, **more)
+        if not value and not self.may_be_empty:
+            raise empty()
+        if self.most is not None and len(value) > self.most:
+            raise too_long(self.most, len(value))
+        return super()._deserialize(value, *path, **more)
 
 
-class Object(Strict[dict[str, Any]]):
-    """A JSON object, checked by a schema of its own. Its unknown keys are dropped, its nulls are absent."""
+class Object(Strict[Any]):
+    """A JSON object, checked and made into something by a schema of its own. Its nulls are absent, unknown keys dropped."""
 
     expected = "an object"
 
@@ -148,12 +172,7 @@ class Object(Strict[dict[str, Any]]):
         super().__init__(**more)
         self.schema = schema
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+    def read(self, value: Any) -> Any:
         if not isinstance(value, dict):
             raise wrong_type(self.expected, value)
-        loaded: dict[str, Any] = self.schema.load(without_nulls(value), unknown=EXCLUDE)
-        return loaded
-
-
-class Anything(Strict[Any]):
-    """Any JSON value as it stands: the dialect looks for itself."""
+        return self.schema.load(without_nulls(value), unknown=EXCLUDE)

@@ -17,10 +17,7 @@ _RANK: Mapping[str, int] = {"missing": 0, "type": 1}
 
 
 class Wrong(ValidationError):
-    """A marshmallow error that keeps what kind of problem it is. Raise it from validators and field classes.
-
-    `at` is the path below the field, for problems inside a list or an object: `("[0]", "content")`.
-    """
+    """A marshmallow error that keeps what kind of problem it is. Raise it from validators and field classes."""
 
     def __init__(self, text: str, problem: Problem = "value") -> None:
         super().__init__(text)
@@ -40,6 +37,8 @@ class _Told(str):
 
 def parse_json(body: bytes) -> Any:
     """The JSON value in the body. Raises `MalformedBody`; NaN and Infinity are not JSON."""
+    if not body.strip():
+        raise MalformedBody("missing request body")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -73,7 +72,7 @@ def _problems(messages: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             step = f"[{key}]" if isinstance(key, int) else (f".{key}" if path else str(key))
-            yield from _problems(inner, "" if key == "_schema" else path + step)
+            yield from _problems(inner, path if key == "_schema" else path + step)
     else:
         for text in messages if isinstance(messages, list) else [messages]:
             yield path, text

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
-from tropilla.common.errors import Overloaded, StoreUnavailable, TropillaError
+from tropilla.common.errors import DecodeError, Overloaded, StoreUnavailable, TropillaError
 from tropilla.common.generation import Event, Failed, FailureCode, Finished, GenerationRequest
 from tropilla.common.settings import Settings
 
@@ -153,29 +153,32 @@ class _Watch:
     def _over(self) -> bool:
         return self.ended or self._given_up
 
+    @property
+    def _late(self) -> bool:
+        return self._clock() - self._began > self._settings.deadline_seconds
+
     def events(self) -> Iterator[Event | Pulse]:
+        patience = min(self._settings.stall_seconds, self._settings.heartbeat_seconds)
         while not self._over:
-            item = self._mailbox.get(self._settings.stall_seconds)
+            item = self._mailbox.get(patience)
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:
                 yield self._end_here("shutting_down", "the server is shutting down")
-            elif isinstance(item, Delivered):
-                yield from self._delivered(item)
-            else:
-                yield from self._silence()
-
-    def _delivered(self, item: Delivered) -> Iterator[Event]:
-        if item.index > self._next:
-            # Messages were lost; the journal has what they said, this one included.
-            yield from self._from_journal()
-        elif item.index == self._next:
-            yield self._accept(item)
+            elif not isinstance(item, Delivered) or item.index > self._next or self._late:
+                # Silence, or messages were lost: the journal has what they said, this one included.
+                yield from self._look()
+            elif item.index == self._next:
+                yield self._accept(item)
 
     def _accept(self, item: Delivered) -> Event:
-        event = codec.decode_event(item.index, item.payload)
+        try:
+            event = codec.decode_event(item.index, item.payload)
+        except DecodeError as error:
+            log.error("request %s: event %d cannot be read: %s", item.request_id, item.index, error.message)
+            return self._end_here("internal", "a part of the answer could not be read")
         self._next = item.index + 1
-        self._heard = self._pulsed = self._clock()
+        self._heard = self._pulsed = self._answered = self._clock()
         if isinstance(event, Failed):
             self._open = 0
         elif isinstance(event, Finished):
@@ -190,12 +193,14 @@ class _Watch:
                 yield self._end_here("internal", "a part of the answer was lost in the queue")
                 return
             yield self._accept(item)
+            if self._over:
+                return
 
-    def _silence(self) -> Iterator[Event | Pulse]:
+    def _look(self) -> Iterator[Event | Pulse]:
         now = self._clock()
         try:
             yield from self._from_journal()
-            if not self._over and self._heard < now:
+            if not self._over and (self._heard < now or self._late):
                 yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
@@ -207,13 +212,14 @@ class _Watch:
 
     def _supervise(self, now: float) -> Iterator[Event]:
         """Whether somebody still works for this request."""
-        if now - self._began > self._settings.deadline_seconds:
+        if self._late:
             self._store.cancel(self._request.id, seconds=self._settings.deadline_seconds)
             yield from self._conclude("expired", f"no answer within {self._settings.deadline_seconds:.0f} s")
             return
+        # In this order: whoever takes the request between the two questions is seen to hold it.
+        attempts = self._store.attempts(self._request.id)
         if self._store.holder(self._request.id) is not None:
             return
-        attempts = self._store.attempts(self._request.id)
         if attempts is None:
             yield self._end_here("internal", "the request was lost in the queue")
         elif attempts > 0:

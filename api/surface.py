@@ -60,6 +60,8 @@ class Call:
     stream: bool
     received: float
     answer: Any = None
+    #: The field that a prompt which is refused later, by the worker, came from.
+    prompt_field: str = "prompt"
 
 
 #: Unix seconds; handed in so that a stream's timestamps can be driven by hand.

@@ -156,7 +156,9 @@ CODES: Mapping[FailureCode, type[GenerationFailed]] = {
 
 def from_failed(event: Failed) -> GenerationFailed:
     """The exception that says what the event says."""
-    return CODES[event.code](event.message, code=event.code, facts=event.facts)
+    # A newer worker may know codes that this process does not.
+    kind = CODES.get(event.code, GenerationFailed)
+    return kind(event.message, code=event.code, facts=event.facts)
 
 
 def to_failed(error: GenerationFailed, index: int) -> Failed:

@@ -13,21 +13,20 @@ from kombu.exceptions import OperationalError
 from tropilla.common import codec, names
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import GenerationRequest
+from tropilla.common.settings import Settings
 
-#: A popped ticket that nobody acknowledges or renews is handed out again after so long, in seconds.
-VISIBILITY_SECONDS = 30
 #: Older versions stall a full thread pool 1.3 s whenever a slot is refilled.
 MINIMUM_KOMBU = (5, 7)
 
 
-def create_celery(redis_url: str) -> Celery:
-    """The application that API, workers and Flower share. Connects lazily."""
+def create_celery(settings: Settings) -> Celery:
+    """The application that API and workers share. Connects lazily."""
     if tuple(int(part) for part in kombu.__version__.split(".")[:2]) < MINIMUM_KOMBU:
         raise ConfigurationError(f"kombu is {kombu.__version__}; 5.7 or newer is needed")
-    celery = Celery("tropilla", broker=redis_url, set_as_current=False)
+    celery = Celery("tropilla", broker=settings.redis_url, set_as_current=False)
     celery.conf.update(
         broker_transport_options={
-            "visibility_timeout": VISIBILITY_SECONDS,
+            "visibility_timeout": settings.visibility_seconds,
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,
             # add_consumer takes effect when the current blocking pop ends.

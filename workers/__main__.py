@@ -26,7 +26,7 @@ def main() -> int:
     except ConfigurationError as error:
         print(f"tropilla worker: {error.message}", file=sys.stderr)
         return 1
-    celery = create_celery(settings.redis_url)
+    celery = create_celery(settings)
     app.register(celery, pin)
     pin.start()
     try:

@@ -21,6 +21,8 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 #: Guards against absurd headers; the largest models known have about 3,000 tensors and 300 keys.
 MAX_TENSORS, MAX_KEYS, MAX_KEY_BYTES, MAX_DIMENSIONS, MAX_NESTING = 100_000, 100_000, 65_535, 4, 4
+#: Of one tensor; so that the sum over all of them fits into 64 bits.
+MAX_ELEMENTS = 1 << 46
 
 #: GGUF value type -> struct format. 8 is a string, 9 an array.
 _SCALARS: Mapping[int, str] = {
@@ -69,11 +71,16 @@ class Header:
 
     @property
     def vocabulary(self) -> int:
-        return int(self.values.get("tokenizer.ggml.tokens", 0))
+        return _whole(self.values.get("tokenizer.ggml.tokens"))
 
     def of_architecture(self, key: str) -> int:
         """A number under the architecture's own name, `llama.context_length`; 0 when absent."""
-        return int(self.values.get(f"{self.architecture}.{key}", 0))
+        return _whole(self.values.get(f"{self.architecture}.{key}"))
+
+
+def _whole(value: Any) -> int:
+    """0 for a key that is absent or of a type it should not have."""
+    return value if isinstance(value, int) else 0
 
 
 class _Truncated(Exception):
@@ -118,7 +125,9 @@ class _Reader:
             raise _Malformed(f"it claims {tensors} tensors and {keys} keys")
         values = {self._string(MAX_KEY_BYTES): self._value(self._scalar("I")) for _ in range(keys)}
         parameters, extent = self._tensors(tensors)
-        alignment = int(values.get("general.alignment", 32)) or 32
+        alignment = values.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise _Malformed(f"its alignment is {alignment!r}")
         end = math.ceil(self._at / alignment) * alignment + extent if tensors else self._at
         if end > size:
             raise _Truncated(f"its tensors end at byte {end}, the file at {size}")
@@ -170,6 +179,8 @@ class _Reader:
             if dimensions > MAX_DIMENSIONS:
                 raise _Malformed(f"tensor {name!r} has {dimensions} dimensions")
             elements = math.prod(self._scalar("Q") for _ in range(dimensions))
+            if elements > MAX_ELEMENTS:
+                raise _Malformed(f"tensor {name!r} has {elements} elements")
             kind, offset = self._scalar("I"), self._scalar("Q")
             per_block, block_bytes = _BLOCKS.get(kind, (1, 0))
             parameters += elements

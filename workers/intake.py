@@ -92,11 +92,7 @@ class Intake:
             if len(ids) <= longest:
                 return ids
         if request.fit.overlong == "refuse":
-            raise ContextExceeded(
-                f"the prompt has {len(ids)} tokens, the context {limit}",
-                code="context_length",
-                facts={"prompt_tokens": len(ids), "context": limit},
-            )
+            raise _too_long(len(ids), request, limit)
         return _without_middle(ids, limit, request.fit.keep)
 
     def _ids(self, prompt: Prompt) -> list[int]:
@@ -140,15 +136,21 @@ def _without_middle(ids: list[int], limit: int, keep: int) -> list[int]:
     return ids[:keep] + ids[len(ids) - (total - keep) :] if total > keep else ids[:keep]
 
 
+def _too_long(prompt_tokens: int, request: GenerationRequest, limit: int) -> ContextExceeded:
+    """With `max_tokens` among the facts when it was the sum that had to fit."""
+    facts = {"prompt_tokens": prompt_tokens, "context": limit}
+    text = f"the prompt has {prompt_tokens} tokens"
+    if request.fit.room == "refuse" and request.max_tokens is not None:
+        facts["max_tokens"] = request.max_tokens
+        text += f" and the answer may have {request.max_tokens}"
+    return ContextExceeded(f"{text}; the context has {limit}", code="context_length", facts=facts)
+
+
 def _room(prompt_tokens: int, request: GenerationRequest, limit: int) -> int:
     """How many tokens the answer may have."""
     left = limit - prompt_tokens
     if request.max_tokens is None:
         return left
     if request.max_tokens > left and request.fit.room == "refuse":
-        raise ContextExceeded(
-            f"{prompt_tokens} prompt tokens and max_tokens {request.max_tokens} exceed the context of {limit}",
-            code="context_length",
-            facts={"prompt_tokens": prompt_tokens, "context": limit, "max_tokens": request.max_tokens},
-        )
+        raise _too_long(prompt_tokens, request, limit)
     return min(request.max_tokens, left)

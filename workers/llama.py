@@ -34,6 +34,12 @@ MAX_PHYSICAL_BATCH = 512
 _LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
 
+#: Below this a temperature is greedy: dividing logits by it would overflow.
+GREEDY_BELOW = 1e-4
+#: Beyond these a repeat penalty overflows too, and means nothing.
+REPEAT_PENALTIES = (0.01, 100.0)
+
+
 class EvaluationFailed(Exception):
     """A forward pass was refused; the KV cache is as before."""
 
@@ -140,9 +146,11 @@ class Sampler:
 
     def _add_penalties(self, sampling: Sampling, vocabulary: int, context: int, prompt: Sequence[int]) -> None:
         """Repeat penalty looks at prompt and answer, presence and frequency at the answer only: two samplers."""
+        low, high = REPEAT_PENALTIES
+        penalty = min(max(sampling.repeat_penalty, low), high)
         last = context if sampling.repeat_last_n < 0 else min(sampling.repeat_last_n, context)
-        if sampling.repeat_penalty != 1.0 and last > 0:
-            repeat = llama_cpp.llama_sampler_init_penalties(vocabulary, last, sampling.repeat_penalty, 0.0, 0.0)
+        if penalty != 1.0 and last > 0:
+            repeat = llama_cpp.llama_sampler_init_penalties(vocabulary, last, penalty, 0.0, 0.0)
             for token in prompt[-last:]:
                 llama_cpp.llama_sampler_accept(repeat, token)
             llama_cpp.llama_sampler_chain_add(self._chain, repeat)
@@ -155,7 +163,7 @@ class Sampler:
 
 def _links(sampling: Sampling, vocabulary: int) -> list[Any]:
     """llama.cpp's samplers in the order every dialect's upstream applies them, temperature last."""
-    if sampling.temperature <= 0:
+    if sampling.temperature < GREEDY_BELOW:
         return [llama_cpp.llama_sampler_init_greedy()]
     temperature = llama_cpp.llama_sampler_init_temp(sampling.temperature)
     if sampling.mirostat == 1:

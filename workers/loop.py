@@ -178,6 +178,8 @@ class Loop:
 
     def _start(self, posted: _Submit) -> list[Outgoing]:
         job, now = posted.job, self._clock()
+        # The ticket came back to the very worker that had lost its lease: the earlier attempt is fenced.
+        self._drop(job.request_id, fenced=True)
         self._jobs[job.request_id] = job
         if self._refusing is not None:
             for sequence in posted.sequences:

@@ -102,6 +102,7 @@ class Pin:
             header.chat_template,
             bos=model.vocabulary.bos_text,
             eos=model.vocabulary.eos_text,
+            adds_bos=model.vocabulary.adds_bos,
             markers=model.vocabulary.marker_texts,
         )
         self._intake = Intake(model.vocabulary, template, context=context, sampler=model.sampler)

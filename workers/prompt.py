@@ -4,8 +4,9 @@ That environment is Hugging Face transformers': an immutable sandbox, trimmed bl
 `raise_exception`, `strftime_now`, `{% generation %}`. What goes in is normalised as llama.cpp does it (contracts, models
 sheet 3.3), so that templates which insist on strings, objects or alternating roles get them.
 
-Nobody may write a marker (`<|im_end|>`) into a prompt through a message: every marker's spelling in a message is split by
-a character that Unicode promises never to assign; `segments` cuts the rendered text there, and neither half is a marker.
+Nobody may write a marker (`<|im_end|>`) into a prompt through a message or a tool: every marker's spelling in them is
+split by a character that Unicode promises never to assign; `segments` cuts the rendered text there, and neither half is
+a marker.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import jinja2.sandbox
 from jinja2 import nodes
 from jinja2.parser import Parser
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import ChatPrompt, Message
+from tropilla.common.generation import ChatPrompt, Message, Tool
 
 #: For a GGUF that brings no template: the markers most chat models know.
 CHATML = (
@@ -73,11 +74,14 @@ def _environment() -> jinja2.Environment:
 class ChatTemplate:
     """One model's template. Raises `InvalidPrompt` when it will not compile or render.
 
-    markers: the spellings of the model's control tokens.
+    markers: the spellings of the model's control tokens. adds_bos: tokenizing puts a BOS in front.
     """
 
-    def __init__(self, source: str, *, bos: str = "", eos: str = "", markers: Iterable[str] = ()) -> None:
+    def __init__(
+        self, source: str, *, bos: str = "", eos: str = "", adds_bos: bool = True, markers: Iterable[str] = ()
+    ) -> None:
         self._bos, self._eos = bos, eos
+        self._dropped = bos if adds_bos else ""
         spellings = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
         self._markers = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
         try:
@@ -88,8 +92,8 @@ class ChatTemplate:
     def segments(self, prompt: ChatPrompt) -> list[str]:
         """The prompt, cut wherever a message tried to spell a marker: each part is tokenized for itself.
 
-        A last assistant message is continued: nothing stands behind its content. A BOS the template wrote is dropped,
-        since tokenizing adds the one the model wants.
+        A last assistant message is continued: nothing stands behind its content. A BOS the template wrote is dropped
+        where tokenizing adds one.
         """
         try:
             text = self._render(prompt, prompt.messages)
@@ -106,7 +110,7 @@ class ChatTemplate:
             raise InvalidPrompt(
                 f"the chat template wrote more than {MAX_RENDERED_CHARACTERS} characters", code="template"
             )
-        return text.removeprefix(self._bos).split(SPLIT)
+        return text.removeprefix(self._dropped).split(SPLIT)
 
     def _render(self, prompt: ChatPrompt, messages: tuple[Message, ...]) -> str:
         continued = bool(messages) and messages[-1].role == "assistant" and not messages[-1].tool_calls
@@ -116,7 +120,7 @@ class ChatTemplate:
         try:
             text = self._template.render(
                 messages=turns,
-                tools=[_tool(tool.name, tool.description, tool.parameters) for tool in prompt.tools] or None,
+                tools=[_tool(tool, self._guard) for tool in prompt.tools] or None,
                 bos_token=self._bos,
                 eos_token=self._eos,
                 add_generation_prompt=not continued,
@@ -138,7 +142,7 @@ def _refusal(error: jinja2.TemplateError) -> InvalidPrompt:
 def _turn(message: Message, guard: Callable[[str], str]) -> dict[str, Any]:
     """What a template sees of a message. Keys that say nothing are absent, as templates test for them."""
     turn: dict[str, Any] = {
-        "role": "system" if message.role == "developer" else message.role,
+        "role": "system" if message.role == "developer" else guard(message.role),
         "content": guard(message.content),
     }
     if message.name:
@@ -152,26 +156,38 @@ def _turn(message: Message, guard: Callable[[str], str]) -> dict[str, Any]:
             {
                 "id": guard(call.id),
                 "type": "function",
-                "function": {"name": guard(call.name), "arguments": _arguments(guard(call.arguments))},
+                "function": {"name": guard(call.name), "arguments": _arguments(call.arguments, guard)},
             }
             for call in message.tool_calls
         ]
     return turn
 
 
-def _arguments(text: str) -> Any:
+def _arguments(text: str, guard: Callable[[str], str]) -> Any:
     """Templates walk through arguments as an object; text that is no JSON stays text."""
     try:
-        return json.loads(text) if text else {}
-    except ValueError:
-        return text
+        return _guarded(json.loads(text), guard) if text else {}
+    except (ValueError, RecursionError):
+        return guard(text)
 
 
-def _tool(name: str, description: str, parameters: str) -> dict[str, Any]:
+def _tool(tool: Tool, guard: Callable[[str], str]) -> dict[str, Any]:
+    parameters = _guarded(json.loads(tool.parameters), guard)
     return {
         "type": "function",
-        "function": {"name": name, "description": description, "parameters": json.loads(parameters)},
+        "function": {"name": guard(tool.name), "description": guard(tool.description), "parameters": parameters},
     }
+
+
+def _guarded(value: Any, guard: Callable[[str], str]) -> Any:
+    """Every string in a JSON value. After parsing, since JSON can spell `<` as an escape."""
+    if isinstance(value, str):
+        return guard(value)
+    if isinstance(value, list):
+        return [_guarded(item, guard) for item in value]
+    if isinstance(value, dict):
+        return {guard(key): _guarded(item, guard) for key, item in value.items()}
+    return value
 
 
 def _merged(messages: Iterable[Message]) -> Iterable[Message]:

@@ -1,0 +1,41 @@
+"""The Ollama dialect: contracts/ollama.md. Streams are newline-delimited JSON."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tropilla.api.framing import NDJSON
+from tropilla.api.surface import Dialect, Page, Route, Surface
+from tropilla.api.surfaces.ollama.answer import Lines, show_message, show_response, whole
+from tropilla.api.surfaces.ollama.chat import parse_chat
+from tropilla.api.surfaces.ollama.fault import fault
+from tropilla.api.surfaces.ollama.generate import parse_generate
+from tropilla.api.surfaces.ollama.pages import root, tags, version
+
+GENERATE = Surface(
+    name="ollama.generate",
+    parse=parse_generate,
+    frames=partial(Lines, show_response),
+    whole=partial(whole, show_response),
+    framing=NDJSON,
+)
+CHAT = Surface(
+    name="ollama.chat",
+    parse=parse_chat,
+    frames=partial(Lines, show_message),
+    whole=partial(whole, show_message),
+    framing=NDJSON,
+)
+
+OLLAMA = Dialect(
+    name="ollama",
+    routes=(
+        Route("/api/generate", GENERATE),
+        Route("/api/chat", CHAT),
+        Page("/", root),
+        Page("/api/version", version),
+        Page("/api/tags", tags),
+    ),
+    prefixes=("/api",),
+    fault=fault,
+)

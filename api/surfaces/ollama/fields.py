@@ -1,0 +1,176 @@
+"""Marshmallow fields that are as strict as the Go structs Ollama decodes into, and complain in the same words.
+
+The words are `json: cannot unmarshal string into Go struct field ChatRequest.stream of type bool` (sheet, section 1.1).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from tropilla.api.reading import Wrong
+
+_T = TypeVar("_T")
+
+#: How Go names a JSON value. bool stands before int, which it is to Python.
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "bool"),
+    (str, "string"),
+    (int, "number"),
+    (float, "number"),
+    (list, "array"),
+    (dict, "object"),
+)
+
+
+def kind_of(value: Any) -> str:
+    return next((kind for known, kind in _KINDS if isinstance(value, known)), "null")
+
+
+def folded(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys match whatever their case, as Go's do, and null is absent. Of two spellings of one key the later counts."""
+    return {key.lower(): value for key, value in body.items() if value is not None}
+
+
+class Struct(Schema):
+    """A schema that knows what Go calls it. It expects `folded` keys."""
+
+    go_name = ""
+
+
+class Reader(fields.Field[_T]):
+    """A field that needs nothing but its value."""
+
+    def read(self, value: Any) -> _T:
+        """The value, checked. Raises `Wrong`."""
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> _T:
+        return self.read(value)
+
+
+class Field(Reader[_T]):
+    """One field of a `Struct`. `go_type` is what it wants, in Go's words."""
+
+    go_type = ""
+
+    def wrong_type(self, given: str) -> Wrong:
+        struct = self.parent.go_name if isinstance(self.parent, Struct) else ""
+        where = f"{struct}.{self.name}"
+        return Wrong(f"json: cannot unmarshal {given} into Go struct field {where} of type {self.go_type}", "type")
+
+
+class Boolean(Field[bool]):
+    go_type = "bool"
+
+    def read(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.wrong_type(kind_of(value))
+        return value
+
+
+class Text(Field[str]):
+    go_type = "string"
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self.wrong_type(kind_of(value))
+        return value
+
+
+class Integer(Field[int]):
+    """An integer, or a number without a fraction."""
+
+    go_type = "int"
+
+    def read(self, value: Any) -> int:
+        return _integer(self, value)
+
+
+class Integers(Field[tuple[int, ...]]):
+    go_type = "int"
+
+    def read(self, value: Any) -> tuple[int, ...]:
+        if not isinstance(value, list):
+            raise self.wrong_type(kind_of(value))
+        return tuple(_integer(self, item) for item in value)
+
+
+class Object(Field[dict[str, Any]]):
+    """A JSON object: as it stands, or loaded by a struct of its own."""
+
+    go_type = "map[string]interface {}"
+
+    def __init__(self, struct: Struct | None = None, **more: Any) -> None:
+        super().__init__(**more)
+        self.struct = struct
+
+    def read(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong_type(kind_of(value))
+        return value if self.struct is None else _loaded(self.struct, value)
+
+
+class Objects(Field[list[dict[str, Any]]]):
+    """A list of objects, each loaded by a struct, or as they stand. An error names the item's place."""
+
+    go_type = "[]interface {}"
+
+    def __init__(self, struct: Struct | None = None, **more: Any) -> None:
+        super().__init__(**more)
+        self.struct = struct
+
+    def read(self, value: Any) -> list[dict[str, Any]]:
+        if not isinstance(value, list):
+            raise self.wrong_type(kind_of(value))
+        return [self._item(place, item) for place, item in enumerate(value)]
+
+    def _item(self, place: int, item: Any) -> dict[str, Any]:
+        try:
+            if not isinstance(item, dict):
+                raise self.wrong_type(kind_of(item))
+            return item if self.struct is None else _loaded(self.struct, item)
+        except ValidationError as error:
+            # Go, too, stops at the first; a long history of wrong messages makes no long error.
+            raise ValidationError({place: error.messages}) from error
+
+
+class Images(Field[tuple[str, ...]]):
+    """Base64 in the standard alphabet, no `data:` URLs."""
+
+    go_type = "api.ImageData"
+
+    def read(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise self.wrong_type(kind_of(value))
+        for image in value:
+            if not isinstance(image, str):
+                raise self.wrong_type(kind_of(image))
+            try:
+                base64.b64decode(image, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise Wrong("illegal base64 data at input byte 0") from error
+        return tuple(value)
+
+
+class Anything(Field[Any]):
+    """A JSON value as it stands: somebody else looks at it."""
+
+    def read(self, value: Any) -> Any:
+        return value
+
+
+def _integer(field: Field[Any], value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise field.wrong_type(kind_of(value))
+    if value != int(value):
+        raise field.wrong_type(f"number {value}")
+    return int(value)
+
+
+def _loaded(struct: Struct, value: Mapping[str, Any]) -> dict[str, Any]:
+    loaded: dict[str, Any] = struct.load(folded(value), unknown=EXCLUDE)
+    return loaded

@@ -1,0 +1,65 @@
+"""POST /api/generate: a body -> a call, or at once the answer of a load (sheet, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tropilla.api.surface import JSON, Call, Reply, Surroundings
+from tropilla.api.surfaces.ollama.answer import nothing_to_generate, show_response
+from tropilla.api.surfaces.ollama.calls import call_for, options_of
+from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_format, check_top_logprobs, refuse
+from tropilla.api.surfaces.ollama.names import resolve
+from tropilla.api.surfaces.ollama.schemas import GenerateSchema, read_body
+from tropilla.common.catalogue import Model
+from tropilla.common.errors import InvalidField, UnknownModel
+from tropilla.common.generation import ChatPrompt, Message, Prompt, TextPrompt
+
+GENERATE = GenerateSchema()
+
+
+def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Reply:
+    """The checks stand in the order of section 4.3."""
+    given = read_body(GENERATE, body)
+    check_top_logprobs(given, surroundings.settings)
+    if not given["model"]:
+        raise UnknownModel("")
+    model = resolve(surroundings, given["model"])
+    empty = not given["prompt"]
+    if empty and given["keep_alive"] == 0:
+        return nothing_to_generate(show_response, given["model"], surroundings.now, unload=True)
+    _check_raw(given)
+    check_capabilities(given, model, _wants(given), "generate")
+    options = options_of(given, model)
+    if empty:
+        return nothing_to_generate(show_response, given["model"], surroundings.now, unload=False)
+    refuse(given, "template", "_debug_render_only")
+    check_format(given)
+    _check_context(given["context"], model)
+    return call_for(
+        given, surroundings, model=model, prompt=_prompt(given), options=options, want_prompt=not given["raw"]
+    )
+
+
+def _check_raw(given: Mapping[str, Any]) -> None:
+    if given["raw"] and (given["template"] or given["system"] or given["context"]):
+        raise InvalidField("raw mode does not support template, system, or context", param="raw", problem="rule")
+
+
+def _wants(given: Mapping[str, Any]) -> list[Want]:
+    wants = (Want("suffix", "insert"), Want("images", "vision"))
+    return [want for want in wants if given[want.field]]
+
+
+def _check_context(context: tuple[int, ...], model: Model) -> None:
+    wrong = next((token for token in context if not 0 <= token < model.vocabulary), None)
+    if wrong is not None:
+        raise InvalidField(f"context has token {wrong}, which the model does not know", param="context")
+
+
+def _prompt(given: Mapping[str, Any]) -> Prompt:
+    """Raw text may spell markers. Anything else is a chat of one turn, behind the tokens of an earlier one."""
+    if given["raw"]:
+        return TextPrompt(given["prompt"], special=True)
+    system = (Message("system", given["system"]),) if given["system"] else ()
+    return ChatPrompt((*system, Message("user", given["prompt"])), context=given["context"])

@@ -1,0 +1,117 @@
+"""What the bodies of /api/generate and /api/chat may hold (sheet, sections 4.1 and 5.1). Everything has Go's zero value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tropilla.api.reading import Wrong, load
+from tropilla.api.surface import JSON
+from tropilla.api.surfaces.ollama.fields import (
+    Anything,
+    Boolean,
+    Field,
+    Images,
+    Integer,
+    Integers,
+    Object,
+    Objects,
+    Struct,
+    Text,
+    folded,
+    kind_of,
+)
+from tropilla.api.surfaces.ollama.keep_alive import KeepAlive
+from tropilla.common.errors import InvalidField
+
+THINK_LEVELS = ("high", "medium", "low", "max")
+_THINK_CHOICES = ", ".join(f'"{level}"' for level in THINK_LEVELS) + ", true, or false"
+
+
+class Think(Field[bool | str]):
+    def read(self, value: Any) -> bool | str:
+        if not isinstance(value, bool | str):
+            raise Wrong(f"think must be a boolean or string ({_THINK_CHOICES})", "type")
+        if isinstance(value, str) and value not in THINK_LEVELS:
+            raise Wrong(f'invalid think value: "{value}" (must be {_THINK_CHOICES})')
+        return value
+
+
+class Arguments(Field[dict[str, Any] | str]):
+    """An object; its JSON text, which OpenAI's clients keep, is taken too."""
+
+    go_type = "api.ToolCallFunctionArguments"
+
+    def read(self, value: Any) -> dict[str, Any] | str:
+        if not isinstance(value, dict | str):
+            raise self.wrong_type(kind_of(value))
+        return value
+
+
+class FunctionSchema(Struct):
+    go_name = "ChatRequest.messages.tool_calls.function"
+
+    name = Text(load_default="")
+    arguments = Arguments(load_default=dict)
+
+
+class ToolCallSchema(Struct):
+    go_name = "ChatRequest.messages.tool_calls"
+
+    id = Text(load_default="")
+    function = Object(FunctionSchema(), load_default=lambda: {"name": "", "arguments": {}})
+
+
+class MessageSchema(Struct):
+    go_name = "ChatRequest.messages"
+
+    role = Text(load_default="")
+    content = Text(load_default="")
+    thinking = Text(load_default="")
+    images = Images(load_default=())
+    tool_calls = Objects(ToolCallSchema(), load_default=list)
+    tool_name = Text(load_default="")
+    tool_call_id = Text(load_default="")
+
+
+class _RequestSchema(Struct):
+    model = Text(load_default="")
+    stream = Boolean(load_default=True)
+    format = Anything(load_default="")
+    options = Object(load_default=dict)
+    #: Absent is the server's default, which here is for ever.
+    keep_alive = KeepAlive(load_default=None)
+    think = Think(load_default=None)
+    truncate = Boolean(load_default=True)
+    shift = Boolean(load_default=True)
+    logprobs = Boolean(load_default=False)
+    top_logprobs = Integer(load_default=0)
+    _debug_render_only = Boolean(load_default=False)
+
+
+class GenerateSchema(_RequestSchema):
+    go_name = "GenerateRequest"
+
+    prompt = Text(load_default="")
+    suffix = Text(load_default="")
+    system = Text(load_default="")
+    template = Text(load_default="")
+    context = Integers(load_default=())
+    raw = Boolean(load_default=False)
+    images = Images(load_default=())
+
+
+class ChatSchema(_RequestSchema):
+    go_name = "ChatRequest"
+
+    messages = Objects(MessageSchema(), load_default=list)
+    tools = Objects(load_default=list)
+
+
+def read_body(struct: Struct, body: JSON) -> dict[str, Any]:
+    """The checked fields of a body, which may be any JSON value. Raises `InvalidField`."""
+    if body is None:
+        return load(struct, {})
+    if not isinstance(body, dict):
+        message = f"json: cannot unmarshal {kind_of(body)} into Go value of type api.{struct.go_name}"
+        raise InvalidField(message, param=None, problem="type")
+    return load(struct, folded(body))

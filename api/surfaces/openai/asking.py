@@ -1,0 +1,80 @@
+"""A checked body's fields -> what both routes ask of a worker: the model, the sampling, how much, and until where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tropilla.api.surface import Surroundings
+from tropilla.common.catalogue import Model
+from tropilla.common.generation import (
+    GenerationRequest,
+    Prompt,
+    Sampling,
+    draw_seed,
+    fold_seed,
+    new_request_id,
+)
+from tropilla.common.settings import Settings
+
+#: The names of one thing, the one that wins first (sheet, sections 7 and 11).
+_LIMITS = ("max_completion_tokens", "n_predict", "max_tokens", "max_new_tokens")
+_MIROSTAT = ("mirostat", "mirostat_mode")
+#: llama.cpp's name looks back 64 tokens, as llama.cpp does; vLLM's and TGI's over everything, as they do.
+_PENALTIES = (("repetition_penalty", -1), ("repeat_penalty", 64))
+#: A `do_sample` of false is greedy only where none of these asks for something else (TGI sheet, section 6).
+_SAMPLING_NEUTRAL = (("temperature", 1.0), ("top_p", 1.0), ("top_k", 0), ("typical_p", 1.0))
+
+
+def generation(
+    fields: dict[str, Any],
+    prompts: tuple[Prompt, ...],
+    model: Model,
+    surroundings: Surroundings,
+    *,
+    logprobs: int | None,
+) -> GenerationRequest:
+    return GenerationRequest(
+        id=new_request_id(),
+        model=model.name,
+        prompts=prompts,
+        sampling=_sampling(fields),
+        n=fields["n"],
+        max_tokens=_max_tokens(fields, model, surroundings.settings),
+        stop=fields["stop"],
+        keep_stop=fields["include_stop_str_in_output"],
+        logprobs=logprobs,
+    )
+
+
+def _sampling(fields: dict[str, Any]) -> Sampling:
+    penalty, window = next(((fields[name], reach) for name, reach in _PENALTIES if name in fields), (1.0, 64))
+    return Sampling(
+        temperature=0.0 if _greedy(fields) else fields["temperature"],
+        top_k=fields["top_k"],
+        top_p=fields["top_p"],
+        min_p=fields["min_p"],
+        typical_p=fields["typical_p"],
+        repeat_penalty=penalty,
+        repeat_last_n=fields.get("repeat_last_n", window),
+        presence_penalty=fields["presence_penalty"],
+        frequency_penalty=fields["frequency_penalty"],
+        mirostat=_first(fields, _MIROSTAT) or 0,
+        mirostat_tau=fields["mirostat_tau"],
+        mirostat_eta=fields["mirostat_eta"],
+        seed=fold_seed(fields["seed"]) if "seed" in fields else draw_seed(),
+    )
+
+
+def _greedy(fields: dict[str, Any]) -> bool:
+    return not fields.get("do_sample", True) and all(fields[name] == neutral for name, neutral in _SAMPLING_NEUTRAL)
+
+
+def _max_tokens(fields: dict[str, Any], model: Model, settings: Settings) -> int | None:
+    """None fills the context; more than the context means no more than that."""
+    asked = _first(fields, _LIMITS)
+    wanted = settings.default_max_tokens if asked is None else asked
+    return None if wanted < 0 else min(wanted, model.context_length)
+
+
+def _first(fields: dict[str, Any], names: tuple[str, ...]) -> Any:
+    return next((fields[name] for name in names if name in fields), None)

@@ -1,0 +1,139 @@
+"""Chat messages as OpenAI's clients write them -> `Message`s: roles, text parts, tool calls of the history.
+
+Whatever a template might make of it is kept; whatever a text model cannot read (images, audio, files) is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, ValidationError, post_load
+from tropilla.api.fields import Array, Object, Strict, Text, empty, wrong_type
+from tropilla.api.reading import Wrong
+from tropilla.common.generation import Message, ToolCall
+
+#: Names OpenAI has given to roles every template knows otherwise. Other roles are the template's business.
+_ROLES: Mapping[str, str] = {"developer": "system", "function": "tool"}
+#: The parts that are text, and the key it stands under.
+_TEXTS: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
+#: Parts other servers understand, as opposed to misspelt ones.
+_MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url", "image", "video", "audio"})
+#: Between text parts, where the template does not take lists of them (sheet, section 7).
+_JOINT = "\n"
+
+
+class _Part(Strict[str]):
+    """One content part, as its text."""
+
+    expected = "an object"
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, dict):
+            raise wrong_type(self.expected, value)
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            raise _at("type", wrong_type("a string", kind))
+        if kind in _MEDIA:
+            raise Wrong(f"content parts of type '{kind}' are not supported: the model reads text only.", "unsupported")
+        if kind not in _TEXTS:
+            raise _at("type", Wrong(f"unknown content part type '{kind}'. Expected 'text'."))
+        text = value.get(_TEXTS[kind])
+        if not isinstance(text, str):
+            raise _at(_TEXTS[kind], wrong_type("a string", text))
+        return text
+
+
+class _Content(Strict[str]):
+    expected = "a string or an array of content parts"
+    _parts = Array(_Part())
+
+    def read(self, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, list):
+            raise wrong_type(self.expected, value)
+        return _JOINT.join(part or "" for part in self._parts.deserialize(value) or ())
+
+
+class _Arguments(Strict[str]):
+    """JSON text. Some clients send the object itself."""
+
+    expected = "a string"
+
+    def read(self, value: Any) -> str:
+        if isinstance(value, dict):
+            return json.dumps(value, ensure_ascii=False)
+        if not isinstance(value, str):
+            raise wrong_type(self.expected, value)
+        return value
+
+
+class _FunctionSchema(Schema):
+    name = Text(required=True)
+    arguments = _Arguments(load_default="")
+
+
+class _ToolCallSchema(Schema):
+    id = Text(load_default="")
+    type = Text(("function",), load_default="function")
+    function = Object(_FunctionSchema(), required=True)
+
+    @post_load
+    def _tool_call(self, fields: dict[str, Any], **_: Any) -> ToolCall:
+        return ToolCall(id=fields["id"], **fields["function"])
+
+
+class MessageSchema(Schema):
+    role = Text(required=True)
+    content = _Content()
+    name = Text(load_default="")
+    tool_call_id = Text(load_default="")
+    tool_calls = Array(Object(_ToolCallSchema()), load_default=())
+    #: What `tool_calls` was before there were several.
+    function_call = Object(_FunctionSchema())
+    refusal = Text()
+    reasoning = Text()
+    reasoning_content = Text()
+
+    @post_load
+    def _message(self, fields: dict[str, Any], **_: Any) -> Message:
+        calls = tuple(fields["tool_calls"])
+        if not calls and "function_call" in fields:
+            calls = (ToolCall(**fields["function_call"]),)
+        role = fields["role"]
+        speaks = role == "assistant"
+        content = fields.get("content", fields.get("refusal") if speaks else None)
+        if content is None and not (speaks and calls):
+            raise _at("content", Wrong(f"a message of role '{role}' needs content.", "missing"))
+        return Message(
+            role=_ROLES.get(role, role),
+            content=content or "",
+            name=fields["name"],
+            tool_calls=calls,
+            tool_call_id=fields["tool_call_id"],
+            reasoning=fields.get("reasoning", fields.get("reasoning_content", "")),
+        )
+
+
+class Said(Strict[list[Message]]):
+    """Cria's chat route takes a `prompt`: a string, or strings, said by the user."""
+
+    expected = "a string or an array of strings"
+
+    def read(self, value: Any) -> list[Message]:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list):
+            raise wrong_type(self.expected, value)
+        if not texts:
+            raise empty()
+        odd = [text for text in texts if not isinstance(text, str)]
+        if odd:
+            raise wrong_type("an array of strings", odd[0])
+        return [Message("user", _JOINT.join(texts))]
+
+
+def _at(key: str, wrong: Wrong) -> ValidationError:
+    """The same error, one step further down."""
+    return ValidationError({key: wrong.messages})

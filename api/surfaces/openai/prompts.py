@@ -1,0 +1,93 @@
+"""`prompt` of /v1/completions -> prompts: text, token ids, several of either, and llama.cpp's mixture of both.
+
+"a"                 one text                  [1, 2]          one prompt of ids, used verbatim
+["a", "b"]          two texts                 [[1, 2], "a"]   two prompts
+[1, 2, "a"]         ids, then text            null            the start of a document
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from marshmallow import ValidationError
+from tropilla.api.fields import Integer, Strict, empty, wrong_type
+from tropilla.api.reading import Wrong
+from tropilla.common.errors import InvalidField
+from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
+
+_ID = Integer(0)
+
+
+class Prompts(Strict[tuple[Prompt, ...]]):
+    """One prompt or several. Ids are checked against the vocabulary later, by `check_ids`."""
+
+    expected = "a string, an array of strings, an array of token ids or an array of such arrays"
+    NOTHING: ClassVar[tuple[Prompt, ...]] = (TextPrompt(""),)
+
+    def read(self, value: Any) -> tuple[Prompt, ...]:
+        if not isinstance(value, list):
+            return (_one(value, self.expected),)
+        if not value:
+            raise empty()
+        if any(_is_number(item) for item in value):
+            return (_sequence(value),)
+        return tuple(_each(value))
+
+
+def check_ids(prompts: tuple[Prompt, ...], vocabulary: int) -> None:
+    """Raises `InvalidField` for the first token id the model does not have."""
+    for prompt in prompts:
+        ids = prompt.ids if isinstance(prompt, TokenPrompt) else prompt.context
+        for token in ids:
+            if token >= vocabulary:
+                text = f"Invalid 'prompt': token id {token} is out of vocabulary (the model has {vocabulary} tokens)."
+                raise InvalidField(text, param="prompt", problem="value")
+
+
+def _each(items: list[Any]) -> list[Prompt]:
+    prompts: list[Prompt] = []
+    for index, item in enumerate(items):
+        try:
+            prompts.append(
+                _sequence(item) if isinstance(item, list) else _one(item, "a string or an array of token ids")
+            )
+        except ValidationError as error:
+            raise ValidationError({index: error.messages}) from error
+    return prompts
+
+
+def _one(value: Any, expected: str) -> Prompt:
+    """A text, or llama.cpp's object around one."""
+    if isinstance(value, dict):
+        if value.get("multimodal_data"):
+            raise Wrong("multimodal data is not supported: the model reads text only.", "unsupported")
+        value = value.get("prompt_string")
+    if not isinstance(value, str):
+        raise wrong_type(expected, value)
+    return TextPrompt(value)
+
+
+def _sequence(items: list[Any]) -> Prompt:
+    """One prompt of token ids, with text behind them if the last item is a string."""
+    if not items:
+        raise empty()
+    text = items[-1] if isinstance(items[-1], str) else None
+    ids = tuple(_ids(items if text is None else items[:-1]))
+    return TokenPrompt(ids) if text is None else TextPrompt(text, context=ids)
+
+
+def _ids(items: list[Any]) -> list[int]:
+    ids: list[int] = []
+    for index, item in enumerate(items):
+        if isinstance(item, str):
+            # The worker tokenizes one text behind given ids, not text between them.
+            raise ValidationError({index: Wrong("text before token ids is not supported.", "unsupported").messages})
+        try:
+            ids.append(_ID.deserialize(item) or 0)
+        except ValidationError as error:
+            raise ValidationError({index: error.messages}) from error
+    return ids
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,157 @@
+"""What the OpenAI routes accept, field by field: types and ranges, in the order in which problems are reported.
+
+Documented OpenAI ranges are refused beyond, the extras of other servers are clamped (sheet, section 11). Rules between
+fields stand in `rules`, fields that are not served yet in `refusals`; what is in neither and not here is harmless.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields
+from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text, wrong_type
+from tropilla.api.reading import load
+from tropilla.api.surfaces.openai.messages import MessageSchema, Said
+from tropilla.api.surfaces.openai.prompts import Prompts
+from tropilla.common.errors import InvalidField, MalformedBody, Problem
+from tropilla.common.settings import Settings
+
+Fields = Mapping[str, fields.Field[Any]]
+
+#: What llama.cpp keeps in 32 bits.
+_MAX_INT = 2**31 - 1
+#: OpenAI's own bound; the operator's may be lower.
+_MAX_N = 128
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+class Stops(Strict[tuple[str, ...]]):
+    """A string or a list of strings. Empty ones mean nothing, but count towards the limit."""
+
+    expected = "a string or an array of strings"
+
+    def __init__(self, most: int, **more: Any) -> None:
+        super().__init__(**more)
+        self._list = Array(Text(), most=most)
+
+    def read(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, str | list):
+            raise wrong_type(self.expected, value)
+        stops = [value] if isinstance(value, str) else self._list.deserialize(value)
+        return tuple(stop for stop in stops or () if stop)
+
+
+class StreamOptions(Schema):
+    include_usage = Boolean(load_default=False)
+    continuous_usage_stats = Boolean(load_default=False)
+
+
+def _common(settings: Settings) -> Fields:
+    """Fields both routes know under the same name."""
+    return {
+        "model": Text(load_default=""),
+        "max_completion_tokens": Integer(0),
+        "max_tokens": Integer(0),
+        "temperature": Number(0, 2, load_default=1.0),
+        "top_p": Number(0, 1, load_default=1.0),
+        "n": Integer(1, min(_MAX_N, settings.max_choices), load_default=1),
+        "stream": Boolean(load_default=False),
+        "stream_options": Object(StreamOptions(), load_default=dict),
+        "stop": Stops(settings.max_stop_sequences, load_default=()),
+        "presence_penalty": Number(-2, 2, load_default=0.0),
+        "frequency_penalty": Number(-2, 2, load_default=0.0),
+        "seed": Integer(-(2**63), 2**63 - 1),
+        # llama.cpp's word for max_tokens; negative fills the context.
+        "n_predict": Integer(-1, _MAX_INT, clamp=True),
+        # 0 and -1 are off.
+        "top_k": Integer(0, _MAX_INT, clamp=True, load_default=0),
+        "min_p": Number(0, 1, clamp=True, load_default=0.0),
+        "typical_p": Number(0, 1, clamp=True, load_default=1.0),
+        # Divides logits: towards 0 nothing sensible is left, so that it is refused rather than clamped.
+        "repetition_penalty": Number(0.01, 100),
+        "repeat_penalty": Number(0.01, 100),
+        "repeat_last_n": Integer(-1, _MAX_INT, clamp=True),
+        "mirostat": Integer(0, 2),
+        "mirostat_mode": Integer(0, 2),
+        "mirostat_tau": Number(0, 100, clamp=True, load_default=5.0),
+        "mirostat_eta": Number(0, 1, clamp=True, load_default=0.1),
+        "include_stop_str_in_output": Boolean(load_default=False),
+    }
+
+
+def _chat(settings: Settings) -> Fields:
+    return {
+        "messages": Array(Object(MessageSchema()), may_be_empty=False),
+        "prompt": Said(),
+        **_common(settings),
+        "logprobs": Boolean(load_default=False),
+        "top_logprobs": Integer(0, settings.max_top_logprobs),
+        # Matters to templates of thinking models only, which say so themselves; a word nobody knows is still a mistake.
+        "reasoning_effort": Text(_EFFORTS),
+        "add_generation_prompt": Boolean(),
+        "continue_final_message": Boolean(),
+    }
+
+
+def _completion(settings: Settings) -> Fields:
+    return {
+        # null is the start of a document; `parse` has seen whether the key was there at all.
+        "prompt": Prompts(load_default=Prompts.NOTHING),
+        **_common(settings),
+        # 0 is what the SDK's own suite sends: no choice of ours.
+        "best_of": Integer(0, 20, load_default=0),
+        "logprobs": Integer(0, settings.max_top_logprobs),
+        # What @huggingface/inference posts here, in TGI's words.
+        "max_new_tokens": Integer(0),
+        "do_sample": Boolean(load_default=True),
+    }
+
+
+@functools.cache
+def chat(settings: Settings) -> Schema:
+    return Schema.from_dict(dict(_chat(settings)), name="Chat")()
+
+
+@functools.cache
+def completion(settings: Settings) -> Schema:
+    return Schema.from_dict(dict(_completion(settings)), name="Completion")()
+
+
+#: OpenAI's error codes tell integers from decimals.
+INTEGERS = frozenset(
+    name for table in (_chat, _completion) for name, field in table(Settings()).items() if isinstance(field, Integer)
+)
+
+#: Where an error's path stands in its sentence.
+_SENTENCES: Mapping[Problem, str] = {
+    "missing": "Missing required parameter: '{param}'.",
+    "type": "Invalid type for '{param}': {detail}",
+    "rule": "{detail}",
+}
+_SENTENCE = "Invalid '{param}': {detail}"
+
+
+def invalid(param: str | None, detail: str, problem: Problem) -> InvalidField:
+    """The error, with its path in the sentence."""
+    text = _SENTENCES.get(problem, _SENTENCE).format(param=param, detail=detail)
+    return InvalidField(text, param=param, problem=problem)
+
+
+def missing(param: str) -> InvalidField:
+    return invalid(param, "", "missing")
+
+
+def an_object(body: Any) -> Mapping[str, Any]:
+    if not isinstance(body, dict):
+        raise MalformedBody("The request body must be a JSON object.")
+    return body
+
+
+def checked(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body's known fields. Raises `InvalidField` for the first problem."""
+    try:
+        return load(schema, body)
+    except InvalidField as error:
+        raise invalid(error.param, error.message, error.problem) from error

@@ -1,0 +1,48 @@
+"""What one model offers a TGI caller: the numbers of GET /info, which are also the bounds of `rules`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tropilla.common.catalogue import Model
+from tropilla.common.settings import Settings
+
+#: No contest between candidates yet: `best_of` above 1 is refused.
+MAX_BEST_OF = 1
+#: The launcher's defaults (sheet, section 4).
+MAX_TOP_N_TOKENS = 5
+VALIDATION_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Field names are those of GET /info; `max_top_n_tokens` is ours in it, where extra keys are harmless."""
+
+    model_id: str
+    max_concurrent_requests: int
+    max_best_of: int
+    max_stop_sequences: int
+    max_input_tokens: int
+    max_total_tokens: int
+    validation_workers: int
+    max_client_batch_size: int
+    max_top_n_tokens: int
+
+
+def max_input_tokens(context: int) -> int:
+    """At least one token of a context is for the answer."""
+    return context - 1
+
+
+def limits(model: Model, settings: Settings) -> Limits:
+    return Limits(
+        model_id=model.name,
+        max_concurrent_requests=settings.max_queue,
+        max_best_of=MAX_BEST_OF,
+        max_stop_sequences=settings.max_stop_sequences,
+        max_input_tokens=max_input_tokens(model.context_length),
+        max_total_tokens=model.context_length,
+        validation_workers=VALIDATION_WORKERS,
+        max_client_batch_size=settings.max_choices,
+        max_top_n_tokens=MAX_TOP_N_TOKENS,
+    )

@@ -1,0 +1,122 @@
+"""A TGI body -> one `Call`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tropilla.api.models import default_model
+from tropilla.api.surface import JSON, Call, Surroundings
+from tropilla.api.surfaces.tgi.limits import limits
+from tropilla.api.surfaces.tgi.rules import check
+from tropilla.api.surfaces.tgi.schemas import COMPAT, GENERATE, Asked, Parameters, read
+from tropilla.common.catalogue import Model
+from tropilla.common.errors import Overloaded, UnknownModel
+from tropilla.common.generation import (
+    Fit,
+    GenerationRequest,
+    Sampling,
+    TextPrompt,
+    draw_seed,
+    fold_seed,
+    new_request_id,
+)
+from tropilla.common.settings import Settings
+
+#: Seconds after which a caller may ask again for a model that is loading (sheet, section 15: `Retry-After: 1`).
+LOADING_RETRY_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the answer needs of the question. `seed` is the caller's own, before it was folded to 32 bits."""
+
+    inputs: str
+    full_text: bool
+    details: bool
+    prefill: bool
+    top_tokens: bool
+    samples: bool
+    seed: int | None
+
+
+def parse_generate(body: JSON, surroundings: Surroundings) -> Call:
+    return _call(read(GENERATE, body), surroundings, full_text=False)
+
+
+def parse_stream(body: JSON, surroundings: Surroundings) -> Call:
+    return _call(read(GENERATE, body, stream=True), surroundings, full_text=False)
+
+
+def parse_compat(body: JSON, surroundings: Surroundings) -> Call:
+    """POST / echoes the prompt unless told otherwise: every model here is one for text generation (section 7)."""
+    return _call(read(COMPAT, body), surroundings, full_text=True)
+
+
+def _call(asked: Asked, surroundings: Surroundings, *, full_text: bool) -> Call:
+    """`full_text` is what the route does when the caller does not say `return_full_text`."""
+    model = served_model(surroundings)
+    check(asked, limits(model, surroundings.settings))
+    given = asked.parameters
+    wants_full_text = full_text if given.return_full_text is None else given.return_full_text
+    answer = Answer(
+        inputs=asked.inputs,
+        full_text=wants_full_text,
+        details=given.details,
+        prefill=given.decoder_input_details,
+        top_tokens=given.top_n_tokens > 0,
+        samples=given.samples,
+        seed=given.seed,
+    )
+    request = _request(asked, model, surroundings.settings)
+    return Call(request=request, stream=asked.stream, received=surroundings.now, answer=answer, prompt_field="inputs")
+
+
+def _request(asked: Asked, model: Model, settings: Settings) -> GenerationRequest:
+    given = asked.parameters
+    return GenerationRequest(
+        id=new_request_id(),
+        model=model.name,
+        prompts=(TextPrompt(asked.inputs),),
+        sampling=_sampling(given),
+        max_tokens=_max_tokens(given, settings),
+        stop=given.stop,
+        keep_stop=True,
+        # Every token is shown with its log-probability, asked for or not.
+        logprobs=given.top_n_tokens,
+        want_prompt=given.decoder_input_details,
+        # Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left.
+        fit=Fit(keep_last=given.truncate, room="clip" if given.max_new_tokens is None else "refuse"),
+    )
+
+
+def _sampling(given: Parameters) -> Sampling:
+    return Sampling(
+        temperature=given.temperature if given.samples else 0.0,
+        top_k=given.top_k or 0,
+        top_p=1.0 if given.top_p is None else given.top_p,
+        typical_p=1.0 if given.typical_p is None else given.typical_p,
+        repeat_penalty=given.repetition_penalty,
+        # Upstream penalises whatever stands in the prompt or the answer.
+        repeat_last_n=-1,
+        frequency_penalty=given.frequency_penalty,
+        seed=draw_seed() if given.seed is None else fold_seed(given.seed),
+    )
+
+
+def _max_tokens(given: Parameters, settings: Settings) -> int | None:
+    if given.max_new_tokens is not None:
+        return given.max_new_tokens
+    return None if settings.default_max_tokens < 0 else settings.default_max_tokens
+
+
+def served_model(surroundings: Surroundings) -> Model:
+    """The one model of the bare routes. While it loads callers are sent back, never with 503: clients loop on it."""
+    try:
+        return default_model(surroundings)
+    except UnknownModel as error:
+        wanted = surroundings.settings.default_model
+        for worker in surroundings.catalogue.workers:
+            if worker.state == "loading" and wanted in ("", worker.model.name):
+                text = f"model '{worker.model.name}' is loading"
+                raise Overloaded(text, retry_after_seconds=LOADING_RETRY_SECONDS) from error
+        raise

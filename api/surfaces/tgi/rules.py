@@ -1,0 +1,134 @@
+"""The rules of the sheet's section 4, in its order: the first one that is broken is what the caller hears.
+
+Rules 2 and 3 for a `best_of` that is allowed, and the clash of `best_of` with `seed`, cannot be met while
+`limits.MAX_BEST_OF` is 1. Rules 6 and 7 count tokens, so the worker applies them; `fault` has their texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tropilla.api.surfaces.tgi.limits import Limits
+from tropilla.api.surfaces.tgi.schemas import Asked, Parameters
+from tropilla.common.errors import InvalidField, UnsupportedField
+
+#: `adapter_id`s that mean no adapter, beside the model's own name.
+NO_ADAPTER = frozenset({"", "tgi"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`text` is a format string; `given` is the field's value, a list's length. `served`: any value at all would do."""
+
+    field: str
+    broken: Callable[[Asked, Limits], bool]
+    text: str
+    served: bool = True
+
+
+def check(asked: Asked, limits: Limits) -> None:
+    """Raises `InvalidField` or `UnsupportedField` for the first broken rule."""
+    for rule in RULES:
+        if rule.broken(asked, limits):
+            text = rule.text.format(limits=limits, given=_given(asked, rule.field))
+            param = rule.field if rule.field == "inputs" else f"parameters.{rule.field}"
+            raise InvalidField(text, param=param) if rule.served else UnsupportedField(text, param=param)
+
+
+def _given(asked: Asked, field: str) -> Any:
+    value = getattr(asked.parameters, field, None)
+    return len(value) if isinstance(value, tuple) else value
+
+
+def _always(broken: Callable[[Parameters], bool]) -> Callable[[Asked, Limits], bool]:
+    """A rule on the parameters alone."""
+    return lambda asked, _: broken(asked.parameters)
+
+
+def _outside(value: float | None, low: float, high: float) -> bool:
+    """Both ends are outside: a probability of 1 is an error here (section 3)."""
+    return value is not None and not low < value < high
+
+
+def _positive(value: float | None) -> bool:
+    return value is None or value > 0
+
+
+def _adapter_unknown(asked: Asked, limits: Limits) -> bool:
+    wanted = asked.parameters.adapter_id
+    return wanted is not None and wanted != limits.model_id and wanted not in NO_ADAPTER
+
+
+def _truncate_outside(asked: Asked, limits: Limits) -> bool:
+    wanted = asked.parameters.truncate
+    return wanted is not None and not 1 <= wanted <= limits.max_input_tokens
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "best_of",
+        lambda asked, _: asked.stream and asked.parameters.best_of not in (None, 1),
+        "`best_of` != 1 is not supported when streaming tokens",
+    ),
+    Rule(
+        "decoder_input_details",
+        lambda asked, _: asked.stream and asked.parameters.decoder_input_details,
+        "`decoder_input_details` == true is not supported when streaming tokens",
+    ),
+    Rule(
+        "best_of",
+        _always(lambda given: (given.best_of or 1) < 1),
+        "`best_of` must be > 0 and <= {limits.max_best_of}. Given: {given}",
+    ),
+    Rule(
+        "best_of",
+        lambda asked, limits: (asked.parameters.best_of or 1) > limits.max_best_of,
+        "`best_of` != 1 is not allowed for this endpoint",
+    ),
+    Rule(
+        "temperature",
+        _always(lambda given: not _positive(given.temperature)),
+        "`temperature` must be strictly positive",
+    ),
+    Rule(
+        "repetition_penalty",
+        _always(lambda given: not _positive(given.repetition_penalty)),
+        "`repetition_penalty` must be strictly positive",
+    ),
+    Rule(
+        "frequency_penalty",
+        _always(lambda given: not -2.0 <= given.frequency_penalty <= 2.0),
+        "`frequency_penalty` must be >= -2.0 and <= 2.0",
+    ),
+    Rule("top_p", _always(lambda given: _outside(given.top_p, 0, 1)), "`top_p` must be > 0.0 and < 1.0"),
+    Rule("typical_p", _always(lambda given: _outside(given.typical_p, 0, 1)), "`typical_p` must be > 0.0 and < 1.0"),
+    Rule("top_k", _always(lambda given: not _positive(given.top_k)), "`top_k` must be strictly positive"),
+    Rule(
+        "max_new_tokens",
+        _always(lambda given: not _positive(given.max_new_tokens)),
+        "`max_new_tokens` must be strictly positive",
+    ),
+    Rule(
+        "stop",
+        lambda asked, limits: len(asked.parameters.stop) > limits.max_stop_sequences,
+        "`stop` supports up to {limits.max_stop_sequences} stop sequences. Given: {given}",
+    ),
+    # Upstream's type is unsigned; the sheet gives a negative seed no text of its own.
+    Rule("seed", _always(lambda given: (given.seed or 0) < 0), "`seed` must be >= 0"),
+    Rule(
+        "top_n_tokens",
+        lambda asked, limits: not 0 <= asked.parameters.top_n_tokens <= limits.max_top_n_tokens,
+        "`top_n_tokens` must be >= 0 and <= {limits.max_top_n_tokens}. Given: {given}",
+    ),
+    Rule("inputs", lambda asked, _: not asked.inputs, "`inputs` cannot be empty"),
+    Rule(
+        "truncate",
+        _truncate_outside,
+        "`truncate` must be strictly positive and less than {limits.max_input_tokens}. Given: {given}",
+    ),
+    Rule("grammar", _always(lambda given: bool(given.grammar)), "grammar is not supported", served=False),
+    Rule("adapter_id", _adapter_unknown, "adapter {given} not found"),
+    Rule("watermark", _always(lambda given: given.watermark), "watermark is not supported", served=False),
+)

@@ -1,0 +1,47 @@
+"""A folded stream -> the one JSON answer of POST /generate, and the array of one of POST /."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tropilla.api.surface import JSON, Call, Reply
+from tropilla.api.surfaces.tgi.details import (
+    finish_reason,
+    generated_text,
+    prefill_json,
+    seed_used,
+    token_json,
+    top_tokens_json,
+)
+from tropilla.api.surfaces.tgi.headers import measured
+from tropilla.api.surfaces.tgi.parse import Answer
+from tropilla.common.generation import Choice, Completion
+
+
+def whole_generate(call: Call, completion: Completion, now: float) -> Reply:
+    answer: Answer = call.answer
+    (choice,) = completion.choices
+    body: dict[str, JSON] = {"generated_text": generated_text(answer, choice.text)}
+    if answer.details or answer.prefill:
+        body["details"] = _details(call, choice)
+    return Reply(body, headers=measured(call, choice.finished, now))
+
+
+def whole_compat(call: Call, completion: Completion, now: float) -> Reply:
+    reply = whole_generate(call, completion, now)
+    return Reply([reply.body], headers=reply.headers)
+
+
+def _details(call: Call, choice: Choice) -> Mapping[str, JSON]:
+    """`top_tokens` and `best_of_sequences` are left out when not asked for, not null (section 6)."""
+    answer: Answer = call.answer
+    details: dict[str, JSON] = {
+        "finish_reason": finish_reason(call.request, choice.finished),
+        "generated_tokens": choice.finished.usage.generated,
+        "seed": seed_used(answer, choice.finished),
+        "prefill": prefill_json(choice.finished.prompt) if answer.prefill else [],
+        "tokens": [token_json(token) for token in choice.tokens],
+    }
+    if answer.top_tokens:
+        details["top_tokens"] = [top_tokens_json(token) for token in choice.tokens]
+    return details
