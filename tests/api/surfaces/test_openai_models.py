@@ -1,0 +1,80 @@
+"""Listing models, and which one a name means."""
+
+from __future__ import annotations
+
+import pytest
+from openai.types import Model as OpenAIModel
+from openai_events import HELLO, ask, model, refusal, surroundings
+from tropilla.api.surface import Surroundings
+from tropilla.api.surfaces.openai.chat import CHAT
+from tropilla.api.surfaces.openai.models import listing, retrieve
+from tropilla.common.catalogue import Catalogue
+from tropilla.common.errors import UnknownModel
+from tropilla.common.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("served", "asked", "meant"),
+    [
+        (("a", "b"), "b", "b"),
+        (("a", "b"), "b:latest", "b"),
+        (("a", "org/b:q4"), "org/b:q4", "org/b:q4"),
+        (("a", "org/b:q4"), "org/b", "org/b:q4"),
+        (("a", "org/b:q4"), "b:q4", "org/b:q4"),
+        (("a", "org/b:q4"), "b", "org/b:q4"),
+        (("b", "org/b"), "b", "b"),
+        (("a", "b"), "tgi", "a"),
+        (("a", "b"), "dummy", "a"),
+        (("a", "b"), "", "a"),
+        (("a", "b"), None, "a"),
+        (("a", "b"), "http://localhost:8000/v1", "a"),
+        (("a", "tgi"), "tgi", "tgi"),
+    ],
+)
+def test_a_name_means_a_model_that_is_served(served: tuple[str, ...], asked: str | None, meant: str) -> None:
+    call = ask(CHAT, {**HELLO, "model": asked}, surroundings(*served))
+    assert (call.request.model, call.answer.model) == (meant, meant)
+
+
+@pytest.mark.parametrize(
+    ("served", "asked"), [(("a",), "b"), (("b:q4", "b:q8"), "b"), (("b:q4",), "b:latest"), (("b",), "b:q4")]
+)
+def test_a_name_that_means_none_or_several_is_a_404(served: tuple[str, ...], asked: str) -> None:
+    assert refusal(CHAT, {**HELLO, "model": asked}, surroundings(*served)).status == 404
+
+
+def test_an_operator_may_let_the_default_model_answer_for_all() -> None:
+    around = surroundings("a", "b", unknown_model="default", default_model="b")
+    assert ask(CHAT, {**HELLO, "model": "gpt-9"}, around).request.model == "b"
+
+
+def test_without_any_model_a_bare_request_is_a_404() -> None:
+    reply = refusal(CHAT, {"messages": HELLO["messages"]}, Surroundings(Catalogue(), Settings(), 0.0))
+    assert (reply.status, reply.body["error"]["code"]) == (404, "model_not_found")
+
+
+def test_the_list_names_every_model_and_reads_as_one_too() -> None:
+    body = listing(surroundings("b", "a", default_model="b"), {}).body
+    assert [entry["id"] for entry in body["data"]] == ["a", "b"]
+    assert (body["object"], body["id"], body["owned_by"], body["created"]) == ("list", "b", "tropilla", 1_750_000_000)
+    for entry in body["data"]:
+        OpenAIModel.model_validate(entry, strict=True)
+
+
+def test_the_list_of_nothing_is_empty() -> None:
+    assert listing(Surroundings(Catalogue(), Settings(), 0.0), {}).body == {"object": "list", "data": []}
+
+
+def test_one_model_is_found_by_its_path() -> None:
+    assert retrieve(surroundings("org/b:q4"), {"id": "org/b:q4"}).body["id"] == "org/b:q4"
+
+
+def test_an_unknown_model_cannot_be_retrieved_whatever_answers_for_it() -> None:
+    with pytest.raises(UnknownModel):
+        retrieve(surroundings("a", unknown_model="default"), {"id": "tgi"})
+
+
+def test_the_fingerprint_changes_with_the_file() -> None:
+    first = ask(CHAT, HELLO).answer.fingerprint
+    assert first.startswith("b")
+    assert model("pocket", digest="cd" * 32).digest[:12] not in first

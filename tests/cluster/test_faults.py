@@ -1,0 +1,251 @@
+"""What happens to a caller when something dies, and to the cluster when a caller leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+from cluster.conftest import HerdMaker
+from cluster.herd import Herd, wait_for
+from cluster.wire import OLLAMA, OPENAI, TGI, ask, post
+from tropilla.common import codec, names
+from tropilla.common.catalogue import Model, Worker
+from tropilla.common.generation import Event, Finished, Token
+
+FOREVER = 5000
+
+
+@pytest.fixture
+def busy(make_herd: HerdMaker) -> Herd:
+    """One worker with two slots, one API process."""
+    herd = make_herd()
+    herd.start_worker()
+    herd.start_api()
+    return herd
+
+
+def journal(herd: Herd, request_id: str) -> Iterator[Event]:
+    """A request's events as they are written, to the last one."""
+    at = "0"
+    while True:
+        read: Any = herd.redis.xread({names.journal_key(request_id): at}, block=20_000)
+        assert read, "nothing more was written"
+        entries = read[0][1] if isinstance(read, list) else next(iter(read.values()))[0]
+        for entry, fields in entries:
+            at = entry
+            event = codec.decode_event(int(entry.split(b"-")[0]) - 1, fields[b"e"])
+            yield event
+            if not isinstance(event, Token):
+                return
+
+
+def ending(herd: Herd, request_id: str) -> Event:
+    *_, last = journal(herd, request_id)
+    return last
+
+
+def held(herd: Herd) -> list[str]:
+    """Requests that a worker runs now."""
+    return [key.decode().split(":")[2] for key in herd.redis.scan_iter(names.lease_key("*"))]
+
+
+LAST_WORDS = {
+    OPENAI: lambda items: items[-1] == "[DONE]" and items[-2]["error"]["type"] == "server_error",
+    OLLAMA: lambda items: isinstance(items[-1]["error"], str),
+    TGI: lambda items: items[-1]["error_type"] == "incomplete_generation_stream",
+}
+
+
+@pytest.mark.parametrize("path", LAST_WORDS)
+def test_a_worker_killed_in_mid_stream_ends_the_stream_with_the_dialects_error(busy: Herd, path: str) -> None:
+    with post(busy, path, ask(path, "a", "endless", tokens=FOREVER)) as answer:
+        assert answer.status == 200
+        items = answer.items()
+        first = [next(items) for _ in range(3)]
+        busy.processes[1].kill()
+        assert LAST_WORDS[path]([*first, *items])
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(OPENAI, 500), (OLLAMA, 500), ("/generate", 500)], ids=["openai", "ollama", "tgi"]
+)
+def test_a_worker_killed_while_it_is_not_streaming_is_an_error_status(busy: Herd, path: str, status: int) -> None:
+    body = json.dumps(ask(path, "a", "endless", tokens=FOREVER, stream=False)).encode()
+    connection = Sent(busy, path, body)
+    wait_for(lambda: held(busy), "the request to be run")
+    busy.processes[1].kill()
+    assert connection.status() == status
+
+
+def test_after_a_kill_another_worker_serves_new_requests(busy: Herd) -> None:
+    busy.processes[1].kill()
+    busy.start_worker()
+    with post(busy, "/generate", ask(TGI, "a", "endless", tokens=3)) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", [OPENAI, OLLAMA, TGI])
+def test_hanging_up_in_mid_stream_stops_the_sequence(busy: Herd, path: str) -> None:
+    with post(busy, path, ask(path, "a", "endless", tokens=FOREVER)) as answer:
+        next(answer.items())
+    finished = ending(busy, answer.request_id)
+    assert isinstance(finished, Finished)
+    assert finished.reason == "cancelled"
+    assert finished.usage.generated < FOREVER // 2
+
+
+class Sent:
+    """A request whose answer nobody has read yet."""
+
+    def __init__(self, herd: Herd, path: str, body: bytes) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", herd.api_port), timeout=60)
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._socket.sendall(head.encode() + body)
+
+    def status(self) -> int:
+        with self._socket, self._socket.makefile("rb") as answer:
+            return int(answer.readline().split()[1])
+
+    def hang_up(self) -> None:
+        self._socket.close()
+
+
+def test_hanging_up_frees_the_slot_when_nothing_is_streamed(busy: Herd) -> None:
+    sent = Sent(busy, TGI, json.dumps(ask("/generate", "a", "endless", tokens=FOREVER, stream=False)).encode())
+    request_id = wait_for(lambda: held(busy), "the request to be run")[0]
+    sent.hang_up()
+    finished = ending(busy, request_id)
+    assert isinstance(finished, Finished)
+    assert finished.reason == "cancelled"
+
+
+def test_hanging_up_in_prefill_stops_the_prefill(make_herd: HerdMaker) -> None:
+    herd = make_herd(step_tokens=16)
+    herd.start_worker()
+    herd.start_api()
+    # 8,000 tokens in chunks of 16 take seconds.
+    sent = Sent(herd, TGI, json.dumps(ask(TGI, "a" * 4000, "endless", tokens=50)).encode())
+    request_id = wait_for(lambda: held(herd), "the request to be run")[0]
+    sent.hang_up()
+    finished = ending(herd, request_id)
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.usage.generated) == ("cancelled", 0)
+
+
+def pretended_worker(herd: Herd, model: str) -> None:
+    """Says that a worker serves the model, so that requests are accepted and wait."""
+    facts = Model(model, "0" * 64, 1, "llama", 1, "F32", 4096, 4096, 64, 288, 0.0)
+    herd.bus.announce(Worker("pretended", "cpu", "ready", 1, facts))
+
+
+def test_hanging_up_while_queued_means_that_the_request_never_runs(make_herd: HerdMaker) -> None:
+    herd = make_herd()
+    herd.start_api()
+    pretended_worker(herd, "endless")
+    cancels = herd.bus.listen_cancels()
+    sent = Sent(herd, TGI, json.dumps(ask(TGI, "a", "endless", tokens=FOREVER)).encode())
+    wait_for(lambda: herd.bus.waiting("endless.cpu"), "the ticket")
+    sent.hang_up()
+    request_id = cancels.read(10)
+    cancels.close()
+    assert request_id is not None
+    herd.start_worker()
+    finished = ending(herd, request_id.decode())
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.usage.generated) == ("cancelled", 0)
+
+
+def test_a_queued_request_whose_model_loses_its_last_worker_gets_an_error(make_herd: HerdMaker) -> None:
+    herd = make_herd()
+    herd.start_api()
+    pretended_worker(herd, "endless")
+    with post(herd, OLLAMA, ask(OLLAMA, "a", "endless", tokens=3)) as answer:
+        assert answer.status == 500
+        assert "no worker serves endless" in answer.json()["error"]
+
+
+def test_no_token_is_lost_or_repeated_while_subscriptions_break(busy: Herd) -> None:
+    body = ask(TGI, "a", "endless", tokens=400)
+    with post(busy, TGI, body) as answer:
+        undisturbed = list(answer.items())
+    answers = [post(busy, TGI, body) for _ in range(2)]
+    seen: list[list[Any]] = [[], []]
+    streams = [answer.items() for answer in answers]
+    for number in range(400):
+        if number % 40 == 20:
+            busy.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        for stream, items in zip(streams, seen, strict=True):
+            items.append(next(stream))
+    for answer in answers:
+        answer.close()
+    for items in seen:
+        assert [item["index"] for item in items] == list(range(1, 401))
+        assert items[-1]["generated_text"] == undisturbed[-1]["generated_text"]
+
+
+def test_a_generation_longer_than_the_visibility_timeout_runs_once(make_herd: HerdMaker) -> None:
+    herd = make_herd(visibility_seconds=3)
+    worker = herd.start_worker()
+    second = herd.start_worker()
+    herd.start_api()
+    # Two slots of 1,800 tokens at some milliseconds each: longer than three seconds and two sweeps.
+    answers = [post(herd, TGI, ask(TGI, "a", "endless", tokens=1800)) for _ in range(2)]
+    for answer in answers:
+        with answer:
+            assert len(list(answer.items())) == 1800
+    assert sum(process.log.count("received") for process in (worker, second)) == 2
+
+
+def test_a_worker_told_to_stop_ends_its_streams_within_the_grace_and_leaves_cleanly(busy: Herd) -> None:
+    with post(busy, TGI, ask(TGI, "a", "endless", tokens=FOREVER)) as answer:
+        items = answer.items()
+        next(items)
+        busy.processes[1].kill(signal.SIGTERM)
+        assert "error" in list(items)[-1]
+    assert busy.processes[1].wait(10) == 0
+    assert not busy.bus.catalogue().workers
+
+
+def test_an_api_process_told_to_stop_ends_its_streams_properly(busy: Herd) -> None:
+    with post(busy, OPENAI, ask(OPENAI, "a", "endless", tokens=FOREVER)) as answer:
+        items = answer.items()
+        next(items)
+        busy.processes[2].kill(signal.SIGTERM)
+        assert LAST_WORDS[OPENAI](list(items))
+    assert isinstance(ending(busy, answer.request_id), Finished)
+    assert busy.processes[2].wait(20) == 0
+
+
+def test_a_killed_api_process_does_not_keep_the_worker_busy(make_herd: HerdMaker) -> None:
+    herd = make_herd(orphan_seconds=1)
+    herd.start_worker()
+    api = herd.start_api()
+    with post(herd, TGI, ask(TGI, "a", "endless", tokens=FOREVER)) as answer:
+        next(answer.items())
+        group = [child.pid for child in _children(api.pid)]
+        for pid in [api.pid, *group]:
+            os.kill(pid, signal.SIGKILL)
+    finished = ending(herd, answer.request_id)
+    assert isinstance(finished, Finished)
+    assert finished.reason == "cancelled"
+
+
+def _children(pid: int) -> list[Any]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def test_a_ticket_that_cannot_be_queued_is_an_error_at_once(busy: Herd) -> None:
+    with post(busy, TGI, ask(TGI, "a", "endless", tokens=2)) as answer:
+        assert answer.status == 200
+        list(answer.items())
+    busy.redis_process.kill()
+    busy.redis_process.wait()
+    with post(busy, TGI, ask(TGI, "a", "endless", tokens=2)) as answer:
+        assert answer.status in {429, 500, 503}
+        assert answer.json()["error_type"]

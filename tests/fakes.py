@@ -1,0 +1,380 @@
+"""Small real implementations of the house's seams: a model of bytes, an outbox, a store, mailboxes, a clock.
+
+They behave instead of expecting: the model keeps a KV cache and refuses what llama.cpp would refuse, the store journals
+and fences as the scripts do, and time passes only when somebody lets it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from typing import Any
+
+from tropilla.api.inbox import Mailbox
+from tropilla.common import codec
+from tropilla.common.bus import Appended, Delivered, Entry
+from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
+from tropilla.common.errors import StoreUnavailable
+from tropilla.common.generation import (
+    Alternative,
+    Event,
+    Failed,
+    Finished,
+    GenerationRequest,
+    Sampling,
+    TextPrompt,
+    Token,
+    Usage,
+)
+from tropilla.workers.loop import Job, Outgoing
+from tropilla.workers.scheduler import Chunk
+from tropilla.workers.sequence import Sequence as Run
+from tropilla.workers.text import Text
+
+
+class Clock:
+    """Time that passes by hand."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+# -- a model -----------------------------------------------------------------------------------------------------------
+
+BOS, EOS, IM_START, IM_END = 256, 257, 258, 259
+MARKERS = {BOS: b"<s>", EOS: b"</s>", IM_START: b"<|im_start|>", IM_END: b"<|im_end|>"}
+MARKER_TEXTS = [piece.decode() for piece in MARKERS.values()]
+
+
+class FakeVocabulary:
+    """A token per byte, and four markers."""
+
+    size = 260
+    start = BOS
+
+    def __init__(self, *, adds_bos: bool = True) -> None:
+        self.adds_bos = adds_bos
+
+    def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]:
+        ids = [BOS] if start and self.adds_bos else []
+        data = text.encode()
+        while data:
+            marker = next((i for i, piece in MARKERS.items() if special and data.startswith(piece)), None)
+            ids.append(data[0] if marker is None else marker)
+            data = data[1 if marker is None else len(MARKERS[marker]) :]
+        return ids
+
+    def piece(self, token: int) -> bytes:
+        return MARKERS.get(token) or bytes([token])
+
+    def is_marker(self, token: int) -> bool:
+        return token in MARKERS
+
+    def ends_turn(self, token: int) -> bool:
+        return token in (EOS, IM_END)
+
+
+class FakeSampler:
+    """Says its script, token by token; without one, letters that depend on every token the KV cache holds."""
+
+    def __init__(self, script: Iterable[int] | None = None, *, seed: int = 0) -> None:
+        self._script = None if script is None else deque(script)
+        self.seed = seed
+        self.closed = False
+
+    def draw(self, resident: Sequence[int]) -> int:
+        assert not self.closed, "sampled after it was closed"
+        if self._script is not None:
+            return self._script.popleft()
+        number = zlib.crc32(repr((self.seed, resident)).encode())
+        return EOS if number % 29 == 0 else ord("a") + number % 26
+
+    def close(self) -> None:
+        assert not self.closed, "closed twice"
+        self.closed = True
+
+
+class FakeModel:
+    """Holds what llama.cpp's KV cache would hold, and insists on its rules."""
+
+    def __init__(self, *, step_tokens: int, slots: int) -> None:
+        self.vocabulary = FakeVocabulary()
+        self.step_tokens, self.slots = step_tokens, slots
+        #: slot -> the sequence in it and the tokens computed for it
+        self.resident: dict[int, tuple[Run, list[int]]] = {}
+        #: step by step: (request, tokens computed) in batch order
+        self.steps: list[list[tuple[str, int]]] = []
+        #: called before each step; whatever it raises, the step raises
+        self.before_step: Callable[[], None] = lambda: None
+        self._rows: dict[int, int] = {}
+
+    def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
+        self.before_step()
+        assert 0 < sum(chunk.stop - chunk.start for chunk in chunks) <= self.step_tokens, "n_batch exceeded"
+        assert len({chunk.sequence.slot for chunk in chunks}) == len(chunks), "one chunk per slot"
+        self._rows, rows, at = {}, [], 0
+        for chunk in chunks:
+            sequence, slot = chunk.sequence, chunk.sequence.slot
+            assert slot is not None
+            assert 0 <= slot < self.slots
+            owner, cells = self.resident.setdefault(slot, (sequence, []))
+            assert owner is sequence, f"slot {slot} was not forgotten"
+            assert chunk.start == len(cells) < chunk.stop, "positions must be contiguous"
+            cells += sequence.tokens[chunk.start : chunk.stop]
+            assert cells == sequence.tokens[: chunk.stop]
+            assert len(cells) == chunk.stop, "tokens that are not known yet"
+            at += chunk.stop - chunk.start
+            rows.append(at - 1)
+            if chunk.samples:
+                self._rows[at - 1] = slot
+        self.steps.append([(chunk.sequence.request_id, chunk.stop - chunk.start) for chunk in chunks])
+        return rows
+
+    def sample(self, sampler: FakeSampler, row: int) -> int:
+        assert row in self._rows, "no output was asked for in this row"
+        sequence, cells = self.resident[self._rows[row]]
+        assert sequence.sampler is sampler
+        return sampler.draw(cells)
+
+    def logprobs(self, row: int, token: int, top: int) -> tuple[float, tuple[Alternative, ...]]:
+        assert row in self._rows
+        return -0.5, tuple(Alternative(n, bytes([n]), -1.0 - n) for n in range(top))
+
+    def forget(self, slot: int) -> None:
+        self.resident.pop(slot, None)
+
+
+def sequence(
+    request_id: str = "a",
+    *,
+    prompt: int | list[int] = 3,
+    script: Iterable[int] | str | None = None,
+    max_tokens: int = 1000,
+    choice: int = 0,
+    stop: Sequence[str] = (),
+    keep_stop: bool = False,
+    seed: int = 0,
+    logprobs: int | None = None,
+) -> Run:
+    """A sequence with a prompt of so many tokens, whose sampler says the script and then EOS for ever."""
+    tokens = list(prompt) if isinstance(prompt, list) else [ord("p") + i % 7 for i in range(prompt)]
+    said = script.encode() if isinstance(script, str) else script
+    return Run(
+        request_id=request_id,
+        choice=choice,
+        prompt=tokens,
+        max_tokens=max_tokens,
+        sampler=FakeSampler(None if said is None else [*said, EOS], seed=seed),
+        text=Text(stop, keep_stop=keep_stop),
+        seed=seed,
+        logprobs=logprobs,
+    )
+
+
+class FakeOutbox:
+    """Keeps what a loop says, and checks the numbering of every request as it comes."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, list[Event]] = {}
+        self._over: set[Job] = set()
+
+    def __call__(self, events: list[Outgoing]) -> None:
+        assert events, "an empty step is not worth a call"
+        for outgoing in events:
+            said = self.events.setdefault(outgoing.job.request_id, [])
+            assert outgoing.job not in self._over, "an event after the last"
+            assert outgoing.event.index == len(said), "indices are 0, 1, 2, ..."
+            said.append(outgoing.event)
+            if outgoing.ends:
+                self._over.add(outgoing.job)
+                outgoing.job.ended.set()
+
+    def tokens(self, request_id: str = "a", choice: int = 0) -> list[Token]:
+        return [e for e in self.events.get(request_id, []) if isinstance(e, Token) and e.choice == choice]
+
+    def text(self, request_id: str = "a", choice: int = 0) -> str:
+        return "".join(token.text for token in self.tokens(request_id, choice))
+
+    def finished(self, request_id: str = "a") -> dict[int, Finished]:
+        return {e.choice: e for e in self.events.get(request_id, []) if isinstance(e, Finished)}
+
+    def failed(self, request_id: str = "a") -> Failed:
+        last = self.events[request_id][-1]
+        assert isinstance(last, Failed)
+        return last
+
+
+def job(request_id: str = "a", *, choices: int = 1, attempt: int = 1, inbox: str = "inbox") -> Job:
+    return Job(request_id, attempt, inbox, choices)
+
+
+# -- a cluster ---------------------------------------------------------------------------------------------------------
+
+MODEL = Model("m", "0" * 64, 1, "llama", 1, "F32", 100, 100, 8, 260, 0.0)
+WORKER = Worker("w@host", "cpu", "ready", 4, MODEL)
+
+
+def request(request_id: str = "r", **fields: Any) -> GenerationRequest:
+    fields = {"model": "m", "prompts": (TextPrompt("hello"),), "sampling": Sampling(), **fields}
+    return GenerationRequest(id=request_id, **fields)
+
+
+def answer(text: str, *, choice: int = 0, first: int = 0) -> list[Event]:
+    """The events of a choice that says a text, a token per character."""
+    tokens: list[Event] = [Token(first + i, choice, ord(c), c) for i, c in enumerate(text)]
+    return [*tokens, Finished(first + len(text), choice, "eos", Usage(1, 0, len(text)), seed=0, worker="w")]
+
+
+class FakeAnnouncements:
+    """What `cluster.Cluster` reads."""
+
+    def __init__(self, *workers: Worker) -> None:
+        self.workers = list(workers)
+        self.read = 0
+        self.down = False
+
+    def catalogue(self) -> Catalogue:
+        self.read += 1
+        if self.down:
+            raise StoreUnavailable("Redis cannot serve")
+        return catalogue(self.workers)
+
+
+class FakeStore:
+    """One request's state, journal and lease, with the rules of admit.lua, append.lua and conclude.lua."""
+
+    def __init__(self, clock: Clock, *, room: bool = True) -> None:
+        self.clock = clock
+        self.room = room
+        self.journal: list[bytes] = []
+        self.attempt: int | None = None
+        self.lease: str | None = None
+        self.done = False
+        self.cancelled: list[str] = []
+        #: Redis does not answer before this time.
+        self.down_until = float("-inf")
+        #: called when a question about the lease or the attempts has been answered, before the next one
+        self.after_question: Callable[[], None] = lambda: None
+
+    def claim(self) -> None:
+        """A worker takes the request."""
+        assert self.attempt is not None
+        self.attempt, self.lease = self.attempt + 1, f"w/{self.attempt + 1}"
+
+    def write(self, *events: Event) -> list[Delivered]:
+        """A worker journals events; what comes back is what it publishes."""
+        published = []
+        for event in events:
+            assert event.index == len(self.journal)
+            self.journal.append(codec.encode_event(event))
+            published.append(Delivered("r", event.index, self.journal[-1]))
+        return published
+
+    def _answer(self) -> None:
+        if self.clock.now < self.down_until:
+            raise StoreUnavailable("Redis cannot serve")
+
+    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None:
+        self._answer()
+        if not self.room:
+            return None
+        self.attempt = 0
+        return 0
+
+    def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
+        self._answer()
+        return [Delivered(request_id, i, data) for i, data in enumerate(self.journal) if i >= start]
+
+    def holder(self, request_id: str) -> str | None:
+        self._answer()
+        lease = self.lease
+        self.after_question()
+        return lease
+
+    def attempts(self, request_id: str) -> int | None:
+        self._answer()
+        attempt = self.attempt
+        self.after_question()
+        return attempt
+
+    def conclude(self, request_id: str, payload: bytes, *, journal_seconds: float) -> int | None:
+        self._answer()
+        if self.done or self.attempt is None:
+            return None
+        self.done, self.lease, self.attempt = True, None, self.attempt + 1
+        self.journal.append(payload)
+        return len(self.journal) - 1
+
+    def cancel(self, request_id: str, *, seconds: float) -> None:
+        self._answer()
+        self.cancelled.append(request_id)
+
+
+#: One thing that happens next: a delivery or mark arrives, None is a silence, a callable is run and nothing arrives yet.
+Happening = Any
+
+
+class FakeMailbox(Mailbox):
+    """Pops a script; after its end there is only silence. Waiting moves the clock instead of the reader's."""
+
+    def __init__(self, clock: Clock, script: Iterable[Happening]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._script = iter(script)
+        self._reads = count()
+
+    def get(self, timeout_seconds: float) -> Any:
+        assert next(self._reads) < 100_000, "the reader never ends"
+        for happening in self._script:
+            if callable(happening):
+                happening()
+                continue
+            if happening is None:
+                break
+            return happening
+        self._clock.advance(timeout_seconds)
+        return None
+
+
+class FakeInbox:
+    """An inbox whose only mailbox pops a script."""
+
+    def __init__(self, clock: Clock, script: Iterable[Happening] = ()) -> None:
+        self.name = "here"
+        self.script = script
+        self.registered: list[str] = []
+        self._clock = clock
+
+    def register(self, request_id: str) -> Mailbox:
+        self.registered.append(request_id)
+        return FakeMailbox(self._clock, self.script)
+
+    def forget(self, request_id: str) -> None:
+        self.registered.remove(request_id)
+
+
+class FakeJournal:
+    """What the publisher appends to: remembers every entry, refuses and fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Entry]] = []
+        self.refused: set[str] = set()
+        self.unheard: set[str] = set()
+        self.failures = 0
+
+    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended:
+        if self.failures > 0:
+            self.failures -= 1
+            raise StoreUnavailable("Redis cannot serve")
+        self.calls.append(list(entries))
+        refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
+        reached = frozenset({"inbox"} - self.unheard)
+        return Appended(refused, reached, frozenset(self.unheard))

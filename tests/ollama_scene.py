@@ -1,0 +1,117 @@
+"""What the tests of the Ollama surface have in common: a cluster to ask, and a worker's events by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tropilla.api.surface import JSON, Call, Fold, Frames, Reply, Surface, Surroundings
+from tropilla.api.surfaces.ollama import OLLAMA
+from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
+from tropilla.common.errors import TropillaError
+from tropilla.common.generation import Event, Finished, GenerationRequest, PromptToken, Reason, Timings, Token, Usage
+from tropilla.common.settings import Settings
+
+#: 2026-01-02T03:04:05Z, and the half second a request takes.
+RECEIVED = 1767323045.0
+ENDED = RECEIVED + 0.5
+
+POCKET = Model(
+    name="pocket",
+    digest="ab" * 32,
+    size_bytes=4_000_000,
+    family="llama",
+    parameter_count=2_300_000,
+    quantization="Q8_0",
+    context_length=2048,
+    trained_context=4096,
+    embedding_length=192,
+    vocabulary=1000,
+    modified_at=1_700_000_000.0,
+)
+BERT = dataclasses.replace(POCKET, name="bert", capabilities=("embedding",), modified_at=1_600_000_000.0)
+LIPS = dataclasses.replace(POCKET, name="Apple/Lips:Code", modified_at=1_650_000_000.5)
+
+
+def serving(*models: Model) -> Catalogue:
+    return catalogue(Worker(f"cpu-{place}", "cpu", "ready", 8, model) for place, model in enumerate(models))
+
+
+def surroundings(*models: Model, **settings: Any) -> Surroundings:
+    """The three models above, unless others are given."""
+    return Surroundings(serving(*(models or (POCKET, BERT, LIPS))), Settings(**settings), RECEIVED)
+
+
+def asked(surface: Surface, body: JSON, around: Surroundings | None = None) -> Call:
+    """The call a body becomes."""
+    call = surface.parse(body, around or surroundings())
+    assert isinstance(call, Call)
+    return call
+
+
+def requested(surface: Surface, body: JSON, around: Surroundings | None = None) -> GenerationRequest:
+    return asked(surface, body, around).request
+
+
+def told(surface: Surface, body: JSON, around: Surroundings | None = None) -> Reply:
+    """The answer a body gets at once: a load's, or an error's."""
+    try:
+        reply = surface.parse(body, around or surroundings())
+    except TropillaError as error:
+        return OLLAMA.fault(error)
+    assert isinstance(reply, Reply)
+    return reply
+
+
+def token(index: int, text: str, **more: Any) -> Token:
+    return Token(index=index, choice=0, id=100 + index, text=text, **more)
+
+
+def finished(index: int, reason: Reason = "eos", *, generated: int = 3, **more: Any) -> Finished:
+    return Finished(
+        index=index,
+        choice=0,
+        reason=reason,
+        usage=Usage(prompt=5, cached=2, generated=generated),
+        seed=1,
+        timings=Timings(queue=0.1, prefill=0.06, decode=0.08),
+        prompt=(PromptToken(1, b"<s>"), PromptToken(2, b"Hi")),
+        **more,
+    )
+
+
+TURN = {"role": "user", "content": "Hi"}
+
+
+def generate(**more: Any) -> dict[str, Any]:
+    """A body of /api/generate."""
+    return {"model": "pocket", "prompt": "Hi", **more}
+
+
+def chat(**more: Any) -> dict[str, Any]:
+    """A body of /api/chat."""
+    return {"model": "pocket", "messages": [TURN], **more}
+
+
+#: "Hello", said in three tokens, the second of which shows nothing, and the marker that ends it.
+HELLO: tuple[Event, ...] = (
+    token(0, "Hel"),
+    token(1, ""),
+    token(2, "lo"),
+    token(3, "", special=True, last=True),
+    finished(4, generated=4),
+)
+
+
+def lines(surface: Surface, call: Call, events: tuple[Event, ...]) -> list[JSON]:
+    """What a stream says."""
+    frames: Frames = surface.frames(call, lambda: ENDED)
+    return [frame.data for event in events for frame in frames.feed(event)]
+
+
+def whole(surface: Surface, call: Call, events: tuple[Event, ...]) -> Reply:
+    """What one object says."""
+    fold = Fold(call.request.choices)
+    for event in events:
+        fold.feed(event)
+    return surface.whole(call, fold.completion(), ENDED)

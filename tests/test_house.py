@@ -1,0 +1,194 @@
+"""The house's own rules: doors, library owners, pure files, sizes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("api", "common", "compose", "workers")
+#: room -> the other rooms it may import
+DOORS = {"api": {"common"}, "workers": {"common"}, "common": set(), "compose": {"api", "common", "workers"}}
+
+#: library -> the only files or folders that import it
+OWNERS = {
+    "redis": ("common/bus.py",),
+    "llama_cpp": ("workers/llama.py",),
+    "flask": ("api/",),
+    "werkzeug": ("api/",),
+    "marshmallow": ("api/",),
+    "gevent": ("api/hangup.py",),
+    "kombu": ("common/tasks.py",),
+    "celery": ("common/tasks.py", "workers/app.py"),
+    "jinja2": ("workers/prompt.py", "workers/pocket/"),
+    "orjson": ("common/codec.py", "api/"),
+    "torch": ("workers/pocket/",),
+    "tokenizers": ("workers/pocket/",),
+    "gguf": ("workers/pocket/",),
+    "pickle": (),
+}
+
+#: Files that decide and never do: what they import can neither wait, nor read, nor write.
+PURE = (
+    "common/catalogue.py",
+    "common/codec.py",
+    "common/errors.py",
+    "common/generation.py",
+    "common/names.py",
+    "api/framing.py",
+    "api/models.py",
+    "api/placement.py",
+    "api/reading.py",
+    "api/surface.py",
+    "api/surfaces/",
+    "workers/scheduler.py",
+    "workers/sequence.py",
+    "workers/text.py",
+)
+IO = {
+    "asyncio", "celery", "ctypes", "flask", "gevent", "gunicorn", "http", "io", "jinja2", "kombu", "llama_cpp", "logging",
+    "mmap", "multiprocessing", "numpy", "os", "pathlib", "queue", "redis", "requests", "select", "shutil", "signal", "socket",
+    "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "werkzeug",
+}  # fmt: skip
+
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 250
+#: What is longer, and why.
+LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FILES = {
+    "common/bus.py": "everything that Redis is asked, in one place",
+    "common/generation.py": "the whole vocabulary, in one place",
+    "workers/llama.py": "the only file that knows llama.cpp's C functions",
+    "workers/loop.py": "one thread's state and everything that may change it",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    path: str
+    text: str
+
+    @property
+    def room(self) -> str:
+        return self.path.split("/")[0]
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    def imports(self) -> Iterator[str]:
+        """Every module that is imported anywhere in the file."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self.path} imports relatively"
+                module = node.module or ""
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    return tuple(Source(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
+
+
+def below(path: str, places: tuple[str, ...]) -> bool:
+    return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {source.room for source in sources()} == set(ROOMS)
+    for place in (*PURE, *LONG_FILES):
+        assert any(below(source.path, (place,)) for source in sources()), f"{place} is gone: take it out of the table"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_are_entered_through_their_doors(room: str) -> None:
+    closed = set(ROOMS) - DOORS[room] - {room}
+    through_walls = [
+        f"{source.path} imports {name}"
+        for source in sources()
+        if source.room == room
+        for name in source.imports()
+        if name.startswith("tropilla.") and name.split(".")[1] in closed
+    ]
+    assert through_walls == []
+
+
+def test_nobody_imports_a_room_by_its_bare_name() -> None:
+    """Started in the repository root, `import common` would succeed and make a second copy of every class."""
+    bare = [f"{s.path} imports {name}" for s in sources() for name in s.imports() if name.split(".")[0] in ROOMS]
+    assert bare == []
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_each_library_has_its_owner(library: str) -> None:
+    strangers = {
+        source.path
+        for source in sources()
+        if not below(source.path, OWNERS[library]) and any(n.split(".")[0] == library for n in source.imports())
+    }
+    assert strangers == set()
+
+
+def test_pure_files_import_nothing_that_waits_reads_or_writes() -> None:
+    impure = {
+        f"{source.path} imports {name}"
+        for source in sources()
+        if below(source.path, PURE)
+        for name in source.imports()
+        if name.split(".")[0] in IO
+    }
+    assert impure == set()
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_no_function_is_long_without_a_reason() -> None:
+    long = {
+        f"{source.path}:{function.name}"
+        for source in sources()
+        for function in functions(source.tree)
+        if (function.end_lineno or 0) - function.lineno + 1 > MAX_FUNCTION_LINES
+    }
+    assert long == set(LONG_FUNCTIONS)
+
+
+def test_no_file_is_long_without_a_reason() -> None:
+    assert {source.path for source in sources() if source.text.count("\n") > MAX_FILE_LINES} == set(LONG_FILES)
+
+
+def test_every_file_says_what_it_answers() -> None:
+    assert [source.path for source in sources() if not ast.get_docstring(source.tree)] == []
+
+
+def test_exec_eval_and_pickle_are_nowhere() -> None:
+    called = {
+        f"{source.path}: {node.func.id}"
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"exec", "eval"}
+    }
+    assert called == set()
+
+
+def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> None:
+    """`except Exception` belongs to outermost loops (STYLE.md, 46)."""
+    places = {"api/inbox.py", "workers/loop.py", "workers/pin.py", "api/app.py"}
+    found = {
+        source.path
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
+    }
+    assert found - places == set()
