@@ -30,10 +30,8 @@ ABANDONED_SECONDS = 10.0
 SECONDS_PER_WAITING = 0.25
 
 
-class ClientGone(TropillaError):
-    """Nobody is there to answer."""
-
-    status = 499
+class ClientGone(Exception):
+    """Nobody is there to answer: not an error any dialect has words for."""
 
 
 @dataclass(frozen=True, slots=True)
