@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +20,14 @@ from tropilla.api.relay import PULSE, ClientGone, Pulse, Relay
 from tropilla.api.surface import Call, Dialect, Fold, Page, Reply, Route, Surface, Surroundings
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
+from tropilla.common.catalogue import Lane
 from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod, from_failed
 from tropilla.common.generation import Event, Failed, GenerationRequest, new_request_id
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+log = logging.getLogger(__name__)
 
 #: A request id a client may choose: what fits into a log line and a header.
 _SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
@@ -63,10 +67,10 @@ def from_environment() -> Flask:
     celery = create_celery(settings)
     inbox, cluster = Inbox(bus), Cluster(bus)
 
-    def put(generation: GenerationRequest, lane: str) -> None:
+    def put(generation: GenerationRequest, lane: Lane) -> None:
         submit(celery, generation, lane=lane)
 
-    relay = Relay(bus, inbox, put, cluster.serves, settings)
+    relay = Relay(bus, inbox, put, cluster.pulled, settings)
     inbox.start()
     return create_app(Collaborators(settings, cluster, relay, inbox))
 
@@ -118,7 +122,7 @@ def _generator(collaborators: Collaborators, surface: Surface) -> View:
 class _Conversation:
     """The events of one request together with the watch over its client's socket. To be closed."""
 
-    def __init__(self, collaborators: Collaborators, generation: GenerationRequest, lane: str) -> None:
+    def __init__(self, collaborators: Collaborators, generation: GenerationRequest, lane: Lane) -> None:
         self._environ = request.environ
         self._stop_watching: Callable[[], None] = lambda: None
         self.events = collaborators.relay.run(generation, lane, self._opened)
@@ -177,6 +181,11 @@ def _body(surface: Surface, call: Call, events: Iterator[Event | Pulse]) -> Iter
                 yield data
     except ClientGone:
         return
+    except Exception as error:
+        # A bug of ours: the stream has begun, so it ends with the dialect's last words instead of a torn line.
+        log.exception("a stream broke")
+        failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
+        yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
 
 
 def _surroundings(collaborators: Collaborators) -> Surroundings:

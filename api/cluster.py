@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from tropilla.common.catalogue import Catalogue
+from tropilla.common.catalogue import Catalogue, Lane
 
 #: A worker that comes or goes is noticed within this time.
 FRESH_SECONDS = 0.3
@@ -31,6 +31,6 @@ class Cluster:
             self._seen_at = self._clock()
         return self._seen
 
-    def serves(self, model: str) -> bool:
-        """Whether any worker can answer for the model, or is loading it."""
-        return any(worker.model.name == model for worker in self.catalogue().workers)
+    def pulled(self, lane: Lane) -> bool:
+        """Whether any worker that lives pulls from the lane."""
+        return self.catalogue().pulled(lane)

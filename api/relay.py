@@ -16,7 +16,8 @@ from typing import Final, Protocol
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
-from tropilla.common.errors import DecodeError, Overloaded, StoreUnavailable, TropillaError
+from tropilla.common.catalogue import Lane
+from tropilla.common.errors import DecodeError, Overloaded, StoreUnavailable
 from tropilla.common.generation import Event, Failed, FailureCode, Finished, GenerationRequest
 from tropilla.common.settings import Settings
 
@@ -49,7 +50,9 @@ class Store(Protocol):
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
     def holder(self, request_id: str) -> str | None: ...
     def attempts(self, request_id: str) -> int | None: ...
-    def conclude(self, request_id: str, payload: bytes, *, journal_seconds: float) -> int | None: ...
+    def conclude(
+        self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
+    ) -> int | None: ...
     def cancel(self, request_id: str, *, seconds: float) -> None: ...
 
 
@@ -63,14 +66,14 @@ class Mailboxes(Protocol):
 
 
 class Relay:
-    """`submit` puts the ticket into a lane; `served` says whether any worker serves a model now."""
+    """`submit` puts the ticket into a lane; `served` says whether any worker pulls from a lane now."""
 
     def __init__(
         self,
         store: Store,
         inbox: Mailboxes,
-        submit: Callable[[GenerationRequest, str], None],
-        served: Callable[[str], bool],
+        submit: Callable[[GenerationRequest, Lane], None],
+        served: Callable[[Lane], bool],
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,7 +85,7 @@ class Relay:
         self._clock = clock
 
     def run(
-        self, request: GenerationRequest, lane: str, opened: Callable[[Mailbox], None] = lambda mailbox: None
+        self, request: GenerationRequest, lane: Lane, opened: Callable[[Mailbox], None] = lambda mailbox: None
     ) -> Iterator[Event | Pulse]:
         """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
 
@@ -90,7 +93,7 @@ class Relay:
         event, `ClientGone` any time. To be closed.
         """
         mailbox = self._inbox.register(request.id)
-        watch = _Watch(request, mailbox, self._store, self._served, self._settings, self._clock)
+        watch = _Watch(request, lane, mailbox, self._store, self._served, self._settings, self._clock)
         admitted = False
         try:
             opened(mailbox)
@@ -103,12 +106,14 @@ class Relay:
             if admitted and not watch.ended:
                 self._cancel(request.id)
 
-    def _admit(self, request: GenerationRequest, lane: str) -> None:
+    def _admit(self, request: GenerationRequest, lane: Lane) -> None:
         # The state outlives the deadline, so that even the last second's events find it.
         lifetime = self._settings.deadline_seconds + self._settings.journal_seconds
         bound = self._settings.max_queue
         if (
-            self._store.admit(request.id, inbox=self._inbox.name, lane=lane, bound=bound, lifetime_seconds=lifetime)
+            self._store.admit(
+                request.id, inbox=self._inbox.name, lane=lane.name, bound=bound, lifetime_seconds=lifetime
+            )
             is None
         ):
             raise Overloaded(
@@ -129,13 +134,14 @@ class _Watch:
     def __init__(
         self,
         request: GenerationRequest,
+        lane: Lane,
         mailbox: Mailbox,
         store: Store,
-        served: Callable[[str], bool],
+        served: Callable[[Lane], bool],
         settings: Settings,
         clock: Callable[[], float],
     ) -> None:
-        self._request, self._mailbox, self._store, self._served = request, mailbox, store, served
+        self._request, self._lane, self._mailbox, self._store, self._served = request, lane, mailbox, store, served
         self._settings, self._clock = settings, clock
         self._next = 0
         self._open = request.choices
@@ -212,7 +218,7 @@ class _Watch:
         """Whether somebody still works for this request."""
         if self._late:
             self._store.cancel(self._request.id, seconds=self._settings.deadline_seconds)
-            yield from self._conclude("expired", f"no answer within {self._settings.deadline_seconds:.0f} s")
+            yield from self._conclude("expired", f"no answer within {self._settings.deadline_seconds:.0f} s", None)
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)
@@ -221,14 +227,14 @@ class _Watch:
         if attempts is None:
             yield self._end_here("internal", "the request was lost in the queue")
         elif attempts > 0:
-            yield from self._conclude("worker_lost", "the worker was lost while it was generating")
-        elif now - self._heard > ABANDONED_SECONDS and not self._served(self._request.model):
-            yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more")
+            yield from self._conclude("worker_lost", "the worker was lost while it was generating", attempts)
+        elif now - self._heard > ABANDONED_SECONDS and not self._served(self._lane):
+            yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more", attempts)
 
-    def _conclude(self, code: FailureCode, message: str) -> Iterator[Event]:
-        """Ends the request for everybody, then tells what the journal says: the worker may have been faster."""
-        payload = codec.encode_event(Failed(self._next, code, message))
-        self._store.conclude(self._request.id, payload, journal_seconds=self._settings.journal_seconds)
+    def _conclude(self, code: FailureCode, message: str, attempt: int | None) -> Iterator[Event]:
+        """Ends the request for everybody, then tells what the journal says: a worker may have been faster."""
+        payload, kept = codec.encode_event(Failed(self._next, code, message)), self._settings.journal_seconds
+        self._store.conclude(self._request.id, payload, attempt=attempt, journal_seconds=kept)
         yield from self._from_journal()
 
     def _end_here(self, code: FailureCode, message: str) -> Failed:

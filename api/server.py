@@ -13,7 +13,7 @@ from tropilla.common.settings import Settings
 
 _settings = Settings.from_environment()
 
-bind = f"{_settings.host}:{_settings.port}"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.api_processes
 # One greenlet per stream; threads collapse at a thousand.
 worker_class = "gevent"

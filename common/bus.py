@@ -218,10 +218,13 @@ class Bus:
         )
 
     @_redis_errors_translated
-    def conclude(self, request_id: str, payload: bytes, *, journal_seconds: float) -> int | None:
-        """Ends a request from outside its worker. Answers the last event's index; None if it had ended already."""
+    def conclude(self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float) -> int | None:
+        """Ends a request from outside its loop, unless it has gone on since the caller saw that attempt (None: whatever
+        it is). Answers the last event's index; None if it had ended or gone on.
+        """
         keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key)]
-        index = int(self._conclude(keys=keys, args=[payload, int(journal_seconds * 1000)]))
+        seen = "" if attempt is None else attempt
+        index = int(self._conclude(keys=keys, args=[payload, int(journal_seconds * 1000), seen]))
         return None if index < 0 else index
 
     @_redis_errors_translated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +46,25 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """Where requests for a model wait for a worker of a flavour. A gpu worker pulls from both lanes of its model, its own
+    first; a cpu worker only from the cpu lane.
+    """
+
+    model: str
+    flavour: Flavour
+
+    @property
+    def name(self) -> str:
+        """The Celery queue."""
+        return f"{self.model}.{self.flavour}"
+
+
+#: Which flavours' lanes a worker of a flavour pulls from, first first.
+PULLS: Mapping[Flavour, tuple[Flavour, ...]] = {"gpu": ("gpu", "cpu"), "cpu": ("cpu",)}
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """A snapshot of every live worker."""
 
@@ -69,6 +88,10 @@ class Catalogue:
     def flavours(self, name: str) -> frozenset[Flavour]:
         """Where the model can be answered now."""
         return frozenset(w.flavour for w in self.workers if w.state == "ready" and w.model.name == name)
+
+    def pulled(self, lane: Lane) -> bool:
+        """Whether any worker that lives pulls from the lane, or will once it has loaded its model."""
+        return any(w.model.name == lane.model and lane.flavour in PULLS[w.flavour] for w in self.workers)
 
     def slots(self, name: str) -> int:
         """How many sequences of the model can run at once, over all workers."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 
-from tropilla.common.catalogue import Flavour
-
 #: What a model may be called: Hugging Face and Ollama names, with at most one tag, and nothing a shell or path minds.
 MODEL_NAME = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*){0,3}(:[A-Za-z0-9_][A-Za-z0-9_.\-]*)?"
@@ -20,11 +18,6 @@ GENERATE_TASK = "tropilla.generate"
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
-
-
-def lane_name(model: str, flavour: Flavour) -> str:
-    """The Celery queue of requests for one model on one flavour of worker."""
-    return f"{model}.{flavour}"
 
 
 def state_key(request_id: str) -> str:

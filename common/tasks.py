@@ -11,6 +11,7 @@ import kombu
 from celery import Celery
 from kombu.exceptions import OperationalError
 from tropilla.common import codec, names
+from tropilla.common.catalogue import Lane
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import GenerationRequest
 from tropilla.common.settings import Settings
@@ -51,14 +52,14 @@ def create_celery(settings: Settings) -> Celery:
     return celery
 
 
-def submit(celery: Celery, request: GenerationRequest, *, lane: str) -> None:
+def submit(celery: Celery, request: GenerationRequest, *, lane: Lane) -> None:
     """Puts the request's ticket into a lane. Raises `StoreUnavailable`."""
     try:
         celery.send_task(
             names.GENERATE_TASK,
             args=(codec.encode_request(request).decode(),),
             task_id=request.id,
-            queue=lane,
+            queue=lane.name,
             ignore_result=True,
             # What Flower shows: the model, never the prompt.
             argsrepr=f"({request.model!r})",

@@ -305,9 +305,9 @@ class FakeStore:
         self.after_question()
         return attempt
 
-    def conclude(self, request_id: str, payload: bytes, *, journal_seconds: float) -> int | None:
+    def conclude(self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float) -> int | None:
         self._answer()
-        if self.done or self.attempt is None:
+        if self.done or self.attempt is None or attempt not in (None, self.attempt):
             return None
         self.done, self.lease, self.attempt = True, None, self.attempt + 1
         self.journal.append(payload)

@@ -5,8 +5,8 @@ Done by the thread that holds the ticket, not by the loop: a long prompt's token
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from collections.abc import Iterator
 from typing import Protocol
 
 from tropilla.common.errors import ContextExceeded, InvalidPrompt
@@ -84,16 +84,31 @@ class Intake:
         """The prompt's ids, shortened where the request asks for that."""
         # A prompt leaves room for one token, unless none is wanted.
         longest = limit - (request.max_tokens != 0)
-        ids: list[int] = []
-        for attempt in _shorter(prompt, request.fit):
-            ids = self._ids(attempt)
-            if request.fit.keep_last is not None:
-                ids = ids[-request.fit.keep_last :]
-            if len(ids) <= longest:
-                return ids
+        ids = self._cut(prompt, request.fit)
+        if len(ids) <= longest:
+            return ids
         if request.fit.overlong == "refuse":
             raise _too_long(len(ids), request, limit)
-        return _without_middle(ids, limit, request.fit.keep)
+        return self._shortened(prompt, request.fit, limit, longest)
+
+    def _shortened(self, prompt: Prompt, fit: Fit, limit: int, longest: int) -> list[int]:
+        """Without as few of the oldest messages as will do. By halving: each try renders and tokenizes everything."""
+
+        def fits(dropped: int) -> bool:
+            try:
+                return len(self._cut(_without_oldest(prompt, dropped), fit)) <= longest
+            except InvalidPrompt:
+                # A template that insists on alternating roles will take the next one.
+                return False
+
+        most = len(_may_go(prompt))
+        dropped = bisect.bisect_left(range(most), True, key=fits)
+        ids = self._cut(_without_oldest(prompt, dropped), fit)
+        return ids if len(ids) <= longest else _without_middle(ids, limit, fit.keep)
+
+    def _cut(self, prompt: Prompt, fit: Fit) -> list[int]:
+        ids = self._ids(prompt)
+        return ids if fit.keep_last is None else ids[-fit.keep_last :]
 
     def _ids(self, prompt: Prompt) -> list[int]:
         match prompt:
@@ -114,15 +129,19 @@ class Intake:
         return ids or [self._vocabulary.start]
 
 
-def _shorter(prompt: Prompt, fit: Fit) -> Iterator[Prompt]:
-    """The prompt, then, when it may be shortened, the same without its oldest message that may go, and so on."""
-    yield prompt
-    if fit.overlong == "refuse" or not isinstance(prompt, ChatPrompt):
-        return
-    messages = list(prompt.messages)
-    while (oldest := next((at for at, m in enumerate(messages[:-1]) if m.role != "system"), None)) is not None:
-        del messages[oldest]
-        yield dataclasses.replace(prompt, messages=tuple(messages))
+def _may_go(prompt: Prompt) -> list[int]:
+    """The places of the messages that may be dropped, oldest first: not system messages, and never the last."""
+    if not isinstance(prompt, ChatPrompt):
+        return []
+    return [at for at, message in enumerate(prompt.messages[:-1]) if message.role != "system"]
+
+
+def _without_oldest(prompt: Prompt, count: int) -> Prompt:
+    gone = set(_may_go(prompt)[:count])
+    if not gone or not isinstance(prompt, ChatPrompt):
+        return prompt
+    kept = tuple(message for at, message in enumerate(prompt.messages) if at not in gone)
+    return dataclasses.replace(prompt, messages=kept)
 
 
 def _without_middle(ids: list[int], limit: int, keep: int) -> list[int]:

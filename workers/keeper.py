@@ -31,16 +31,30 @@ class Held:
     lease: Lease
     tag: str
 
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.lease.request_id, self.lease.attempt
+
 
 class Keeper:
-    """`cancel(request_id, fenced=...)` is how it tells the loop."""
+    """`cancel` and `fence` are the loop's: for requests that nobody wants, and for those that are somebody else's now."""
 
-    def __init__(self, bus: Bus, worker: Worker, cancel: Callable[..., None], *, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        worker: Worker,
+        *,
+        cancel: Callable[[str], None],
+        fence: Callable[[str, int], None],
+        lease_seconds: float,
+    ) -> None:
         self._bus = bus
         self._worker = worker
         self._cancel = cancel
+        self._fence = fence
         self._lease_seconds = lease_seconds
-        self._held: dict[str, Held] = {}
+        #: By request and attempt: a ticket may come back to the worker that lost it.
+        self._held: dict[tuple[str, int], Held] = {}
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._beat, name="keeper", daemon=True),
@@ -71,10 +85,13 @@ class Keeper:
 
     def hold(self, held: Held) -> None:
         """Renews the request's lease and ticket until `let_go`."""
-        self._held[held.lease.request_id] = held
+        self._held[held.key] = held
 
-    def let_go(self, request_id: str) -> None:
-        self._held.pop(request_id, None)
+    def let_go(self, held: Held) -> None:
+        self._held.pop(held.key, None)
+
+    def _holds(self, request_id: str) -> bool:
+        return any(held_id == request_id for held_id, _ in list(self._held))
 
     def _beat(self) -> None:
         pause = min(BEAT_SECONDS, self._lease_seconds / 3)
@@ -88,9 +105,9 @@ class Keeper:
     def _renew(self) -> None:
         held = list(self._held.values())
         for lease in self._bus.renew([one.lease for one in held], lease_seconds=self._lease_seconds):
-            if lease.request_id in self._held:
+            if (lease.request_id, lease.attempt) in self._held:
                 log.warning("the lease of request %s is lost", lease.request_id)
-                self._cancel(lease.request_id, fenced=True)
+                self._fence(lease.request_id, lease.attempt)
         self._bus.renew_tickets([one.tag for one in held], time.time())
         for request_id in self._bus.cancelled([one.lease.request_id for one in held]):
             self._cancel(request_id)
@@ -104,7 +121,7 @@ class Keeper:
                 try:
                     while not self._stopping.is_set():
                         message = listener.read(timeout_seconds=0.2)
-                        if message is not None and message.decode() in self._held:
+                        if message is not None and self._holds(message.decode()):
                             self._cancel(message.decode())
                 finally:
                     listener.close()

@@ -54,6 +54,11 @@ class Job:
     outcome: str = "running"
     ended: threading.Event = field(default_factory=threading.Event)
 
+    def be_taken_away(self) -> None:
+        """Somebody else writes the request's events now."""
+        self.outcome = "taken away"
+        self.ended.set()
+
     def number(self) -> int:
         """The next event's index."""
         self.next_index += 1
@@ -77,10 +82,13 @@ class _Submit:
 
 @dataclass(frozen=True, slots=True)
 class _Cancel:
-    """`fenced`: somebody else owns the request now; say nothing more about it."""
-
     request_id: str
-    fenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    request_id: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ class Loop:
         self._outbox = outbox
         self._worker = worker
         self._clock = clock
-        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _FailAll | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Fence | _FailAll | _Stop] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._stopped = False
         #: Once set, whoever comes late fails likewise.
@@ -128,9 +136,13 @@ class Loop:
         """Starts a request. Its events, the last one with `ends`, come out of the outbox."""
         self._inbox.put(_Submit(job, sequences))
 
-    def cancel(self, request_id: str, *, fenced: bool = False) -> None:
-        """Drops a request at the next step. Unknown ones are ignored."""
-        self._inbox.put(_Cancel(request_id, fenced))
+    def cancel(self, request_id: str) -> None:
+        """Nobody wants the request: ends it at the next step. Unknown ones are ignored."""
+        self._inbox.put(_Cancel(request_id))
+
+    def fence(self, request_id: str, attempt: int) -> None:
+        """Somebody else owns the request now: drops this attempt without another word. A later attempt is left alone."""
+        self._inbox.put(_Fence(request_id, attempt))
 
     def fail_all(self, code: FailureCode, message: str) -> None:
         """Ends every request here with a failure, and every later one at once."""
@@ -167,7 +179,9 @@ class Loop:
                 case _Submit():
                     events += self._start(posted)
                 case _Cancel():
-                    events += self._drop(posted.request_id, fenced=posted.fenced)
+                    events += [self._leave(sequence) for sequence in self._scheduler.of(posted.request_id)]
+                case _Fence():
+                    self._take_away(posted.request_id, posted.attempt)
                 case _FailAll():
                     self._refusing = GenerationFailed(posted.message, code=posted.code)
                     for request_id in list(self._jobs):
@@ -179,7 +193,7 @@ class Loop:
     def _start(self, posted: _Submit) -> list[Outgoing]:
         job, now = posted.job, self._clock()
         # The ticket came back to the very worker that had lost its lease: the earlier attempt is fenced.
-        self._drop(job.request_id, fenced=True)
+        self._take_away(job.request_id, job.attempt - 1)
         self._jobs[job.request_id] = job
         if self._refusing is not None:
             for sequence in posted.sequences:
@@ -243,17 +257,14 @@ class Loop:
             job.outcome = f"{finished.reason}, {finished.usage.prompt} + {finished.usage.generated} tokens"
         return Outgoing(job, finished, ends)
 
-    def _drop(self, request_id: str, *, fenced: bool) -> list[Outgoing]:
+    def _take_away(self, request_id: str, attempt: int) -> None:
+        """Drops the request unless a later attempt than this runs here."""
         job = self._jobs.get(request_id)
-        if job is None:
-            return []
-        if not fenced:
-            return [self._leave(sequence) for sequence in self._scheduler.of(request_id)]
+        if job is None or job.attempt > attempt:
+            return
         self._release_all(request_id)
         del self._jobs[request_id]
-        job.outcome = "taken away"
-        job.ended.set()
-        return []
+        job.be_taken_away()
 
     def _fail(self, request_id: str, failure: GenerationFailed) -> list[Outgoing]:
         self._release_all(request_id)

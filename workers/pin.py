@@ -13,7 +13,7 @@ from typing import Any
 
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, Claim, Lease
-from tropilla.common.catalogue import Capability, Flavour, Model, Worker
+from tropilla.common.catalogue import PULLS, Capability, Flavour, Lane, Model, Worker
 from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
 from tropilla.common.generation import Event, Failed, Finished, GenerationRequest, Usage
 from tropilla.common.settings import Settings
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
 DEFAULT_CONTEXT = 4096
+#: How long a worker told to stop may take to leave after its last request has ended.
+LEAVE_SECONDS = 10.0
 #: Loading is reported in steps of this share.
 PROGRESS_STEP = 0.1
 
@@ -95,7 +97,9 @@ class Pin:
             slots=settings.slots,
             model=describe(name, path, header, context),
         )
-        self._keeper = Keeper(bus, self.worker, self._cancel, lease_seconds=settings.lease_seconds)
+        self._keeper = Keeper(
+            bus, self.worker, cancel=self._cancel, fence=self._fence, lease_seconds=settings.lease_seconds
+        )
         self._keeper.start()
         model = self._load(path, context)
         template = ChatTemplate(
@@ -107,7 +111,11 @@ class Pin:
         )
         self._intake = Intake(model.vocabulary, template, context=context, sampler=model.sampler)
         self._publisher = Publisher(
-            bus, self._cancel, journal_seconds=settings.journal_seconds, orphan_seconds=settings.orphan_seconds
+            bus,
+            cancel=self._cancel,
+            fence=self._fence,
+            journal_seconds=settings.journal_seconds,
+            orphan_seconds=settings.orphan_seconds,
         )
         scheduler = Scheduler(slots=settings.slots, step_tokens=max(settings.step_tokens, settings.slots))
         self._loop = Loop(model, scheduler, outbox=self._publisher.put, worker=self.worker.name)
@@ -116,13 +124,11 @@ class Pin:
             threading.Thread(target=_or_die, args=(work,), name=thread_name, daemon=True)
             for thread_name, work in (("loop", self._loop.run), ("publisher", self._publisher.run))
         ]
-        self._draining = False
 
     @property
     def lanes(self) -> tuple[str, ...]:
         """What this worker pulls from, first first: a gpu worker helps with the cpu lane, never the other way round."""
-        flavours: tuple[Flavour, ...] = ("gpu", "cpu") if self.worker.flavour == "gpu" else ("cpu",)
-        return tuple(names.lane_name(self.worker.model.name, flavour) for flavour in flavours)
+        return tuple(Lane(self.worker.model.name, flavour).name for flavour in PULLS[self.worker.flavour])
 
     @property
     def holders(self) -> int:
@@ -159,13 +165,20 @@ class Pin:
         self._keeper.become("ready")
 
     def drain(self) -> None:
-        """No new tickets; what still runs after the grace ends with an error, so that the process can leave."""
-        self._draining = True
+        """No new tickets; what still runs after the grace ends with an error, so that the process can leave.
+
+        In the end it leaves whatever happens: with a Redis that does not answer there is nobody left to be polite to.
+        """
         self._keeper.become("draining")
-        message = "the worker was shut down before it had finished"
-        timer = threading.Timer(self._settings.drain_seconds, self._loop.fail_all, ("shutting_down", message))
-        timer.daemon = True
-        timer.start()
+        grace = self._settings.drain_seconds
+        for seconds, act in ((grace, self._end_all), (grace + LEAVE_SECONDS, _leave_at_once)):
+            timer = threading.Timer(seconds, act)
+            timer.daemon = True
+            timer.start()
+
+    def _end_all(self) -> None:
+        self._loop.fail_all("shutting_down", "the worker was shut down before it had finished")
+        self._publisher.stop_waiting()
 
     def close(self) -> None:
         """After the last ticket: says good-bye and frees the model."""
@@ -176,8 +189,12 @@ class Pin:
         self._keeper.stop()
         self._model.close()
 
-    def _cancel(self, request_id: str, *, fenced: bool = False) -> None:
-        self._loop.cancel(request_id, fenced=fenced)
+    # The keeper runs before there is a loop (presence is announced while loading), and holds nothing until there is.
+    def _cancel(self, request_id: str) -> None:
+        self._loop.cancel(request_id)
+
+    def _fence(self, request_id: str, attempt: int) -> None:
+        self._loop.fence(request_id, attempt)
 
     def serve(self, request: GenerationRequest, tag: str) -> str:
         """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""
@@ -186,30 +203,39 @@ class Pin:
             case "held" | "ended":
                 return f"{claim.outcome}: a second delivery"
             case "cancelled":
-                return self._conclude(request, Finished(claim.next_index, 0, "cancelled", Usage(0, 0, 0), seed=0))
+                return self._conclude(
+                    request, claim, Finished(claim.next_index, 0, "cancelled", Usage(0, 0, 0), seed=0)
+                )
             case "begun":
                 message = "the worker was lost while it was generating"
-                return self._conclude(request, Failed(claim.next_index, "worker_lost", message))
+                return self._conclude(request, claim, Failed(claim.next_index, "worker_lost", message))
             case "claimed":
                 return self._run(request, claim, tag)
 
     def _run(self, request: GenerationRequest, claim: Claim, tag: str) -> str:
         job = Job(request.id, claim.attempt, claim.inbox, request.choices, claim.next_index)
-        self._keeper.hold(Held(Lease(request.id, self.worker.name, claim.attempt), tag))
+        held = Held(Lease(request.id, self.worker.name, claim.attempt), tag)
+        self._keeper.hold(held)
         try:
             sequences = self._intake.sequences(request)
         except GenerationFailed as failure:
-            return self._conclude(request, to_failed(failure, claim.next_index))
+            return self._conclude(request, claim, to_failed(failure, claim.next_index))
         else:
             self._loop.submit(job, sequences)
             job.ended.wait()
             return job.outcome
         finally:
-            self._keeper.let_go(request.id)
+            self._keeper.let_go(held)
 
-    def _conclude(self, request: GenerationRequest, event: Event) -> str:
-        self._bus.conclude(request.id, codec.encode_event(event), journal_seconds=self._settings.journal_seconds)
+    def _conclude(self, request: GenerationRequest, claim: Claim, event: Event) -> str:
+        payload, kept = codec.encode_event(event), self._settings.journal_seconds
+        self._bus.conclude(request.id, payload, attempt=claim.attempt, journal_seconds=kept)
         return f"failed: {event.code}" if isinstance(event, Failed) else "cancelled"
+
+
+def _leave_at_once() -> None:
+    log.critical("leaving without a farewell")
+    os._exit(75)
 
 
 def _or_die(work: Any) -> None:

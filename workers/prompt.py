@@ -11,8 +11,10 @@ a marker.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -24,6 +26,8 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import ChatPrompt, Message, Tool
+
+log = logging.getLogger(__name__)
 
 #: For a GGUF that brings no template: the markers most chat models know.
 CHATML = (
@@ -72,7 +76,7 @@ def _environment() -> jinja2.Environment:
 
 
 class ChatTemplate:
-    """One model's template. Raises `InvalidPrompt` when it will not compile or render.
+    """One model's template. One that does not compile is refused when it is used.
 
     markers: the spellings of the model's control tokens. adds_bos: tokenizing puts a BOS in front.
     """
@@ -84,10 +88,13 @@ class ChatTemplate:
         self._dropped = bos if adds_bos else ""
         spellings = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
         self._markers = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+        self._broken: str = ""
         try:
             self._template = _environment().from_string(source or CHATML)
         except jinja2.TemplateError as error:
-            raise InvalidPrompt(f"the model's chat template does not compile: {error}", code="template") from error
+            # Raw prompts can be served all the same: who chats is told.
+            self._broken = f"the model's chat template does not compile: {error}"
+            log.error("%s", self._broken)
 
     def segments(self, prompt: ChatPrompt) -> list[str]:
         """The prompt, cut wherever a message tried to spell a marker: each part is tokenized for itself.
@@ -95,6 +102,8 @@ class ChatTemplate:
         A last assistant message is continued: nothing stands behind its content. A BOS the template wrote is dropped
         where tokenizing adds one.
         """
+        if self._broken:
+            raise InvalidPrompt(self._broken, code="template")
         try:
             text = self._render(prompt, prompt.messages)
         except jinja2.TemplateError as error:
@@ -190,6 +199,10 @@ def _guarded(value: Any, guard: Callable[[str], str]) -> Any:
     return value
 
 
+def _joined(first: str, second: str) -> str:
+    return f"{first}\n\n{second}" if first and second else first or second
+
+
 def _merged(messages: Iterable[Message]) -> Iterable[Message]:
     """Neighbours of one role as one message, a blank line between; tool results stay apart."""
     kept: Message | None = None
@@ -197,7 +210,11 @@ def _merged(messages: Iterable[Message]) -> Iterable[Message]:
         if kept is None:
             kept = message
         elif kept.role == message.role != "tool" and not kept.tool_calls and not message.tool_calls:
-            kept = Message(kept.role, f"{kept.content}\n\n{message.content}", kept.name)
+            kept = dataclasses.replace(
+                kept,
+                content=_joined(kept.content, message.content),
+                reasoning=_joined(kept.reasoning, message.reasoning),
+            )
         else:
             yield kept
             kept = message

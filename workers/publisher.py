@@ -34,19 +34,21 @@ class Journal(Protocol):
 
 
 class Publisher:
-    """`cancel(request_id, fenced=...)` is how it tells the loop of requests that are lost or that nobody hears."""
+    """`cancel` and `fence` are the loop's: for requests that nobody hears, and for those that are somebody else's now."""
 
     def __init__(
         self,
         journal: Journal,
-        cancel: Callable[..., None],
         *,
+        cancel: Callable[[str], None],
+        fence: Callable[[str, int], None],
         journal_seconds: float,
         orphan_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._cancel = cancel
+        self._fence = fence
         self._journal_seconds = journal_seconds
         self._orphan_seconds = orphan_seconds
         self._clock = clock
@@ -60,9 +62,13 @@ class Publisher:
         self._steps.put(events)
 
     def stop(self) -> None:
-        """Ends `run` once everything put so far has gone out, or at once while Redis is away."""
-        self._stopping.set()
+        """Ends `run` once everything put so far has gone out, or was given up."""
+        self.stop_waiting()
         self._steps.put(None)
+
+    def stop_waiting(self) -> None:
+        """From here on events that Redis does not take at once are given up, and their requests with them."""
+        self._stopping.set()
 
     def run(self) -> None:
         """Until `stop`."""
@@ -96,12 +102,14 @@ class Publisher:
             except StoreUnavailable as error:
                 log.warning("%d events wait: %s", len(entries), error.message)
                 if self._stopping.wait(RETRY_SECONDS):
+                    for outgoing in events:
+                        outgoing.job.be_taken_away()
                     return
         jobs = {outgoing.job.request_id: outgoing.job for outgoing in events}
         for request_id in appended.refused:
             log.warning("request %s was taken away", request_id)
-            self._cancel(request_id, fenced=True)
-            jobs[request_id].ended.set()
+            self._fence(request_id, jobs[request_id].attempt)
+            jobs[request_id].be_taken_away()
         for outgoing in events:
             if outgoing.ends:
                 outgoing.job.ended.set()
@@ -114,6 +122,8 @@ class Publisher:
         for inbox in appended.unheard:
             since = self._unheard.setdefault(inbox, now)
             if now - since >= self._orphan_seconds:
+                # Cancelled, they leave; should any of them stay, the grace begins anew.
+                del self._unheard[inbox]
                 for job in jobs.values():
                     if job.inbox == inbox:
                         log.warning(

@@ -78,7 +78,7 @@ def test_a_zombie_is_refused_and_publishes_nothing(bus: Bus, listener: Listener)
     request_id = admitted(bus)
     bus.claim(request_id, worker="zombie", lease_seconds=5)
     bus.append(entries(request_id, 1, range(1)), journal_seconds=60)
-    assert bus.conclude(request_id, b"over", journal_seconds=60) == 1
+    assert bus.conclude(request_id, b"over", attempt=None, journal_seconds=60) == 1
     appended = bus.append(entries(request_id, 1, range(1, 4)), journal_seconds=60)
     assert appended.refused == {request_id}
     assert not appended.reached
@@ -102,7 +102,7 @@ def test_an_ended_request_cannot_be_claimed_concluded_or_written_to(bus: Bus) ->
     bus.claim(request_id, worker="a", lease_seconds=5)
     bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60)
     assert bus.claim(request_id, worker="b", lease_seconds=5).outcome == "ended"
-    assert bus.conclude(request_id, b"over", journal_seconds=60) is None
+    assert bus.conclude(request_id, b"over", attempt=None, journal_seconds=60) is None
     assert bus.append(entries(request_id, 1, range(2, 3)), journal_seconds=60).refused == {request_id}
 
 
@@ -153,3 +153,10 @@ def test_a_redis_that_is_not_there_is_one_sentence() -> None:
         bus.check()
     with pytest.raises(StoreUnavailable):
         bus.ping()
+
+
+def test_nobody_is_concluded_who_has_gone_on_since_it_was_looked_at(bus: Bus) -> None:
+    request_id = admitted(bus)
+    bus.claim(request_id, worker="a", lease_seconds=5)
+    assert bus.conclude(request_id, b"over", attempt=0, journal_seconds=60) is None
+    assert bus.conclude(request_id, b"over", attempt=1, journal_seconds=60) == 0

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from cluster.herd import Herd
 from cluster.wire import OLLAMA, OPENAI, TGI, ask, get, post, text_of
-from tropilla.common import names
 
 COUNTING = [{"role": "user", "content": "Count from 1 to 40."}]
 COUNTED = " ".join(str(number) for number in range(1, 41))
@@ -131,7 +130,7 @@ def test_the_ticket_in_the_queue_shows_its_model_and_no_prompt(herd: Herd) -> No
         with post(herd, "/generate", ask(TGI, "a secret prompt", "pocket", tokens=1)) as answer:
             assert answer.status == 200
         for command in monitor.listen():
-            if command["command"].startswith("LPUSH " + names.lane_name("pocket", "cpu")):
+            if command["command"].startswith("LPUSH pocket.cpu"):
                 break
     message = json.loads(command["command"].split(" ", 2)[2].encode().decode("unicode_escape"))
     assert message["headers"]["argsrepr"] == "('pocket')"

@@ -1,0 +1,16 @@
+.PHONY: up test clean
+
+# The cluster on this machine, with the model that is in the box. `make up ARGS="--port 9000 --cpu 2"`
+up:
+	@sh compose/bootstrap.sh run .venv/bin/tropilla up $(ARGS)
+
+# Everything CI asks for, stopping at the first tool that objects. `make test ARGS="-k ports"`
+test:
+	@sh compose/bootstrap.sh test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest $(ARGS)
+
+clean:
+	rm -rf .venv build dist tropilla.egg-info .mypy_cache .ruff_cache .pytest_cache

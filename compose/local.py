@@ -1,0 +1,141 @@
+"""`tropilla up`: the whole cluster on one machine, as children of this process, until it is asked to stop.
+
+Start: Redis, then API and workers together, then Flower (started earlier it would miss the workers' queues). Stop: all
+but Redis are asked, given the drain time, then killed; Redis last, because the others say goodbye to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import TextIO
+
+from tropilla.common.bus import Bus
+from tropilla.compose import banner
+from tropilla.compose.herd import Herd
+from tropilla.compose.home import Home
+from tropilla.compose.log import Log, prefixes, wants_colour
+from tropilla.compose.lookout import Lookout, Sighting, View, waiting_for
+from tropilla.compose.ports import Reservations, web_address
+from tropilla.compose.prepare import Cluster, Options, prepare
+from tropilla.compose.signals import Signals
+from tropilla.compose.supervisor import StopRequested, Supervisor
+
+#: Beyond the drain time: what a process needs to leave once its work is done. More than gunicorn gives its own processes
+#: (api/server.py), so that the killing is left to it.
+STOP_MARGIN_SECONDS = 8.0
+#: Nobody is being answered yet; and gunicorn, told to stop while its own process starts, would wait for it in vain.
+STARTING_PATIENCE_SECONDS = 3.0
+#: Flower that is not there by then does not keep anybody from using the rest.
+FLOWER_SECONDS = 15.0
+PROGRESS_EVERY_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+
+
+def up(options: Options, environment: Mapping[str, str], output: TextIO) -> int:
+    """Runs the cluster until it is asked to stop; answers the exit status. Raises `TropillaError`, nothing left."""
+    with Signals() as signals, Home(options.settings.home) as home, Reservations() as ports:
+        cluster = prepare(options, home, ports, environment)
+        log = Log(output, prefixes(cluster.names, colour=wants_colour(environment, terminal=output.isatty())))
+        with Herd(home.folder, signals, log.line) as herd:
+            return Local(cluster, home, log, Supervisor(herd, log, signals)).run()
+
+
+class Local:
+    """The order in which a cluster comes up, and what is said meanwhile."""
+
+    def __init__(self, cluster: Cluster, home: Home, log: Log, supervisor: Supervisor) -> None:
+        self._cluster = cluster
+        self._home = home
+        self._log = log
+        self._supervisor = supervisor
+
+    def run(self) -> int:
+        try:
+            self._bring_up()
+            while True:
+                if self._supervisor.turn(None):
+                    self._publish()
+        except StopRequested:
+            return 0
+        finally:
+            self._supervisor.stop(self._patience_seconds)
+
+    @property
+    def _patience_seconds(self) -> float:
+        if self._supervisor.phase == "starting":
+            return STARTING_PATIENCE_SECONDS
+        return self._cluster.settings.drain_seconds + STOP_MARGIN_SECONDS
+
+    def _bring_up(self) -> None:
+        cluster = self._cluster
+        with closing(Bus.connect(cluster.settings.redis_url)) as bus:
+            view = View(bus, redis=cluster.redis_address, api=cluster.api_address, flower=cluster.flower_address)
+            if cluster.redis:
+                self._supervisor.start(cluster.redis)
+                with Lookout(view.look) as lookout:
+                    self._wait(lookout, lambda seen: None if seen.store else "redis: reading its data")
+            self._forget_workers(bus)
+            for program in (cluster.api, *cluster.workers):
+                self._supervisor.start(program)
+            with Lookout(view.look) as lookout:
+                self._wait(lookout, lambda seen: waiting_for(seen, cluster.plans))
+                if cluster.flower:
+                    self._supervisor.start(cluster.flower)
+                    self._wait(lookout, lambda seen: None if seen.flower else "flower", at_most=FLOWER_SECONDS)
+        self._supervisor.phase = "running"
+        self._publish()
+        self._log.block(self._ready_block())
+
+    def _forget_workers(self, bus: Bus) -> None:
+        """Workers of ours that were killed a moment ago may still be announced as ready."""
+        for worker in bus.catalogue().workers:
+            if any(plan.is_called(worker.name) for plan in self._cluster.plans):
+                bus.leave(worker.name)
+
+    def _wait(
+        self, lookout: Lookout, missing: Callable[[Sighting], str | None], *, at_most: float = float("inf")
+    ) -> None:
+        """Goes on until nothing is missing, saying once a second what is."""
+        began = said = time.monotonic()
+        while (now := time.monotonic()) - began < at_most:
+            seen = lookout.latest
+            if seen.refusal:
+                raise seen.refusal
+            words = missing(seen)
+            if words is None:
+                return
+            if now - said >= PROGRESS_EVERY_SECONDS:
+                self._log.say(f"waiting for {words}, {now - began:.0f} s")
+                said = now
+            self._supervisor.turn(LOOK_SECONDS)
+
+    def _ready_block(self) -> str:
+        plans = self._cluster.plans
+        models = {
+            model.name: ", ".join(plan.name for plan in plans if plan.model == model)
+            for model in dict.fromkeys(plan.model for plan in plans)
+        }
+        return banner.ready_block(
+            api=self._api_url, flower=self._flower_url, home=str(self._home.folder), models=models
+        )
+
+    @property
+    def _api_url(self) -> str:
+        return web_address(self._cluster.settings.host, self._cluster.settings.port)
+
+    @property
+    def _flower_url(self) -> str | None:
+        address = self._cluster.flower_address
+        return web_address(address.host, address.port) if address else None
+
+    def _publish(self) -> None:
+        self._home.publish(
+            {
+                "api": self._api_url,
+                "flower": self._flower_url,
+                "redis": self._cluster.settings.redis_url,
+                "processes": self._supervisor.pids,
+            }
+        )

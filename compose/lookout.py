@@ -1,0 +1,121 @@
+"""Whether what was started can be used yet: looked at from a thread, so that the loop of local.py never waits."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from tropilla.common.bus import Bus
+from tropilla.common.catalogue import Catalogue
+from tropilla.common.errors import StoreUnavailable, TropillaError
+from tropilla.compose.ports import accepts, reachable_host
+from tropilla.compose.program import WorkerPlan
+
+LOOK_EVERY_SECONDS = 0.1
+HEALTH_SECONDS = 2.0
+NOBODY = Catalogue()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One look at everything. `health` is the status of GET /health, 0 without an answer."""
+
+    store: bool = False
+    catalogue: Catalogue = NOBODY
+    health: int = 0
+    flower: bool = False
+    refusal: TropillaError | None = None
+
+
+def waiting_for(sighting: Sighting, workers: Sequence[WorkerPlan]) -> str | None:
+    """What `tropilla up` still waits for, in words; None when everything can be used."""
+    ready = [worker.name for worker in sighting.catalogue.workers if worker.state == "ready"]
+    waiting = [worker for worker in workers if not any(map(worker.is_called, ready))]
+    if waiting:
+        models = dict.fromkeys(worker.model.name for worker in waiting)
+        return f"{', '.join(worker.name for worker in waiting)}: loading {', '.join(models)}"
+    if sighting.health != http.client.OK:
+        return f"api: GET /health answers {sighting.health}" if sighting.health else "api: no answer yet"
+    return None
+
+
+class View:
+    """Looks at Redis, the workers in it, the API and Flower, in the order in which they come up."""
+
+    def __init__(self, bus: Bus, *, redis: Address | None, api: Address, flower: Address | None) -> None:
+        self._bus = bus
+        self._redis, self._api, self._flower = redis, api, flower
+        self._checked = False
+
+    def look(self) -> Sighting:
+        try:
+            if not self._store_answers():
+                return Sighting()
+            catalogue = self._bus.catalogue()
+        except StoreUnavailable:
+            # Also a Redis that still reads its log.
+            return Sighting()
+        except TropillaError as error:
+            return Sighting(refusal=error)
+        health = health_status(self._api)
+        flower = self._flower is not None and accepts(self._flower.host, self._flower.port)
+        return Sighting(store=True, catalogue=catalogue, health=health, flower=flower)
+
+    def _store_answers(self) -> bool:
+        if self._checked:
+            return True
+        if self._redis and not accepts(self._redis.host, self._redis.port):
+            return False
+        self._bus.check()
+        self._bus.ping()
+        self._checked = True
+        return True
+
+
+def health_status(api: Address) -> int:
+    """The status of GET /health; 0 when nobody answers."""
+    connection = http.client.HTTPConnection(reachable_host(api.host), api.port, timeout=HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+class Lookout:
+    """Looks again and again until closed; `latest` is what was seen last."""
+
+    def __init__(self, look: Callable[[], Sighting], every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+        self.latest = Sighting()
+        self._look = look
+        self._every_seconds = every_seconds
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
+
+    def __enter__(self) -> Lookout:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self.latest = self._look()
+            except Exception as error:  # a thread that ends silently would be waited for for ever
+                self.latest = Sighting(refusal=TropillaError(f"looking at the cluster failed: {error!r}"))
+            self._closed.wait(self._every_seconds)

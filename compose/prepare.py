@@ -1,0 +1,133 @@
+"""From what was asked for to what is to be started, refusing everything that can be refused before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tropilla.common.bus import Bus
+from tropilla.common.catalogue import Flavour
+from tropilla.common.errors import ConfigurationError
+from tropilla.common.names import MODEL_NAME
+from tropilla.common.settings import Settings
+from tropilla.compose import program, redis_server
+from tropilla.compose.home import Home
+from tropilla.compose.lookout import Address
+from tropilla.compose.ports import Reservations
+from tropilla.compose.program import FLOWER_ADDRESS, ModelFile, Program, WorkerPlan
+from tropilla.workers import gguf
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asks `tropilla up` for. With `own_redis`, the URL in the settings means nothing."""
+
+    settings: Settings
+    models: tuple[ModelFile, ...]
+    counts: Mapping[Flavour, int]
+    own_redis: bool
+    flower: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Everything to be started, with the ports and the Redis URL it really has."""
+
+    settings: Settings
+    plans: tuple[WorkerPlan, ...]
+    redis: Program | None
+    api: Program
+    workers: tuple[Program, ...]
+    flower: Program | None
+    redis_address: Address | None
+
+    @property
+    def names(self) -> list[str]:
+        programs = (self.redis, self.api, *self.workers, self.flower)
+        return [each.name for each in programs if each]
+
+    @property
+    def api_address(self) -> Address:
+        return Address(self.settings.host, self.settings.port)
+
+    @property
+    def flower_address(self) -> Address | None:
+        return Address(FLOWER_ADDRESS, self.settings.flower_port) if self.flower else None
+
+
+def parse_model(text: str) -> ModelFile:
+    """`NAME=PATH`, as in --model and TROPILLA_MODEL; empty is the built-in model."""
+    if not text:
+        return ModelFile()
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise ConfigurationError(f"{text!r} is not NAME=PATH, the model's name and its GGUF file")
+    if not MODEL_NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} cannot be a model's name: letters, digits, and inside also . - / and one :")
+    return ModelFile(name, Path(path).expanduser().absolute())
+
+
+def check_models(models: tuple[ModelFile, ...]) -> None:
+    """Looks into every file: a bad download is found before anything runs."""
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"two models are called {name}: every --model needs a name of its own")
+    for model in models:
+        if model.path:
+            gguf.read_header(model.path)
+
+
+def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str, str]) -> Cluster:
+    """Raises `ConfigurationError` for anything that would fail later."""
+    check_models(options.models)
+    settings = _reserve_ports(options, ports)
+    redis, redis_address = None, None
+    if options.own_redis:
+        settings, redis = _own_redis(settings, home, ports, base)
+        redis_address = Address(redis_server.HOST, int(redis.argv[redis.argv.index("--port") + 1]))
+    else:
+        check_redis(settings.redis_url)
+    suffix = "" if options.own_redis else home.suffix
+    plans = program.plan_workers(options.models, options.counts, suffix=suffix)
+    return Cluster(
+        settings=settings,
+        plans=plans,
+        redis=redis,
+        api=program.web(settings, base),
+        workers=tuple(program.planned_worker(plan, settings, base) for plan in plans),
+        flower=program.flower(settings, base) if options.flower else None,
+        redis_address=redis_address,
+    )
+
+
+def check_redis(url: str) -> None:
+    """Raises one sentence when the Redis there cannot be reached or used."""
+    bus = Bus.connect(url)
+    try:
+        bus.check()
+    finally:
+        bus.close()
+
+
+def _reserve_ports(options: Options, ports: Reservations) -> Settings:
+    settings = options.settings
+    port = ports.reserve(settings.host, settings.port, "the API")
+    settings = dataclasses.replace(settings, port=port)
+    if not options.flower:
+        return settings
+    return dataclasses.replace(settings, flower_port=ports.reserve(FLOWER_ADDRESS, settings.flower_port, "Flower"))
+
+
+def _own_redis(
+    settings: Settings, home: Home, ports: Reservations, base: Mapping[str, str]
+) -> tuple[Settings, Program]:
+    binary = redis_server.find(base.get("PATH"))
+    port = ports.reserve(redis_server.HOST, 0, "Redis")
+    password, password_file = redis_server.write_password(home.redis_folder)
+    redis = redis_server.program(
+        binary.path, port=port, folder=home.redis_folder, password_file=password_file, lock=home.lock, base=base
+    )
+    return dataclasses.replace(settings, redis_url=redis_server.url(port, password)), redis

@@ -1,0 +1,101 @@
+"""What the processes of the cluster are, as values: their names, command lines and environments. Starts nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tropilla.common.catalogue import Flavour
+from tropilla.common.settings import PREFIX, Settings
+
+Role = Literal["redis", "api", "worker", "flower"]
+
+#: What a worker serves when it was given no model file.
+BUILT_IN_MODEL = "pocket"
+#: Flower shows who asked for what: never offered to the network by default.
+FLOWER_ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process to be started. `inherits` are open files it is to share with the one who starts it."""
+
+    name: str
+    role: Role
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    inherits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A `--model NAME=PATH`. No path is the built-in model."""
+
+    name: str = BUILT_IN_MODEL
+    path: Path | None = None
+
+    @property
+    def setting(self) -> str:
+        return f"{self.name}={self.path}" if self.path else ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """One worker: `name` for people, `identity` for Redis, where it must be the only one of its name."""
+
+    name: str
+    identity: str
+    flavour: Flavour
+    model: ModelFile
+
+    def is_called(self, announced: str) -> bool:
+        """Whether a worker that announces itself by this name is the one: workers add `@` and their machine."""
+        return announced.partition("@")[0] == self.identity
+
+
+def plan_workers(
+    models: Sequence[ModelFile], counts: Mapping[Flavour, int], *, suffix: str = ""
+) -> tuple[WorkerPlan, ...]:
+    """Every flavour's count of workers for every model: cpu-1, cpu-2, ... over all models."""
+    return tuple(_numbered(models, counts, suffix))
+
+
+def _numbered(models: Sequence[ModelFile], counts: Mapping[Flavour, int], suffix: str) -> Iterator[WorkerPlan]:
+    for flavour, count in counts.items():
+        for number, model in enumerate((model for model in models for _ in range(count)), start=1):
+            name = f"{flavour}-{number}"
+            yield WorkerPlan(name, name + suffix, flavour, model)
+
+
+def child_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """What every process of ours finds: the person's environment, and exactly these settings."""
+    inherited = {name: value for name, value in base.items() if not name.startswith(PREFIX)}
+    # Unbuffered: a line that is logged is seen, also the last one before a crash.
+    return {**inherited, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
+
+
+def web(settings: Settings, base: Mapping[str, str]) -> Program:
+    argv = ("-m", "gunicorn", "--config", "python:tropilla.api.server", "tropilla.api.app:from_environment()")
+    return Program("api", "api", (sys.executable, *argv), child_environment(settings, base))
+
+
+def worker(settings: Settings, base: Mapping[str, str]) -> Program:
+    """The worker that the settings describe."""
+    argv = (sys.executable, "-m", "tropilla.workers")
+    return Program(settings.worker_name or settings.flavour, "worker", argv, child_environment(settings, base))
+
+
+def planned_worker(plan: WorkerPlan, settings: Settings, base: Mapping[str, str]) -> Program:
+    own = dataclasses.replace(settings, model=plan.model.setting, flavour=plan.flavour, worker_name=plan.identity)
+    return dataclasses.replace(worker(own, base), name=plan.name)
+
+
+def flower(settings: Settings, base: Mapping[str, str]) -> Program:
+    """The broker's URL goes by the environment: everybody on the machine can read a command line."""
+    argv = ("-m", "celery", "flower", f"--port={settings.flower_port}", f"--address={FLOWER_ADDRESS}")
+    environment = {**child_environment(settings, base), "CELERY_BROKER_URL": settings.redis_url}
+    return Program("flower", "flower", (sys.executable, *argv), environment)

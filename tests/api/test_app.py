@@ -1,0 +1,344 @@
+"""The Flask application over fake collaborators and a dialect of a dozen lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import WORKER, Clock, FakeAnnouncements, FakeInbox, FakeStore, answer, request
+from flask.testing import FlaskClient
+from tropilla.api.app import Collaborators, create_app
+from tropilla.api.cluster import Cluster
+from tropilla.api.framing import SSE
+from tropilla.api.inbox import CLOSING, GONE
+from tropilla.api.relay import Relay
+from tropilla.api.surface import Call, Dialect, Frame, Page, Reply, Route, Surface, Surroundings
+from tropilla.common.catalogue import Lane
+from tropilla.common.errors import InvalidField, StoreUnavailable, TropillaError, UnknownModel
+from tropilla.common.generation import Completion, Event, Failed, Token
+from tropilla.common.settings import Settings
+
+# -- a dialect ---------------------------------------------------------------------------------------------------------
+
+
+def parse(body: Any, surroundings: Surroundings) -> Call | Reply:
+    if body == {"bug": True}:
+        raise RuntimeError("a bug")
+    if body == {"nothing": "to generate"}:
+        return Reply({"done": True}, 200)
+    if not isinstance(body, dict) or "prompt" not in body:
+        raise InvalidField("prompt is missing", param="prompt", problem="missing")
+    return Call(request("r", model=body.get("model", "m")), bool(body.get("stream")), surroundings.now)
+
+
+class Words:
+    def __init__(self, call: Call, clock: Any) -> None:
+        pass
+
+    def feed(self, event: Event) -> Iterable[Frame]:
+        match event:
+            case Token():
+                return [Frame({"word": event.text})]
+            case Failed():
+                return [Frame({"oops": event.message}, "error")]
+            case _:
+                return [Frame("[DONE]")]
+
+
+def whole(call: Call, completion: Completion, now: float) -> Reply:
+    return Reply({"text": completion.choices[0].text}, 200, {"x-words": "1"})
+
+
+def fault(error: TropillaError) -> Reply:
+    return Reply({"oops": error.message, "kind": type(error).__name__}, error.status)
+
+
+def about(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
+    name = variables.get("name", "m")
+    if surroundings.catalogue.find(name) is None:
+        raise UnknownModel(name)
+    return Reply({"model": name})
+
+
+SAY = Surface("say", parse, Words, whole, SSE, lambda call: {"x-say": "streamed"})
+WORDY = Dialect(
+    "wordy",
+    (
+        Route("/say", SAY),
+        Page("/about", about),
+        Page("/about/<path:name>", about),
+        Page("/text", lambda s, v: Reply("hi")),
+    ),
+    ("",),
+    fault,
+)
+TERSE = Dialect(
+    "terse", (Page("/terse/ok", lambda s, v: Reply(None, 204)),), ("/terse",), lambda e: Reply(None, e.status)
+)
+
+
+# -- the rest of the world ---------------------------------------------------------------------------------------------
+
+
+class World:
+    def __init__(self, **settings: Any) -> None:
+        self.clock = Clock()
+        self.settings = Settings(max_body_bytes=1024, **settings)
+        self.store = FakeStore(self.clock)
+        self.inbox = FakeInbox(self.clock)
+        self.announcements = FakeAnnouncements(WORKER)
+        cluster = Cluster(self.announcements, self.clock)
+        self.lanes: list[str] = []
+        relay = Relay(self.store, self.inbox, self._submit, cluster.pulled, self.settings, self.clock)
+        collaborators = Collaborators(self.settings, cluster, relay, self.inbox)  # type: ignore[arg-type]
+        self.app = create_app(collaborators, (WORDY, TERSE))
+        self.client: FlaskClient = self.app.test_client()
+
+    def _submit(self, generation: Any, lane: Lane) -> None:
+        self.lanes.append(lane.name)
+
+    def will_say(self, *events: Event, then: Iterable[Any] = ()) -> None:
+        self.inbox.script = [*self.store.write(*events), *then]
+
+    def say(self, **body: Any) -> Any:
+        return self.client.post("/say", json={"prompt": "hello", **body})
+
+    @property
+    def at_rest(self) -> bool:
+        return self.inbox.registered == []
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def frames(body: bytes) -> list[str]:
+    return [frame for frame in body.decode().split("\n\n") if frame]
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_answer_is_one_object(world: World) -> None:
+    world.will_say(*answer("hello"))
+    response = world.say()
+    assert (response.status_code, response.json) == (200, {"text": "hello"})
+    assert (response.headers["x-words"], response.headers["Content-Type"]) == ("1", "application/json")
+    assert (world.lanes, world.store.cancelled, world.at_rest) == (["m.cpu"], [], True)
+
+
+def test_a_streamed_answer_is_a_frame_for_each_event(world: World) -> None:
+    world.will_say(*answer("hi"))
+    response = world.say(stream=True)
+    assert frames(response.data) == ['data: {"word":"h"}', 'data: {"word":"i"}', "data: [DONE]"]
+    assert (response.headers["x-say"], response.headers["Content-Type"]) == ("streamed", SSE.headers["Content-Type"])
+    assert (world.store.cancelled, world.at_rest) == ([], True)
+
+
+def test_silence_is_filled_with_heartbeats(world: World) -> None:
+    first, *rest = answer("hi")
+    silence = [None] * 6
+    world.inbox.script = [
+        world.store.claim,
+        *world.store.write(first),
+        *silence,
+        lambda: world.store.write(*rest),
+    ]
+    response = world.say(stream=True)
+    assert [frame for frame in frames(response.data) if frame == ": "] == [": "]
+
+
+def test_a_whole_answer_waits_through_silence(world: World) -> None:
+    world.inbox.script = [world.store.claim, *[None] * 20, lambda: world.store.write(*answer("late"))]
+    assert world.say().json == {"text": "late"}
+
+
+def test_a_parser_may_answer_at_once(world: World) -> None:
+    response = world.client.post("/say", json={"nothing": "to generate"})
+    assert (response.json, world.lanes) == ({"done": True}, [])
+
+
+def test_the_content_type_is_no_gate(world: World) -> None:
+    world.will_say(*answer("hello"))
+    response = world.client.post("/say", data=b'{"prompt": "x"}', headers={"Content-Type": "text/plain"})
+    assert response.json == {"text": "hello"}
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b"{", 400, "MalformedBody"),
+        (b"", 400, "MalformedBody"),
+        (b"\xff\xfe", 400, "MalformedBody"),
+        (b'{"a": NaN}', 400, "MalformedBody"),
+        (b"[]", 400, "InvalidField"),
+        (b'{"prompt": "x", "model": "nobody"}', 404, "UnknownModel"),
+        (b"x" * 1025, 413, "BodyTooLarge"),
+    ],
+)
+def test_what_is_wrong_before_the_queue_is_told_in_the_dialects_words(
+    world: World, body: bytes, status: int, kind: str
+) -> None:
+    response = world.client.post("/say", data=body)
+    assert (response.status_code, response.json["kind"]) == (status, kind)
+    assert (world.lanes, world.at_rest) == ([], True)
+
+
+def test_a_full_queue_is_told_with_its_status(world: World) -> None:
+    world.store.room = False
+    for stream in (False, True):
+        response = world.say(stream=stream)
+        assert (response.status_code, response.json["kind"]) == (429, "Overloaded")
+
+
+def test_a_redis_that_is_away_is_told_with_its_status(world: World) -> None:
+    world.store.down_until = float("inf")
+    assert world.say(stream=True).status_code == 503
+    world.announcements.down = True
+    world.clock.advance(1)
+    assert world.say().json["kind"] == StoreUnavailable.__name__
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failure_before_the_first_event_has_a_real_status(world: World, stream: bool) -> None:
+    world.will_say(Failed(0, "context_length", "too long"))
+    response = world.say(stream=stream)
+    assert (response.status_code, response.json) == (400, {"oops": "too long", "kind": "ContextExceeded"})
+    assert (world.store.cancelled, world.at_rest) == ([], True)
+
+
+def test_a_failure_after_the_first_event_is_told_in_the_stream(world: World) -> None:
+    world.will_say(answer("hi")[0], Failed(1, "internal", "broken"))
+    response = world.say(stream=True)
+    assert response.status_code == 200
+    assert frames(response.data) == ['data: {"word":"h"}', 'event: error\ndata: {"oops":"broken"}']
+
+
+def test_a_failure_after_the_first_event_is_an_error_when_nothing_is_streamed(world: World) -> None:
+    world.will_say(answer("hi")[0], Failed(1, "internal", "broken"))
+    assert (world.say().status_code, world.at_rest) == (500, True)
+
+
+def test_a_server_that_shuts_down_ends_its_streams_in_their_own_words(world: World) -> None:
+    world.will_say(answer("hi")[0], then=[CLOSING])
+    assert "shutting down" in frames(world.say(stream=True).data)[-1]
+    assert world.store.cancelled == ["r"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_has_gone_cancels_its_request(world: World, stream: bool) -> None:
+    world.inbox.script = [GONE]
+    assert world.say(stream=stream).status_code == 499
+    assert (world.store.cancelled, world.at_rest) == (["r"], True)
+
+
+def test_a_client_that_goes_while_it_is_streamed_to_ends_the_stream(world: World) -> None:
+    world.will_say(answer("hi")[0], then=[GONE])
+    assert frames(world.say(stream=True).data) == ['data: {"word":"h"}']
+    assert (world.store.cancelled, world.at_rest) == (["r"], True)
+
+
+def test_a_stream_that_is_closed_early_closes_its_conversation(world: World) -> None:
+    world.will_say(*answer("hello"))
+    response = world.client.post("/say", json={"prompt": "x", "stream": True}, buffered=False)
+    body: Iterator[bytes] = iter(response.response)
+    assert next(body) == b'data: {"word":"h"}\n\n'
+    assert not world.at_rest
+    response.close()
+    assert (world.store.cancelled, world.at_rest) == (["r"], True)
+
+
+def test_a_stream_that_is_closed_before_its_first_byte_closes_its_conversation(world: World) -> None:
+    world.will_say(*answer("hello"))
+    with world.app.test_request_context("/say", method="POST", json={"prompt": "x", "stream": True}):
+        response = world.app.full_dispatch_request()
+        assert not world.at_rest
+        response.close()
+    assert (world.store.cancelled, world.at_rest) == (["r"], True)
+
+
+def test_a_bug_of_ours_is_told_in_the_dialects_words(world: World) -> None:
+    response = world.client.post("/say", json={"bug": True})
+    assert response.status_code == 500
+    assert response.json["oops"]
+    assert "a bug" not in response.text
+
+
+# -- request ids -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["abc-123_X.y", "a" * 128])
+def test_a_sane_request_id_is_handed_back(world: World, given: str) -> None:
+    assert world.client.get("/about", headers={"X-Request-Id": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a" * 129, "a b", "ä", "<script>"])
+def test_any_other_request_id_is_replaced(world: World, given: str) -> None:
+    found = world.client.get("/about", headers={"X-Request-Id": given}).headers["x-request-id"]
+    assert found != given
+    assert len(found) == 32
+
+
+def test_a_generations_own_id_is_its_request_id(world: World) -> None:
+    world.will_say(*answer("hello"))
+    assert world.say(stream=True).headers["x-request-id"] == "r"
+
+
+def test_errors_have_a_request_id_too(world: World) -> None:
+    for response in (world.client.get("/nowhere"), world.client.post("/say", data=b"{"), world.client.get("/say")):
+        assert response.headers["x-request-id"]
+
+
+# -- routes ------------------------------------------------------------------------------------------------------------
+
+
+def test_pages_answer_from_what_is_known(world: World) -> None:
+    assert world.client.get("/about").json == {"model": "m"}
+    assert world.client.get("/about/m").json == {"model": "m"}
+    response = world.client.get("/about/x/y")
+    assert (response.status_code, response.json["oops"]) == (404, "model 'x/y' not found")
+
+
+def test_text_goes_out_as_text(world: World) -> None:
+    response = world.client.get("/text")
+    assert (response.data, response.headers["Content-Type"]) == (b"hi", "text/plain; charset=utf-8")
+
+
+def test_head_is_get_without_a_body(world: World) -> None:
+    head, get = world.client.head("/about"), world.client.get("/about")
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["Content-Length"] == get.headers["Content-Length"]
+
+
+def test_unknown_paths_answer_in_the_dialect_that_owns_them(world: World) -> None:
+    response = world.client.get("/nowhere")
+    assert (response.status_code, response.json["oops"]) == (404, "unknown route GET /nowhere")
+    for path in ("/terse/nowhere", "/terse"):
+        response = world.client.get(path)
+        assert (response.status_code, response.data) == (404, b"")
+    assert world.client.get("/tersest").json
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("GET", "/say", "POST"), ("HEAD", "/say", "POST"), ("POST", "/about", "GET"), ("DELETE", "/about", "GET")],
+)
+def test_a_wrong_method_is_told_which_are_right(world: World, method: str, path: str, allow: str) -> None:
+    response = world.client.open(path, method=method)
+    assert response.status_code == 405
+    assert allow in response.headers["Allow"].split(", ")
+    if method != "HEAD":
+        assert response.json["kind"] == "WrongMethod"
+
+
+def test_a_request_goes_to_the_gpu_lane_while_a_gpu_worker_lives(world: World) -> None:
+    world.announcements.workers.append(replace(WORKER, name="g", flavour="gpu"))
+    world.will_say(*answer("hello"))
+    world.say()
+    assert world.lanes == ["m.gpu"]

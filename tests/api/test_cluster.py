@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+from fakes import WORKER, Clock, FakeAnnouncements
+from tropilla.api.cluster import FRESH_SECONDS, Cluster
+from tropilla.common.catalogue import Lane
+from tropilla.common.errors import StoreUnavailable
+
+
+def test_the_catalogue_is_read_once_while_it_is_fresh() -> None:
+    clock, redis = Clock(), FakeAnnouncements(WORKER)
+    cluster = Cluster(redis, clock)
+    assert cluster.catalogue() is cluster.catalogue()
+    redis.workers.clear()
+    assert (cluster.pulled(Lane("m", "cpu")), redis.read) == (True, 1)
+    clock.advance(FRESH_SECONDS * 1.01)
+    assert (cluster.pulled(Lane("m", "cpu")), redis.read) == (False, 2)
+
+
+def test_what_is_stale_is_not_served_while_redis_is_away() -> None:
+    clock, redis = Clock(), FakeAnnouncements(WORKER)
+    cluster = Cluster(redis, clock)
+    cluster.catalogue()
+    redis.down = True
+    clock.advance(1)
+    with pytest.raises(StoreUnavailable):
+        cluster.catalogue()

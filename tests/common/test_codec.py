@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+
+import orjson
+import pytest
+from fakes import WORKER, request
+from tropilla.common import codec
+from tropilla.common.errors import DecodeError
+from tropilla.common.generation import (
+    Alternative,
+    ChatPrompt,
+    Event,
+    Failed,
+    Finished,
+    Fit,
+    GenerationRequest,
+    Message,
+    PromptToken,
+    Sampling,
+    TextPrompt,
+    Timings,
+    Token,
+    TokenPrompt,
+    Tool,
+    ToolCall,
+    Usage,
+)
+
+EVENTS: list[Event] = [
+    Token(0, 0, 17, "naïve 👍"),
+    Token(5, 3, 0, "", special=True, last=True),
+    Token(
+        1, 0, 2, "x", piece=b"\xf0\x9f", logprob=-0.25, top=(Alternative(1, b"\xff", -1.5), Alternative(2, b"", -2.0))
+    ),
+    Token(1, 0, 2, "", logprob=0.0),
+    Finished(9, 1, "eos", Usage(1, 2, 3), 2**32 - 2),
+    Finished(
+        9, 1, "stop", Usage(1, 2, 3), 0, "\n\n", Timings(0.5, 1.25, 2.0), "cpu-1@host", (PromptToken(5, b"\x80a"),)
+    ),
+    Failed(0, "context_length", 'too "long"\n', {"prompt_tokens": 9, "context": 4}),
+    Failed(3, "internal", ""),
+]
+
+CHAT = ChatPrompt(
+    (
+        Message("system", "be"),
+        Message("user", "\u2028 \x00 '\"", name="n"),
+        Message("assistant", "", tool_calls=(ToolCall("f", '{"a": 1}', "c1"), ToolCall("g", ""))),
+        Message("tool", "7", tool_call_id="c1", reasoning="because"),
+    ),
+    (Tool("f", "does", '{"type":"object"}'), Tool("g")),
+    (1, 2, 3),
+)
+REQUESTS: list[GenerationRequest] = [
+    request(),
+    request(prompts=(CHAT, TextPrompt("x", True, (4,)), TokenPrompt((5, 6)), TokenPrompt(()))),
+    request(
+        sampling=Sampling(0.0, 40, 0.9, 0.1, 0.5, 1.1, -1, 0.5, -0.5, 2, 4.0, 0.2, 2**32 - 2),
+        n=3,
+        max_tokens=0,
+        stop=("a", "\n"),
+        keep_stop=True,
+        logprobs=5,
+        want_prompt=True,
+        fit=Fit("shorten", 4, 100, "refuse", 512),
+    ),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_comes_back_as_it_was(event: Event) -> None:
+    data = codec.encode_event(event)
+    assert codec.decode_event(event.index, data) == event
+    assert b"\n" not in data
+
+
+def test_every_type_of_event_is_in_the_table_of_cases() -> None:
+    assert {type(event) for event in EVENTS} == {kind for kind, _, _ in codec.EVENTS.values()}
+
+
+@pytest.mark.parametrize("asked", REQUESTS)
+def test_every_request_comes_back_as_it_was(asked: GenerationRequest) -> None:
+    back = codec.decode_request(codec.encode_request(asked))
+    assert back == asked
+    assert hash(back) == hash(asked)
+
+
+def test_a_worker_comes_back_as_it_was() -> None:
+    assert codec.decode_worker(codec.encode_worker(WORKER)) == WORKER
+
+
+JUNK = [
+    b"", b"\xff", b"null", b"7", b'"t"', b"[]", b"{}", b"[[]]", b"[{}]", b'["?"]', b"[" * 5000,
+    b'["t"]', b'["t",0,1,"x"]', b'["t",0,1,"x",null]', b'["t",0,1,"x",0,1,2,3]', b'["t",0,1,"x",0,"\xe2\x82\xac",-1.0,[]]',
+    b'["f",0,"eos"]', b'["f",0,"eos",[1],0,"",[],"",[]]', b'["x"]', b'["x","internal"]', b'{"model":null}',
+    b'{"version":1}', b'{"version":1,"request":null,"prompts":[]}', b'{"version":1,"request":{"sampling":[]},"prompts":[]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", JUNK)
+def test_junk_is_a_decode_error_that_keeps_the_bytes(data: bytes) -> None:
+    for read in (lambda d: codec.decode_event(0, d), codec.decode_request, codec.decode_worker):
+        with pytest.raises(DecodeError) as caught:
+            read(data)
+        assert caught.value.data == data
+
+
+def test_a_request_with_a_piece_missing_or_too_many_is_a_decode_error() -> None:
+    whole = orjson.loads(codec.encode_request(request(prompts=(CHAT,))))
+    for part in ("request", "prompts"):
+        with pytest.raises(DecodeError):
+            codec.decode_request(orjson.dumps({key: value for key, value in whole.items() if key != part}))
+    for change in ({"sampling": {"warmth": 1}}, {"unknown": 1}, {"fit": None}):
+        with pytest.raises(DecodeError):
+            codec.decode_request(orjson.dumps({**whole, "request": {**whole["request"], **change}}))
+    with pytest.raises(DecodeError):
+        codec.decode_request(orjson.dumps({**whole, "prompts": [{"kind": "song", "prompt": {}}]}))
+
+
+def test_no_mutation_of_an_event_gets_past_as_another_exception() -> None:
+    chance = random.Random(5)
+    for _ in range(3000):
+        data = bytearray(codec.encode_event(chance.choice(EVENTS)))
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(len(data))] = chance.choice(b'[]{}",:019tfx-.\\null\xff')
+        with suppress(DecodeError):
+            codec.decode_event(0, bytes(data))
+
+
+def test_a_newer_ticket_is_refused_by_its_version() -> None:
+    newer = {**orjson.loads(codec.encode_request(request())), "version": codec.VERSION + 1}
+    with pytest.raises(DecodeError, match=f"version {codec.VERSION + 1}"):
+        codec.decode_request(orjson.dumps(newer))

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tropilla.common.errors import ConfigurationError
+from tropilla.common.settings import PREFIX, Settings
+
+NUMBERS = [field for field in dataclasses.fields(Settings) if field.type in ("int", "float")]
+
+
+def refusal(**variables: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({PREFIX + name.upper(): value for name, value in variables.items()})
+    return caught.value.message
+
+
+def test_an_empty_environment_gives_the_defaults_with_home_spelled_out() -> None:
+    expected = dataclasses.replace(Settings(), home=Path("~/.tropilla").expanduser())
+    assert Settings.from_environment({}) == expected
+
+
+def test_other_peoples_variables_are_not_ours() -> None:
+    Settings.from_environment({"PATH": "x", "NOT_TROPILLA_PORT": "x", "tropilla_port": "x"})
+
+
+def test_every_kind_of_setting_is_read() -> None:
+    found = Settings.from_environment(
+        {"TROPILLA_PORT": "0", "TROPILLA_STALL_SECONDS": "0.5", "TROPILLA_HOME": "/srv/t", "TROPILLA_FLAVOUR": "gpu"}
+    )
+    assert (found.port, found.stall_seconds, found.home, found.flavour) == (0, 0.5, Path("/srv/t"), "gpu")
+
+
+def test_an_unknown_variable_is_named_and_the_known_ones_listed() -> None:
+    message = refusal(prot="8000")
+    assert "TROPILLA_PROT is not a setting" in message
+    assert "TROPILLA_PORT" in message
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
+def test_what_is_no_number_is_named_with_its_value(field: dataclasses.Field[object]) -> None:
+    for text in ("many", "", "0x10", "nan", "inf"):
+        message = refusal(**{field.name: text})
+        assert f"{PREFIX}{field.name.upper()}={text!r}" in message
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
+def test_both_bounds_are_allowed_and_nothing_beyond(field: dataclasses.Field[object]) -> None:
+    low, high = field.metadata["low"], field.metadata["high"]
+    for value in (low, high):
+        Settings.from_environment({PREFIX + field.name.upper(): str(value)})
+    for value in (low - 1, high + 1):
+        message = refusal(**{field.name: str(value)})
+        assert f"{PREFIX}{field.name.upper()}={str(value)!r} must be from {low} to {high}" in message
+
+
+def test_a_word_that_is_not_among_the_choices_is_named_with_them() -> None:
+    assert refusal(flavour="tpu") == "TROPILLA_FLAVOUR='tpu' must be one of cpu, gpu"
+
+
+def test_every_default_is_within_its_own_bounds() -> None:
+    assert Settings.from_environment(Settings().to_environment()) == Settings.from_environment({})
+
+
+def test_settings_survive_the_environment() -> None:
+    odd = Settings(redis_url="redis://:p%40ss@h/1", home=Path("/a b"), slots=3, lease_seconds=0.7, model="m=/x=y.gguf")
+    assert Settings.from_environment(odd.to_environment()) == odd
+
+
+def test_the_documentation_knows_every_setting_with_its_default_and_range() -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    for field in dataclasses.fields(Settings):
+        bounds = field.metadata
+        allowed = f"{bounds['low']} to {bounds['high']}" if "low" in bounds else ", ".join(bounds.get("among", ()))
+        default = f"`{field.default}`" if str(field.default) else "(empty)"
+        assert f"| `TROPILLA_{field.name.upper()}` | {default} | {allowed} | " in documented

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tropilla.common.errors import ConfigurationError
+from tropilla.compose import cli, prepare
+from tropilla.compose.program import ModelFile
+
+TROPILLA = (sys.executable, "-m", "tropilla.compose.cli")
+
+
+def options(*arguments: str, **environment: str) -> prepare.Options:
+    return cli.up_options(cli.parser().parse_args(["up", *arguments]), environment)
+
+
+def test_by_default_one_cpu_worker_serves_the_built_in_model() -> None:
+    asked = options()
+    assert asked.models == (ModelFile(),)
+    assert dict(asked.counts) == {"cpu": 1, "gpu": 0}
+    assert asked.own_redis
+    assert asked.flower
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cpu", "gpu"),
+    [
+        ((), 1, 0),
+        (("--gpu", "1"), 0, 1),
+        (("--gpu", "0"), 1, 0),
+        (("--cpu", "2", "--gpu", "1"), 2, 1),
+        (("--cpu", "3"), 3, 0),
+    ],
+)
+def test_a_cpu_worker_is_the_default_only_without_gpus(arguments: tuple[str, ...], cpu: int, gpu: int) -> None:
+    assert dict(options(*arguments).counts) == {"cpu": cpu, "gpu": gpu}
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_defaults() -> None:
+    settings = options("--port", "9000", TROPILLA_PORT="7000", TROPILLA_SLOTS="3").settings
+    assert (settings.port, settings.slots, settings.threads) == (9000, 3, 0)
+
+
+def test_a_given_redis_is_used_from_flag_or_environment() -> None:
+    assert options("--redis", "redis://r:1/0").settings.redis_url == "redis://r:1/0"
+    assert not options("--redis", "redis://r:1/0").own_redis
+    assert not options(TROPILLA_REDIS_URL="redis://r:1/0").own_redis
+
+
+def test_models_come_by_flag_or_environment() -> None:
+    assert options("--model", "a=/a.gguf", "--model", "b=/b.gguf").models == (
+        ModelFile("a", Path("/a.gguf")),
+        ModelFile("b", Path("/b.gguf")),
+    )
+    assert options(TROPILLA_MODEL="a=/a.gguf").models == (ModelFile("a", Path("/a.gguf")),)
+
+
+def test_flower_can_be_off() -> None:
+    assert not options("--flower-port", "off").flower
+
+
+def test_nobody_to_answer_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at least one worker"):
+        options("--cpu", "0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["up", "--slots", "0"], "--slots: '0' must be from 1 to 256"),
+        (["up", "--port", "http"], "--port: 'http' is not a number"),
+        (["up", "--port", "70000"], "--port: '70000' must be from 0 to 65535"),
+        (["up", "--flower-port", "on"], "--flower-port: 'on' is not a number"),
+        (["up", "--cpu", "-1"], "--cpu"),
+        (["up", "--model", "pocket"], "--model: 'pocket' is not NAME=PATH"),
+        (["up", "--model", ""], "--model: '=' is not NAME=PATH"),
+        (["up", "--model", "a b=/x"], "--model: 'a b' cannot be a model's name"),
+        (["up", "--nonsense"], "--nonsense"),
+        (["down"], "down"),
+        ([], "required"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_that_names_it(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    complaint = capsys.readouterr().err
+    assert left.value.code == 2
+    assert words in complaint
+    assert complaint.count("\n") == 1
+
+
+def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`tropilla up` as a person runs it; it must come back by itself."""
+    command = (*TROPILLA, "up", "--home", str(home), "--flower-port", "0", *arguments)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TROPILLA_")}
+    return subprocess.run(
+        command, env={**inherited, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def complains(done: subprocess.CompletedProcess[str], *words: str) -> bool:
+    """One sentence on stderr, status 2, and nothing was started."""
+    return (
+        done.returncode == 2
+        and done.stdout == ""
+        and done.stderr.count("\n") == 1
+        and all(word in done.stderr for word in words)
+    )
+
+
+def test_a_port_in_use_stops_up_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert complains(run("--port", port, home=tmp_path), port, "the API", "--port")
+
+
+def test_a_missing_model_file_stops_up_before_anything_starts(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.gguf"
+    assert complains(run("--port", "0", "--model", f"a={missing}", home=tmp_path), str(missing))
+
+
+def test_a_redis_that_cannot_be_reached_stops_up(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"redis://:secret@127.0.0.1:{closed.getsockname()[1]}/0"
+        done = run("--port", "0", "--redis", url, home=tmp_path)
+    assert complains(done, "cannot be reached")
+    assert "secret" not in done.stderr
+
+
+def test_a_setting_nobody_knows_stops_up(tmp_path: Path) -> None:
+    assert complains(run("--port", "0", home=tmp_path, TROPILLA_SOLTS="8"), "TROPILLA_SOLTS is not a setting")
+
+
+def test_version_says_which() -> None:
+    done = subprocess.run((*TROPILLA, "version"), capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("tropilla 0.")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from tropilla.common.catalogue import Catalogue, Model, State, Worker
+from tropilla.compose.lookout import Address, Lookout, Sighting, health_status, waiting_for
+from tropilla.compose.program import ModelFile, plan_workers
+
+MODEL = Model("pocket", "0" * 64, 1, "llama", 1, "Q8_0", 2048, 2048, 8, 256, 0.0)
+PLANS = plan_workers([ModelFile()], {"cpu": 2})
+
+
+def seen(*states: State, health: int = 0) -> Sighting:
+    workers = [Worker(f"cpu-{n}@host", "cpu", state, 8, MODEL) for n, state in enumerate(states, start=1)]
+    return Sighting(store=True, catalogue=Catalogue(tuple(workers)), health=health)
+
+
+def test_workers_are_waited_for_until_all_are_ready() -> None:
+    assert waiting_for(seen(), PLANS) == "cpu-1, cpu-2: loading pocket"
+    assert waiting_for(seen("ready", "loading", health=200), PLANS) == "cpu-2: loading pocket"
+
+
+def test_then_the_api_is_waited_for() -> None:
+    assert waiting_for(seen("ready", "ready"), PLANS) == "api: no answer yet"
+    assert waiting_for(seen("ready", "ready", health=503), PLANS) == "api: GET /health answers 503"
+    assert waiting_for(seen("ready", "ready", health=200), PLANS) is None
+
+
+def test_a_look_that_fails_is_reported_and_does_not_end_the_watch() -> None:
+    looked = threading.Semaphore(0)
+
+    def look() -> Sighting:
+        looked.release()
+        raise RuntimeError("broken")
+
+    with Lookout(look, every_seconds=0.0) as lookout:
+        assert looked.acquire(timeout=5)
+        assert looked.acquire(timeout=5)
+        refusal = lookout.latest.refusal
+    assert refusal is not None
+    assert "broken" in refusal.message
+
+
+def test_the_health_of_an_api_is_its_answer_and_zero_without_one() -> None:
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = Address("127.0.0.1", server.server_port)
+        assert health_status(address) == 200
+        server.shutdown()
+        thread.join()
+    assert health_status(address) == 0

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+from tropilla.common.errors import ConfigurationError
+from tropilla.compose.ports import Reservations, accepts, sentence, web_address
+
+
+def test_a_port_in_use_is_one_sentence_with_port_purpose_and_flag() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, Reservations() as ports:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"port {port} .*the API.*--port"):
+            ports.reserve("127.0.0.1", port, "the API")
+        with pytest.raises(ConfigurationError, match=rf"port {port} .*Flower.*--flower-port"):
+            ports.reserve("127.0.0.1", port, "Flower")
+
+
+def test_zero_is_a_free_port_on_which_a_server_can_then_listen() -> None:
+    with Reservations() as ports:
+        port = ports.reserve("127.0.0.1", 0, "the API")
+        with socket.create_server(("127.0.0.1", port)):
+            assert accepts("127.0.0.1", port)
+        assert not accepts("127.0.0.1", port)
+
+
+def test_one_port_cannot_be_for_two_things() -> None:
+    with Reservations() as ports:
+        port = ports.reserve("127.0.0.1", 0, "the API")
+        with pytest.raises(ConfigurationError, match="both for the API and for Flower"):
+            ports.reserve("127.0.0.1", port, "Flower")
+
+
+def test_a_reserved_port_is_given_back() -> None:
+    with Reservations() as ports:
+        port = ports.reserve("127.0.0.1", 0, "the API")
+    with socket.socket() as strict:
+        strict.bind(("127.0.0.1", port))
+
+
+def test_an_address_of_another_machine_names_the_flag() -> None:
+    with Reservations() as ports, pytest.raises(ConfigurationError, match=r"192\.0\.2\.1.*--host"):
+        ports.reserve("192.0.2.1", 0, "the API")
+
+
+def test_a_port_that_needs_root_says_so() -> None:
+    """In words only: whoever runs this may be root, who is refused no port."""
+    said = sentence("127.0.0.1", 80, "the API", PermissionError(errno.EACCES, "Permission denied"))
+    assert "above 1023 with --port" in said
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("box", "http://box:80"),
+    ],
+)
+def test_addresses_can_be_called_from_this_machine(host: str, address: str) -> None:
+    assert web_address(host, 80) == address

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tropilla.common.settings import Settings
+from tropilla.compose import program
+from tropilla.compose.program import ModelFile, plan_workers
+
+SECRET = "redis://:secret@127.0.0.1:7000/0"
+BASE = {"PATH": "/bin", "TROPILLA_SLOTS": "3", "LANG": "C"}
+
+
+def test_without_a_model_one_worker_serves_the_built_in_one() -> None:
+    (plan,) = plan_workers([ModelFile()], {"cpu": 1, "gpu": 0})
+    assert (plan.name, plan.flavour, plan.model.name, plan.model.setting) == ("cpu-1", "cpu", "pocket", "")
+
+
+def test_every_flavour_count_applies_to_every_model() -> None:
+    models = [ModelFile("a", Path("/a")), ModelFile("b", Path("/b"))]
+    plans = plan_workers(models, {"cpu": 2, "gpu": 1})
+    assert [(plan.name, plan.model.name) for plan in plans] == [
+        ("cpu-1", "a"), ("cpu-2", "a"), ("cpu-3", "b"), ("cpu-4", "b"), ("gpu-1", "a"), ("gpu-2", "b"),
+    ]  # fmt: skip
+
+
+def test_a_worker_is_recognised_with_and_without_its_machine() -> None:
+    (plan,) = plan_workers([ModelFile()], {"cpu": 1}, suffix="-ab12")
+    assert plan.is_called("cpu-1-ab12")
+    assert plan.is_called("cpu-1-ab12@host")
+    assert not plan.is_called("cpu-1@host")
+    assert not plan.is_called("cpu-1-ab123@host")
+
+
+def test_children_get_exactly_our_settings_and_the_rest_of_the_environment() -> None:
+    environment = program.child_environment(Settings(slots=5), BASE)
+    assert environment["LANG"] == "C"
+    assert Settings.from_environment(environment).slots == 5
+
+
+def test_a_planned_worker_is_told_its_model_flavour_and_name() -> None:
+    (plan,) = plan_workers([ModelFile("a", Path("/models/a.gguf"))], {"gpu": 1}, suffix="-x")
+    one = program.planned_worker(plan, Settings(), BASE)
+    told = Settings.from_environment(one.environment)
+    assert one.name == "gpu-1"
+    assert (told.model, told.flavour, told.worker_name) == ("a=/models/a.gguf", "gpu", "gpu-1-x")
+
+
+def test_the_processes_are_started_with_this_python() -> None:
+    settings = Settings()
+    for one in (program.web(settings, BASE), program.worker(settings, BASE), program.flower(settings, BASE)):
+        assert one.argv[:2] == (sys.executable, "-m")
+
+
+def test_no_command_line_shows_the_redis_password() -> None:
+    settings = Settings(redis_url=SECRET)
+    for one in (program.web(settings, BASE), program.worker(settings, BASE), program.flower(settings, BASE)):
+        assert not any("secret" in argument for argument in one.argv)
+
+
+def test_flower_finds_the_broker_in_its_environment_and_stays_on_this_machine() -> None:
+    one = program.flower(Settings(redis_url=SECRET, flower_port=5000), BASE)
+    assert one.environment["CELERY_BROKER_URL"] == SECRET
+    assert {"--port=5000", "--address=127.0.0.1"} <= set(one.argv)

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import BOS, IM_START, FakeSampler, FakeVocabulary, request
+from tropilla.common.errors import ContextExceeded, InvalidPrompt
+from tropilla.common.generation import (
+    MAX_SEED,
+    ChatPrompt,
+    Fit,
+    Message,
+    PromptToken,
+    Sampling,
+    TextPrompt,
+    TokenPrompt,
+)
+from tropilla.workers.intake import Intake
+from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.sequence import Sequence
+
+PLAIN = "{{ bos_token }}{% for m in messages %}[{{ m.role[0] }}:{{ m.content }}]{% endfor %}"
+
+
+class Kitchen:
+    """An intake over the byte vocabulary that keeps every sampler it made."""
+
+    def __init__(self, *, context: int = 20, adds_bos: bool = True, template: str = PLAIN) -> None:
+        self.made: list[tuple[Sampling, list[int]]] = []
+        self.template = ChatTemplate(template, bos="<s>", eos="</s>")
+        self.intake = Intake(FakeVocabulary(adds_bos=adds_bos), self.template, context=context, sampler=self._sampler)
+
+    def _sampler(self, sampling: Sampling, prompt: list[int]) -> FakeSampler:
+        self.made.append((sampling, prompt))
+        return FakeSampler(seed=sampling.seed)
+
+    def sequences(self, *prompts: Any, **fields: Any) -> list[Sequence]:
+        return self.intake.sequences(request(prompts=prompts, **fields))
+
+    def tokens(self, prompt: Any, **fields: Any) -> list[int]:
+        return self.sequences(prompt, **fields)[0].tokens
+
+
+def chat(*turns: str, context: tuple[int, ...] = ()) -> ChatPrompt:
+    """`u:hello` is a user's turn."""
+    roles = {"s": "system", "u": "user", "a": "assistant"}
+    return ChatPrompt(tuple(Message(roles[turn[0]], turn[2:]) for turn in turns), context=context)
+
+
+def text_of(tokens: list[int]) -> str:
+    return b"".join(map(FakeVocabulary().piece, tokens)).decode()
+
+
+def test_text_begins_with_one_bos_when_the_model_wants_one() -> None:
+    assert Kitchen().tokens(TextPrompt("hi")) == [BOS, *b"hi"]
+    assert Kitchen(adds_bos=False).tokens(TextPrompt("hi")) == [*b"hi"]
+
+
+def test_a_chat_begins_with_one_bos_though_its_template_writes_one_too() -> None:
+    assert Kitchen().tokens(chat("u:hi")) == [BOS, *b"[u:hi]"]
+
+
+def test_an_empty_prompt_starts_from_the_bos() -> None:
+    assert Kitchen().tokens(TextPrompt("")) == [BOS]
+    assert Kitchen(adds_bos=False).tokens(TextPrompt("")) == [BOS]
+    assert Kitchen().tokens(TokenPrompt(())) == [BOS]
+
+
+def test_token_ids_are_taken_as_they_stand() -> None:
+    assert Kitchen().tokens(TokenPrompt((1, 2, 3))) == [1, 2, 3]
+
+
+def test_markers_in_text_are_markers_only_where_the_request_says_so() -> None:
+    assert IM_START in Kitchen().tokens(TextPrompt("<|im_start|>x", special=True))
+    assert IM_START not in Kitchen().tokens(TextPrompt("<|im_start|>x"))
+
+
+@pytest.mark.parametrize("wrong", [-1, 260, 2**40])
+def test_token_ids_out_of_the_vocabulary_are_refused(wrong: int) -> None:
+    with pytest.raises(InvalidPrompt, match=f"token id {wrong} is out of vocabulary") as caught:
+        Kitchen().sequences(TokenPrompt((1, wrong)))
+    assert caught.value.code == "invalid_prompt"
+
+
+def test_context_ids_out_of_the_vocabulary_are_refused_too() -> None:
+    for prompt in (TextPrompt("x", context=(999,)), chat("u:x", context=(999,))):
+        with pytest.raises(InvalidPrompt):
+            Kitchen().sequences(prompt)
+
+
+def test_context_ids_stand_before_the_turn_without_a_second_bos() -> None:
+    assert Kitchen().tokens(TextPrompt("hi", context=(BOS, 7))) == [BOS, 7, *b"hi"]
+    assert Kitchen().tokens(chat("u:hi", context=(BOS, 7))) == [BOS, 7, *b"[u:hi]"]
+
+
+def test_each_choice_has_its_own_seed_number_and_sampler() -> None:
+    kitchen = Kitchen()
+    made = kitchen.sequences(TextPrompt("a"), TextPrompt("b"), n=2, sampling=Sampling(seed=5))
+    assert [(one.choice, one.seed, text_of(one.tokens)) for one in made] == [
+        (0, 5, "<s>a"),
+        (1, 6, "<s>a"),
+        (2, 5, "<s>b"),
+        (3, 6, "<s>b"),
+    ]
+    assert [sampling.seed for sampling, _ in kitchen.made] == [5, 6, 5, 6]
+
+
+def test_seeds_wrap_before_the_one_that_means_draw_one_yourself() -> None:
+    made = Kitchen().sequences(TextPrompt("a"), n=2, sampling=Sampling(seed=MAX_SEED))
+    assert [one.seed for one in made] == [MAX_SEED, 0]
+
+
+def test_the_prompt_is_reported_when_wanted() -> None:
+    silent, told = (Kitchen().sequences(TextPrompt("a"), want_prompt=wanted)[0] for wanted in (False, True))
+    assert silent.reported_prompt == ()
+    assert told.reported_prompt == (PromptToken(BOS, b"<s>"), PromptToken(ord("a"), b"a"))
+
+
+def test_the_answer_may_fill_what_the_prompt_leaves() -> None:
+    assert Kitchen().sequences(TokenPrompt((1,) * 5))[0].max_tokens == 15
+    assert Kitchen().sequences(TokenPrompt((1,) * 5), fit=Fit(context_limit=8))[0].max_tokens == 3
+    assert Kitchen().sequences(TokenPrompt((1,) * 5), fit=Fit(context_limit=99))[0].max_tokens == 15
+
+
+def test_more_than_fits_is_clipped_or_refused() -> None:
+    prompt = TokenPrompt((1,) * 15)
+    assert Kitchen().sequences(prompt, max_tokens=10)[0].max_tokens == 5
+    assert Kitchen().sequences(prompt, max_tokens=5, fit=Fit(room="refuse"))[0].max_tokens == 5
+    with pytest.raises(ContextExceeded) as caught:
+        Kitchen().sequences(prompt, max_tokens=6, fit=Fit(room="refuse"))
+    assert caught.value.facts == {"prompt_tokens": 15, "context": 20, "max_tokens": 6}
+
+
+def test_a_prompt_must_leave_room_for_one_token_unless_none_is_wanted() -> None:
+    assert Kitchen().sequences(TokenPrompt((1,) * 19))[0].max_tokens == 1
+    assert Kitchen().sequences(TokenPrompt((1,) * 20), max_tokens=0)[0].max_tokens == 0
+    with pytest.raises(ContextExceeded) as caught:
+        Kitchen().sequences(TokenPrompt((1,) * 20))
+    assert (caught.value.code, caught.value.facts) == ("context_length", {"prompt_tokens": 20, "context": 20})
+
+
+def test_a_refusal_makes_no_sampler_for_the_prompts_that_fit() -> None:
+    kitchen = Kitchen()
+    with pytest.raises(ContextExceeded):
+        kitchen.sequences(TokenPrompt((1,)), TokenPrompt((1,) * 99))
+    assert kitchen.made == []
+
+
+def test_keep_last_cuts_the_beginning_off_first() -> None:
+    ids = TokenPrompt(tuple(range(50)))
+    assert Kitchen().tokens(ids, fit=Fit(keep_last=4)) == [46, 47, 48, 49]
+    assert Kitchen().tokens(TokenPrompt((1, 2)), fit=Fit(keep_last=4)) == [1, 2]
+
+
+#: limit, keep -> what is left of 0..9; the first is the example of Ollama's own documentation.
+MIDDLES = [
+    (8, 3, [0, 1, 2, 7, 8, 9]),
+    (8, 0, [6, 7, 8, 9]),
+    (8, 7, [0, 1, 2, 3, 4, 5, 6]),
+    (8, 99, [0, 1, 2, 3, 4, 5, 6]),
+    (8, -1, [0, 1, 2, 3, 4, 5, 6]),
+    (2, 1, [0]),
+]
+
+
+@pytest.mark.parametrize(("limit", "keep", "left"), MIDDLES)
+def test_shortening_keeps_the_head_and_the_newest(limit: int, keep: int, left: list[int]) -> None:
+    fit = Fit(overlong="shorten", keep=keep, context_limit=limit)
+    assert Kitchen().tokens(TokenPrompt(tuple(range(10))), fit=fit) == left
+
+
+def test_shortening_always_leaves_room_for_a_token() -> None:
+    kitchen = Kitchen()
+    for limit in range(2, 10):
+        for keep in range(-1, 11):
+            for length in range(1, 20):
+                fit = Fit(overlong="shorten", keep=keep, context_limit=limit)
+                one = kitchen.sequences(TokenPrompt((1,) * length), fit=fit)[0]
+                assert one.max_tokens >= 1
+                assert 1 <= one.prompt_length < limit
+
+
+def test_shortening_a_chat_drops_the_oldest_messages_that_are_not_system_messages() -> None:
+    long = chat("s:be", "u:one", "a:two", "s:kind", "u:last")
+    shorten = Fit(overlong="shorten")
+    assert text_of(Kitchen(context=60).tokens(long, fit=shorten)) == "<s>[s:be][u:one][a:two][s:kind][u:last]"
+    assert text_of(Kitchen(context=31).tokens(long, fit=shorten)) == "<s>[s:be][a:two][s:kind][u:last]"
+    assert text_of(Kitchen(context=26).tokens(long, fit=shorten)) == "<s>[s:be][s:kind][u:last]"
+
+
+def test_shortening_a_long_chat_does_not_render_it_once_per_message() -> None:
+    kitchen = Kitchen(context=60)
+    rendered: list[int] = []
+    segments = kitchen.template.segments
+    kitchen.template.segments = lambda prompt: rendered.append(len(prompt.messages)) or segments(prompt)  # type: ignore[func-returns-value, method-assign]
+    left = kitchen.tokens(chat(*["u:x"] * 500), fit=Fit(overlong="shorten"))
+    assert text_of(left) == "<s>" + "[u:x]" * 11
+    assert len(rendered) < 20
+
+
+def test_a_template_that_refuses_some_shorter_chat_gets_a_still_shorter_one() -> None:
+    insists = "{% if messages[0].role == 'assistant' %}{{ raise_exception('no') }}{% endif %}" + PLAIN
+    kitchen = Kitchen(context=24, template=insists)
+    assert text_of(kitchen.tokens(chat("u:1", "a:2", "u:3", "a:4", "u:5"), fit=Fit(overlong="shorten"))) in (
+        "<s>[u:3][a:4][u:5]",
+        "<s>[u:5]",
+    )
+
+
+def test_a_chat_that_is_still_too_long_loses_its_middle() -> None:
+    fit = Fit(overlong="shorten", keep=3)
+    assert text_of(Kitchen(context=9).tokens(chat("u:a", "u:0123456789"), fit=fit)) == "<s>[u89]"
+
+
+def test_a_chat_that_is_too_long_is_refused_with_its_whole_length() -> None:
+    with pytest.raises(ContextExceeded) as caught:
+        Kitchen().sequences(chat("u:0123456789", "u:0123456789"))
+    assert caught.value.facts == {"prompt_tokens": 29, "context": 20}

@@ -1,0 +1,326 @@
+"""The loop driven by hand, over a model that insists on llama.cpp's rules."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from fakes import EOS, Clock, FakeModel, FakeOutbox, job, sequence
+from tropilla.common.generation import Usage
+from tropilla.workers.loop import Job, Loop
+from tropilla.workers.scheduler import Scheduler
+from tropilla.workers.sequence import Sequence
+
+
+class Bench:
+    """A loop and everything around it."""
+
+    def __init__(self, *, slots: int = 2, step_tokens: int = 16) -> None:
+        self.model = FakeModel(step_tokens=step_tokens, slots=slots)
+        self.scheduler = Scheduler(slots=slots, step_tokens=step_tokens)
+        self.out = FakeOutbox()
+        self.clock = Clock()
+        self.loop = Loop(self.model, self.scheduler, outbox=self.out, worker="w", clock=self.clock)
+
+    def submit(self, *sequences: Sequence, attempt: int = 1) -> Job:
+        posted = job(sequences[0].request_id, choices=len(sequences), attempt=attempt)
+        self.loop.submit(posted, list(sequences))
+        return posted
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.loop.turn()
+
+    def finish(self) -> None:
+        """Turns until there is nothing left, which also means: no slot held, nothing in the KV cache."""
+        self.loop.turn()
+        for _ in range(20_000):
+            if self.scheduler.idle:
+                break
+            self.loop.turn()
+        assert self.scheduler.idle
+        assert self.model.resident == {}
+
+    @property
+    def slots_in_use(self) -> int:
+        return self.scheduler.running
+
+
+def test_a_request_is_answered_token_by_token_and_finished() -> None:
+    bench = Bench()
+    posted = bench.submit(sequence(script="hello"))
+    bench.finish()
+    finished = bench.out.finished()[0]
+    assert bench.out.text() == "hello"
+    assert (finished.reason, finished.usage, finished.worker) == ("eos", Usage(3, 0, 6), "w")
+    assert [token.last for token in bench.out.tokens()] == [False] * 5 + [True]
+    assert posted.outcome == "eos, 3 + 6 tokens"
+
+
+def test_max_tokens_ends_a_choice() -> None:
+    bench = Bench()
+    bench.submit(sequence(script="hello", max_tokens=3))
+    bench.finish()
+    assert (bench.out.text(), bench.out.finished()[0].reason) == ("hel", "length")
+
+
+def test_no_tokens_wanted_is_answered_without_the_model() -> None:
+    bench = Bench()
+    bench.submit(sequence(max_tokens=0), sequence(max_tokens=0, choice=1))
+    bench.finish()
+    assert bench.model.steps == []
+    assert [finished.reason for finished in bench.out.finished().values()] == ["length", "length"]
+    assert bench.out.tokens() == []
+
+
+def test_a_stop_string_ends_a_choice_and_is_not_shown() -> None:
+    bench = Bench()
+    bench.submit(sequence(script="one ENtwo END three", stop=["END"]))
+    bench.finish()
+    finished = bench.out.finished()[0]
+    assert (bench.out.text(), finished.reason, finished.stop) == ("one ENtwo ", "stop", "END")
+
+
+def test_log_probabilities_come_with_their_tokens() -> None:
+    bench = Bench()
+    bench.submit(sequence(script="x", logprobs=2))
+    bench.finish()
+    first = bench.out.tokens()[0]
+    assert (first.piece, first.logprob, len(first.top)) == (b"x", -0.5, 2)
+
+
+def test_every_choice_of_a_request_finishes_and_the_last_one_ends_it() -> None:
+    bench = Bench(slots=3)
+    texts = ["a", "bb", "ccccc"]
+    posted = bench.submit(*(sequence(script=text, choice=choice) for choice, text in enumerate(texts)))
+    bench.finish()
+    assert [bench.out.text(choice=choice) for choice in range(3)] == texts
+    assert list(bench.out.finished()) == [0, 1, 2]
+    assert posted.ended.is_set()
+
+
+def test_more_choices_than_slots_are_answered_one_after_another() -> None:
+    bench = Bench(slots=2)
+    bench.submit(*(sequence(script=f"text {choice}", choice=choice) for choice in range(5)))
+    bench.finish()
+    assert [bench.out.text(choice=choice) for choice in range(5)] == [f"text {choice}" for choice in range(5)]
+
+
+def test_a_long_prompt_never_stalls_running_streams() -> None:
+    bench = Bench(slots=4, step_tokens=64)
+    for name in "abc":
+        bench.submit(sequence(name, script="x" * 200))
+    bench.turn()
+    bench.submit(sequence("long", prompt=2000, script="y"))
+    while "long" not in bench.out.events:
+        before = {name: len(bench.out.tokens(name)) for name in "abc"}
+        bench.turn()
+        assert {name: len(bench.out.tokens(name)) - before[name] for name in "abc"} == dict.fromkeys("abc", 1)
+    chunks = [size for step in bench.model.steps for name, size in step if name == "long"]
+    assert chunks == [61] * 32 + [48]
+
+
+def test_requests_join_and_leave_at_any_step() -> None:
+    bench = Bench(slots=3)
+    bench.submit(sequence("a", script="a" * 9))
+    bench.turn(2)
+    bench.submit(sequence("b", script="bb"))
+    bench.turn(2)
+    bench.submit(sequence("c", script="c" * 5))
+    bench.finish()
+    assert {name: bench.out.text(name) for name in "abc"} == {"a": "a" * 9, "b": "bb", "c": "c" * 5}
+
+
+def test_a_cancel_while_waiting_takes_the_request_out_of_the_line() -> None:
+    bench = Bench(slots=1)
+    bench.submit(sequence("a", script="aaaa"))
+    bench.submit(sequence("b", script="b"))
+    bench.turn()
+    bench.loop.cancel("b")
+    bench.turn()
+    assert bench.out.finished("b")[0].reason == "cancelled"
+    assert bench.scheduler.waiting == 0
+
+
+def test_a_cancel_during_prefill_frees_the_slot_at_the_next_turn() -> None:
+    bench = Bench(slots=1, step_tokens=16)
+    bench.submit(sequence("a", prompt=100))
+    bench.turn(2)
+    assert len(bench.model.resident[0][1]) == 32
+    bench.loop.cancel("a")
+    bench.turn()
+    assert bench.model.resident == {}
+    assert (bench.out.finished("a")[0].reason, bench.slots_in_use) == ("cancelled", 0)
+
+
+def test_a_cancel_while_decoding_frees_the_slot_for_who_waits() -> None:
+    bench = Bench(slots=1)
+    bench.submit(sequence("a", script="a" * 50))
+    bench.submit(sequence("b", script="b"))
+    bench.turn(3)
+    bench.loop.cancel("a")
+    bench.turn()
+    assert bench.out.text("a") == "aaa"
+    assert bench.out.finished("a")[0].usage.generated == 3
+    assert bench.out.text("b") == "b"
+
+
+def test_a_cancel_ends_every_choice_that_is_still_open() -> None:
+    bench = Bench(slots=2)
+    bench.submit(*(sequence(script=text, choice=c) for c, text in enumerate(["a", "b" * 9, "c" * 9])))
+    bench.turn(3)
+    bench.loop.cancel("a")
+    bench.finish()
+    assert [f.reason for _, f in sorted(bench.out.finished().items())] == ["eos", "cancelled", "cancelled"]
+
+
+def test_a_cancel_of_an_unknown_or_ended_request_is_ignored() -> None:
+    bench = Bench()
+    bench.submit(sequence(script="x"))
+    bench.finish()
+    bench.loop.cancel("a")
+    bench.loop.cancel("never heard of")
+    bench.finish()
+    assert len(bench.out.finished()) == 1
+
+
+def test_a_cancel_right_behind_its_request_still_finds_it() -> None:
+    bench = Bench()
+    bench.submit(sequence(script="x"))
+    bench.loop.cancel("a")
+    bench.finish()
+    assert bench.out.finished()[0].reason == "cancelled"
+    assert bench.model.steps == []
+
+
+def test_a_fenced_request_leaves_without_a_word() -> None:
+    bench = Bench()
+    posted = bench.submit(sequence(script="x" * 9))
+    bench.turn(2)
+    bench.loop.fence("a", 1)
+    bench.finish()
+    assert posted.ended.is_set()
+    assert posted.outcome == "taken away"
+    assert len(bench.out.events["a"]) == 2
+
+
+def test_a_request_that_comes_back_takes_the_place_of_its_earlier_attempt() -> None:
+    bench = Bench()
+    first = bench.submit(sequence(script="x" * 9))
+    bench.loop.turn()
+    bench.out.events.clear()
+    second = bench.submit(sequence(script="yes"), attempt=2)
+    bench.finish()
+    assert first.ended.is_set()
+    assert (bench.out.text(), second.outcome) == ("yes", "eos, 3 + 4 tokens")
+
+
+def test_a_failing_step_ends_its_requests_and_no_others() -> None:
+    bench = Bench(slots=2, step_tokens=16)
+    bench.submit(sequence("a", script="aaaa"), sequence("a", script="aaaa", choice=1))
+    bench.submit(sequence("b", script="b"))
+    bench.turn()
+
+    def break_once() -> None:
+        bench.model.before_step = lambda: None
+        raise RuntimeError("llama_decode answered -3")
+
+    bench.model.before_step = break_once
+    bench.turn()
+    failed = bench.out.failed("a")
+    assert (failed.code, "llama_decode answered -3" in failed.message) == ("internal", True)
+    bench.finish()
+    assert bench.out.text("b") == "b"
+
+
+def test_failing_all_ends_every_request_here_and_every_later_one() -> None:
+    bench = Bench(slots=1)
+    running, waiting = sequence("a", script="a" * 9), sequence("b", script="b")
+    bench.submit(running)
+    bench.submit(waiting)
+    bench.turn(2)
+    bench.loop.fail_all("shutting_down", "good-bye")
+    late = sequence("c")
+    bench.submit(late)
+    bench.finish()
+    for name in "abc":
+        assert bench.out.failed(name).code == "shutting_down"
+    assert [one.sampler.closed for one in (running, waiting, late)] == [True] * 3  # type: ignore[attr-defined]
+
+
+def test_stopping_drops_what_runs_without_a_word() -> None:
+    bench = Bench()
+    bench.submit(sequence(script="x" * 9))
+    bench.turn(2)
+    bench.loop.stop()
+    bench.turn(3)
+    assert len(bench.out.events["a"]) == 2
+
+
+def test_run_waits_for_work_and_ends_with_stop() -> None:
+    bench = Bench()
+    thread = threading.Thread(target=bench.loop.run)
+    thread.start()
+    posted = bench.submit(sequence(script="hello"))
+    assert posted.ended.wait(5)
+    bench.loop.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert bench.out.text() == "hello"
+
+
+def test_the_timings_are_the_loops_own() -> None:
+    bench = Bench(slots=1)
+    bench.submit(sequence("a", script="aaa"))
+    bench.submit(sequence("b", script="bb"))
+    bench.model.before_step = lambda: bench.clock.advance(1.0)
+    bench.finish()
+    timings = bench.out.finished("b")[0].timings
+    assert (timings.queue, timings.prefill, timings.decode) == (4.0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_whoever_runs_beside_it_a_request_says_what_it_says_alone(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def plans() -> list[Sequence]:
+        draw = random.Random(seed)
+        return [
+            sequence(f"r{n}", prompt=draw.randint(1, 90), max_tokens=draw.randint(1, 60), seed=n) for n in range(12)
+        ]
+
+    alone = {}
+    for one in plans():
+        bench = Bench(slots=1, step_tokens=512)
+        bench.submit(one)
+        bench.finish()
+        alone[one.request_id] = bench.out.text(one.request_id)
+
+    slots = chance.randint(1, 5)
+    bench = Bench(slots=slots, step_tokens=slots + chance.randint(0, 20))
+    cancelled = set(chance.sample([f"r{n}" for n in range(12)], 3))
+    for one in plans():
+        bench.submit(one)
+        bench.turn(chance.randint(0, 12))
+        if cancelled and chance.random() < 0.3:
+            unwanted = chance.choice(sorted(cancelled))
+            if chance.random() < 0.5:
+                bench.loop.fence(unwanted, 1)
+            else:
+                bench.loop.cancel(unwanted)
+    bench.finish()
+    for name, text in alone.items():
+        if name in cancelled:
+            assert text.startswith(bench.out.text(name))
+        else:
+            assert bench.out.text(name) == text
+            assert bench.out.finished(name)[0].usage.generated == len(bench.out.tokens(name))
+
+
+def test_an_end_token_is_counted_and_not_shown() -> None:
+    bench = Bench()
+    bench.submit(sequence(script=[EOS]))
+    bench.finish()
+    assert bench.out.text() == ""
+    assert bench.out.finished()[0].usage.generated == 1

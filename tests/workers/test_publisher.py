@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import threading
+
+from fakes import Clock, FakeJournal, answer, job
+from tropilla.common import codec
+from tropilla.workers.loop import Job, Outgoing
+from tropilla.workers.publisher import Publisher
+
+
+class Press:
+    """A publisher, its journal, and what it told the loop."""
+
+    def __init__(self) -> None:
+        self.journal = FakeJournal()
+        self.clock = Clock()
+        self.cancels: list[str] = []
+        self.fences: list[tuple[str, int]] = []
+        self.publisher = Publisher(
+            self.journal,
+            cancel=self.cancels.append,
+            fence=self._fence,
+            journal_seconds=600,
+            orphan_seconds=10,
+            clock=self.clock,
+        )
+
+    def _fence(self, request_id: str, attempt: int) -> None:
+        self.fences.append((request_id, attempt))
+
+
+def outgoing(posted: Job, text: str = "hi") -> list[Outgoing]:
+    events = answer(text)
+    return [Outgoing(posted, event, ends=event is events[-1]) for event in events]
+
+
+def run(publisher: Publisher) -> None:
+    """Whatever was put goes out."""
+    publisher.stop()
+    publisher.run()
+
+
+def test_events_go_out_in_order_with_their_attempt_and_index() -> None:
+    press, posted = Press(), job(attempt=3)
+    press.publisher.put(outgoing(posted))
+    run(press.publisher)
+    (entries,) = press.journal.calls
+    assert [(e.request_id, e.attempt, e.index, e.ends) for e in entries] == [
+        ("a", 3, 0, False),
+        ("a", 3, 1, False),
+        ("a", 3, 2, True),
+    ]
+    assert [codec.decode_event(e.index, e.payload) for e in entries] == answer("hi")
+
+
+def test_steps_that_wait_go_out_in_one_call() -> None:
+    press = Press()
+    for name in "abc":
+        press.publisher.put(outgoing(job(name)))
+    run(press.publisher)
+    assert [[e.request_id for e in call] for call in press.journal.calls] == [["a"] * 3 + ["b"] * 3 + ["c"] * 3]
+
+
+def test_the_ticket_holder_is_told_once_the_last_event_is_safe() -> None:
+    press, posted = Press(), job()
+    events = outgoing(posted)
+    press.publisher.publish(events[:-1])
+    assert not posted.ended.is_set()
+    press.publisher.publish(events[-1:])
+    assert posted.ended.is_set()
+
+
+def test_a_request_that_was_taken_away_is_fenced_and_its_holder_let_go() -> None:
+    press, lost, kept = Press(), job("lost"), job("kept")
+    press.journal.refused = {"lost"}
+    press.publisher.publish([*outgoing(lost)[:1], *outgoing(kept)[:1]])
+    assert press.fences == [("lost", 1)]
+    assert (lost.ended.is_set(), kept.ended.is_set()) == (True, False)
+
+
+def test_events_wait_for_a_redis_that_is_away() -> None:
+    press, posted = Press(), job()
+    press.journal.failures = 1
+    press.publisher.publish(outgoing(posted))
+    assert len(press.journal.calls) == 1
+    assert posted.ended.is_set()
+
+
+def test_stopping_gives_up_on_a_redis_that_is_away() -> None:
+    press, posted = Press(), job()
+    press.journal.failures = 1_000_000
+    press.publisher.put(outgoing(posted))
+    run(press.publisher)
+    assert press.journal.calls == []
+
+
+def test_a_full_queue_makes_the_loop_wait_until_redis_takes_events_again() -> None:
+    press, posted = Press(), job()
+    many = [Outgoing(posted, event, ends=False) for event in answer("x" * 400)]
+
+    def decode() -> None:
+        for one in many:
+            press.publisher.put([one])
+        press.publisher.stop()
+
+    loop = threading.Thread(target=decode)
+    loop.start()
+    press.publisher.run()
+    loop.join(5)
+    assert [e.index for call in press.journal.calls for e in call] == list(range(401))
+
+
+def test_a_request_that_nobody_hears_is_cancelled_after_the_grace() -> None:
+    press, orphan, heard = Press(), job("orphan", inbox="gone"), job("heard")
+    press.journal.unheard = {"gone"}
+    for seconds, cancels in ((0, []), (9.9, []), (0.1, ["orphan"])):
+        press.clock.advance(seconds)
+        press.publisher.publish([*outgoing(orphan)[:1], *outgoing(heard)[:1]])
+        assert press.cancels == cancels
+
+
+def test_an_inbox_that_listens_again_starts_a_new_grace() -> None:
+    press, posted = Press(), job()
+    for unheard in ({"inbox"}, set(), {"inbox"}):
+        press.journal.unheard = unheard
+        press.publisher.publish(outgoing(posted)[:1])
+        press.clock.advance(9)
+    assert press.cancels == []
