@@ -49,9 +49,12 @@ class EvaluationFailed(Exception):
     """A forward pass was refused; the KV cache is as before."""
 
 
-def check_version() -> None:
+def installed_version() -> str:
+    return metadata.version("llama-cpp-python")
+
+
+def check_version(found: str) -> None:
     """Raises `ConfigurationError` unless llama-cpp-python is the release this file was written against."""
-    found = metadata.version("llama-cpp-python")
     if found != PINNED_VERSION:
         raise ConfigurationError(
             f"llama-cpp-python is {found}; this release of Tropilla needs exactly {PINNED_VERSION}"
@@ -246,7 +249,7 @@ class Llama:
         gpu_layers: int = 0,
         on_progress: Any = None,
     ) -> None:
-        check_version()
+        check_version(installed_version())
         llama_cpp.llama_log_set(_forward_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         self.context = context

@@ -130,6 +130,11 @@ class Loop:
         self.stepped_at = clock()
         self.stepping = False
 
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits; what was posted since the last turn is not counted."""
+        return self._scheduler.idle
+
     # -- from any thread ------------------------------------------------------------------------------------------
 
     def submit(self, job: Job, sequences: list[Sequence]) -> None:
@@ -161,7 +166,7 @@ class Loop:
 
     def turn(self, *, wait: bool = False) -> None:
         """One turn. wait: when there is nothing to do, block until something is posted."""
-        events = self._take(wait=wait and self._scheduler.idle)
+        events = self._take(wait=wait and self.idle)
         if not self._stopped and (chunks := self._scheduler.plan()):
             events += self._step(chunks)
         if events:

@@ -21,7 +21,7 @@ from tropilla.workers import pocket
 from tropilla.workers.gguf import Header, read_header
 from tropilla.workers.intake import Intake
 from tropilla.workers.keeper import Held, Keeper
-from tropilla.workers.llama import Llama, check_flavour, check_version
+from tropilla.workers.llama import Llama, check_flavour
 from tropilla.workers.loop import Job, Loop
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.publisher import Publisher
@@ -82,7 +82,6 @@ class Pin:
     """Raises `ConfigurationError` with one sentence when the model cannot be served here."""
 
     def __init__(self, settings: Settings, bus: Bus) -> None:
-        check_version()
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         check_flavour(flavour)
         self._settings = settings
