@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from tropilla.common.tasks import create_celery, submit
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
+
+#: What the kernel may hold of a stream that its client does not read; left to itself it is some megabytes.
+UNREAD_BYTES = 128 << 10
 
 #: A request id a client may choose: what fits into a log line and a header.
 _SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
@@ -130,6 +134,7 @@ class _Conversation:
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.
             client.settimeout(collaborators.settings.write_seconds)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
 
     def _opened(self, mailbox: Mailbox) -> None:
         self._stop_watching = hangup.watch(self._environ, lambda: mailbox.mark(GONE))

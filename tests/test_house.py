@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -197,3 +198,9 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
         and not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
     }
     assert found - outermost == set()
+
+
+def test_every_package_is_shipped() -> None:
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {file.parent for room in ROOMS for file in (ROOT / room).rglob("__init__.py")}
+    assert set(shipped) == {"tropilla." + ".".join(folder.relative_to(ROOT).parts) for folder in folders}

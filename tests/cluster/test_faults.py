@@ -72,6 +72,21 @@ def test_a_worker_killed_in_mid_stream_ends_the_stream_with_the_dialects_error(b
         assert LAST_WORDS[path]([*first, *items])
 
 
+def test_a_worker_that_was_frozen_writes_nothing_more_and_serves_again(busy: Herd) -> None:
+    worker = busy.processes[1]
+    with post(busy, TGI, ask(TGI, "a", "endless", tokens=FOREVER)) as answer:
+        items = answer.items()
+        next(items)
+        worker.kill(signal.SIGSTOP)
+        assert LAST_WORDS[TGI](list(items))
+    written = len(busy.bus.read_journal(answer.request_id))
+    worker.kill(signal.SIGCONT)
+    with post(busy, TGI, ask(TGI, "a", "endless", tokens=50)) as again:
+        assert len(list(again.items())) == 50
+    assert len(busy.bus.read_journal(answer.request_id)) == written
+    assert worker.alive
+
+
 @pytest.mark.parametrize(
     ("path", "status"), [(OPENAI, 500), (OLLAMA, 500), ("/generate", 500)], ids=["openai", "ollama", "tgi"]
 )
@@ -104,7 +119,11 @@ class Sent:
     """A request whose answer nobody has read yet."""
 
     def __init__(self, herd: Herd, path: str, body: bytes) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", herd.api_port), timeout=60)
+        self._socket = socket.socket()
+        # Small, so that whoever does not read is noticed soon.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(60)
+        self._socket.connect(("127.0.0.1", herd.api_port))
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         self._socket.sendall(head.encode() + body)
 
@@ -136,6 +155,20 @@ def test_hanging_up_in_prefill_stops_the_prefill(make_herd: HerdMaker) -> None:
     finished = ending(herd, request_id)
     assert isinstance(finished, Finished)
     assert (finished.reason, finished.usage.generated) == ("cancelled", 0)
+
+
+def test_a_client_that_stops_reading_is_left_and_its_slot_freed(make_herd: HerdMaker) -> None:
+    """Some two kilobytes a token: soon more than the kernel's buffers take."""
+    herd = make_herd(write_seconds=1)
+    herd.start_worker()
+    herd.start_api()
+    body = {"model": "endless", "prompt": "a", "max_tokens": FOREVER, "stream": True, "logprobs": 20, "temperature": 0}
+    sent = Sent(herd, OPENAI, json.dumps(body).encode())
+    request_id = wait_for(lambda: held(herd), "the request to be run")[0]
+    finished = ending(herd, request_id)
+    sent.hang_up()
+    assert isinstance(finished, Finished)
+    assert finished.reason == "cancelled"
 
 
 def pretended_worker(herd: Herd, model: str) -> None:

@@ -35,6 +35,14 @@ def test_thirty_two_streams_through_eight_slots_all_arrive_in_order(herd: Herd) 
         assert items[-1]["details"]["generated_tokens"] == len(items)
 
 
+def test_the_first_token_of_a_short_answer_is_never_missed(herd: Herd) -> None:
+    """Three hundred answers of one token, sixteen at a time: nothing to repair a missed message with but the journal."""
+    body = ask(TGI, "The capital of France is", "pocket", tokens=1)
+    with ThreadPoolExecutor(16) as pool:
+        for items in pool.map(lambda _: streamed(herd, TGI, body), range(300)):
+            assert [item["index"] for item in items] == [1]
+
+
 def test_a_stream_is_the_same_alone_and_among_others(herd: Herd) -> None:
     body = {"model": "pocket", "messages": COUNTING, "temperature": 0, "stream": True}
 
