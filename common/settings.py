@@ -36,7 +36,7 @@ class Settings:
     slots: int = dataclasses.field(default=8, metadata={"low": 1, "high": 256})
     #: Tokens one request may use, prompt and answer together; 0 is what the model was trained for, 4096 at the most.
     context: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1 << 22})
-    #: 0 is one per core.
+    #: 0 is all cores but one, which the rest of the cluster needs; `tropilla up` shares them among its CPU workers.
     threads: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1024})
     #: Layers kept on the GPU by a gpu worker; -1 is all.
     gpu_layers: int = dataclasses.field(default=-1, metadata={"low": -1, "high": 10_000})
@@ -97,6 +97,16 @@ class Settings:
     def to_environment(self) -> dict[str, str]:
         """The variables that make `from_environment` give this value again."""
         return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+def threads_for(cores: int, workers: int = 1) -> int:
+    """Threads of each of some workers that share a machine: all cores but one between them.
+
+    llama.cpp's threads meet at a barrier hundreds of times a token, and spin there. Where anything else wants a core at
+    that moment, be it our own API process, each barrier waits for a time slice: measured on two cores with another
+    program running, two threads made 28 tokens/s where one made 2,900 (docs/benchmarks.md).
+    """
+    return max(1, (cores - 1) // workers)
 
 
 def _read(variable: str, text: str, field: dataclasses.Field[Any]) -> Any:

@@ -29,7 +29,7 @@ FLAGS: Mapping[str, tuple[str, str, str]] = {
     "--home": ("home", "DIR", "where everything is kept"),
     "--slots": ("slots", "N", "requests a worker answers at once"),
     "--ctx": ("context", "N", "tokens of context per request; 0 is what the model was made for, at most 4096"),
-    "--threads": ("threads", "N", "threads per worker; 0 is one per core"),
+    "--threads": ("threads", "N", "threads per worker; 0 is all cores but one, shared by the CPU workers"),
     "--flavour": ("flavour", "NAME", "cpu or gpu"),
     "--name": ("worker_name", "NAME", "what the worker calls itself; no two on one Redis alike"),
 }

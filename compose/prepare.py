@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.names import MODEL_NAME
-from tropilla.common.settings import Settings
+from tropilla.common.settings import Settings, threads_for
 from tropilla.compose import program, redis_server
 from tropilla.compose.home import Home
 from tropilla.compose.lookout import Address
@@ -92,6 +93,10 @@ def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str
         check_redis(settings.redis_url)
     suffix = "" if options.own_redis else home.suffix
     plans = program.plan_workers(options.models, options.counts, suffix=suffix)
+    cpu_workers = sum(plan.flavour == "cpu" for plan in plans) or 1
+    settings = dataclasses.replace(
+        settings, threads=settings.threads or threads_for(os.cpu_count() or 1, workers=cpu_workers)
+    )
     return Cluster(
         settings=settings,
         plans=plans,

@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-# Read by libgomp when llama.cpp loads it. By default its threads spin at every barrier of the graph; beside anything else
-# that wants the cores (an API process, a client) each barrier then waits for a time slice: measured 137 instead of 1,236
-# tokens/s on two busy cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import llama_cpp
 import numpy
@@ -235,7 +229,7 @@ class Batch:
 class Llama:
     """One pinned GGUF. Raises `ConfigurationError` when llama.cpp will not load it.
 
-    context: tokens one sequence may hold; 0 threads is one per core; `on_progress` gets 0.0 to 1.0 while loading.
+    context: tokens one sequence may hold; `on_progress` gets 0.0 to 1.0 while loading.
     """
 
     def __init__(
@@ -245,7 +239,7 @@ class Llama:
         slots: int,
         context: int,
         step_tokens: int,
-        threads: int = 0,
+        threads: int,
         gpu_layers: int = 0,
         on_progress: Any = None,
     ) -> None:
@@ -256,7 +250,7 @@ class Llama:
         self._model = self._load(path, gpu_layers, on_progress)
         self.vocabulary = Vocabulary(self._model)
         self._batch = Batch(step_tokens)
-        self._context = self._create_context(path, slots, context, step_tokens, threads or os.cpu_count() or 1)
+        self._context = self._create_context(path, slots, context, step_tokens, threads)
         self._memory = llama_cpp.llama_get_memory(self._context)
 
     def _load(self, path: Path, gpu_layers: int, on_progress: Any) -> Any:

@@ -16,7 +16,7 @@ from tropilla.common.bus import Bus, Claim, Lease
 from tropilla.common.catalogue import PULLS, Capability, Flavour, Lane, Model, Worker
 from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
 from tropilla.common.generation import Event, Failed, Finished, GenerationRequest, Usage
-from tropilla.common.settings import Settings
+from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import pocket
 from tropilla.workers.gguf import Header, read_header
 from tropilla.workers.intake import Intake
@@ -149,7 +149,7 @@ class Pin:
             slots=self._settings.slots,
             context=context,
             step_tokens=max(self._settings.step_tokens, self._settings.slots),
-            threads=self._settings.threads,
+            threads=self._settings.threads or threads_for(os.cpu_count() or 1),
             gpu_layers=self._settings.gpu_layers if self.worker.flavour == "gpu" else 0,
             on_progress=report,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tropilla.common.errors import ConfigurationError
-from tropilla.common.settings import PREFIX, Settings
+from tropilla.common.settings import PREFIX, Settings, threads_for
 
 NUMBERS = [field for field in dataclasses.fields(Settings) if field.type in ("int", "float")]
 
@@ -75,3 +75,10 @@ def test_the_documentation_knows_every_setting_with_its_default_and_range() -> N
         allowed = f"{bounds['low']} to {bounds['high']}" if "low" in bounds else ", ".join(bounds.get("among", ()))
         default = f"`{field.default}`" if str(field.default) else "(empty)"
         assert f"| `TROPILLA_{field.name.upper()}` | {default} | {allowed} | " in documented
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "threads"), [(1, 1, 1), (2, 1, 1), (8, 1, 7), (8, 2, 3), (8, 3, 2), (2, 4, 1), (64, 4, 15)]
+)
+def test_workers_share_all_cores_but_one(cores: int, workers: int, threads: int) -> None:
+    assert threads_for(cores, workers) == threads

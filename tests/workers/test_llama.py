@@ -55,16 +55,31 @@ def ids(tokens: list[Token]) -> list[int]:
     return [token.id for token in tokens]
 
 
-def test_greedy_is_the_same_alone_and_in_any_company(llama: Llama) -> None:
-    alone = [ids(generate(llama, prompt)[0]) for prompt in PROMPTS]
-    together = [ids(tokens) for tokens in generate(llama, *PROMPTS)]
-    assert together == alone
+def outlook(llama: Llama, *prompts: str) -> list[dict[int, float]]:
+    """The probability of every token after each prompt, all of them evaluated in one company."""
+    firsts = [tokens[0] for tokens in generate(llama, *prompts, logprobs=llama.vocabulary.size, max_tokens=1)]
+    return [{one.id: math.exp(one.logprob) for one in first.top} for first in firsts]
+
+
+def furthest(one: dict[int, float], other: dict[int, float]) -> float:
+    return max(abs(one[token] - other[token]) for token in one)
+
+
+#: Batches of another shape are multiplied by other kernels, which round differently (ARCHITECTURE.md promises no more).
+ROUNDING = 0.02
+
+
+def test_a_prompt_reads_the_same_alone_and_in_any_company(llama: Llama) -> None:
+    alone = [outlook(llama, prompt)[0] for prompt in PROMPTS]
+    for one, other in zip(alone, outlook(llama, *PROMPTS), strict=True):
+        assert furthest(one, other) < ROUNDING
 
 
 def test_a_prompt_in_chunks_reads_as_the_same_prompt(llama: Llama) -> None:
     long = "The cat is small. " * 40
     assert len(llama.vocabulary.tokenize(long, special=False, start=True)) > 2 * STEP_TOKENS
-    assert ids(generate(llama, long, "A dog has", long)[0]) == ids(generate(llama, long)[0])
+    assert furthest(outlook(llama, long, "A dog has", long)[0], outlook(llama, long)[0]) < ROUNDING
+    assert furthest(outlook(llama, long)[0], outlook(llama, "A dog has")[0]) > 10 * ROUNDING
 
 
 def test_a_slot_remembers_nothing_of_whoever_had_it_before(llama: Llama) -> None:
@@ -168,7 +183,7 @@ def test_what_llama_cpp_will_not_load_is_one_sentence_naming_the_file(tmp_path: 
     key = b"general.architecture" + struct.pack("<IQ", 8, len("llama"))
     path.write_bytes(pocket.path().read_bytes().replace(key + b"llama", key + b"alpac"))
     with pytest.raises(ConfigurationError, match=r"odd\.gguf could not be loaded"):
-        Llama(path, slots=1, context=256, step_tokens=16)
+        Llama(path, slots=1, context=256, step_tokens=16, threads=1)
 
 
 def test_any_other_release_of_the_bindings_is_refused_by_name() -> None:
