@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import Reject
+from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from tropilla.common import codec, names
 from tropilla.common.errors import DecodeError, StoreUnavailable
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 def register(celery: Celery, pin: Pin) -> None:
     """Makes the application serve tickets with the pinned model."""
+    # It warns root of pickled messages, which nobody here accepts (common/tasks.py).
+    warnings.filterwarnings("ignore", category=SecurityWarning)
 
     @celery.task(name=names.GENERATE_TASK, bind=True)  # type: ignore[untyped-decorator]
     def generate(task: Any, payload: str) -> str:
@@ -41,6 +45,7 @@ def register(celery: Celery, pin: Pin) -> None:
 def arguments(pin: Pin) -> list[str]:
     """The command line of `celery worker` for a pinned model."""
     return [
+        "--quiet",
         "worker",
         "--pool=threads",
         f"--concurrency={pin.holders}",

@@ -31,6 +31,7 @@ class Vocabulary(Protocol):
 
     size: int
     start: int
+    adds_bos: bool
 
     def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]: ...
     def piece(self, token: int) -> bytes: ...
@@ -104,7 +105,12 @@ class Intake:
         most = len(_may_go(prompt))
         dropped = bisect.bisect_left(range(most), True, key=fits)
         ids = self._cut(_without_oldest(prompt, dropped), fit)
-        return ids if len(ids) <= longest else _without_middle(ids, limit, fit.keep)
+        return ids if len(ids) <= longest else _without_middle(ids, limit, self._kept_head(prompt, fit))
+
+    def _kept_head(self, prompt: Prompt, fit: Fit) -> int:
+        """A BOS that was added is kept beside the `keep` tokens the caller means."""
+        added = self._vocabulary.adds_bos and not isinstance(prompt, TokenPrompt)
+        return fit.keep + 1 if added and fit.keep >= 0 else fit.keep
 
     def _cut(self, prompt: Prompt, fit: Fit) -> list[int]:
         ids = self._ids(prompt)

@@ -29,8 +29,9 @@ PINNED_VERSION = "0.3.36"
 CELLS_BLOCK = 256
 #: A physical batch larger than this gains nothing on any backend measured by llama.cpp.
 MAX_PHYSICAL_BATCH = 512
-#: llama.cpp's log levels, see ggml_log_level.
-_LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
+#: llama.cpp's log levels, see ggml_log_level. Its warnings are about what is meant here: one pool of cells that is larger
+#: than any one sequence may be.
+_LOG_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.ERROR}
 
 
 #: Below this a temperature is greedy: dividing logits by it would overflow.

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 DEFAULT_CONTEXT = 4096
 #: How long a worker told to stop may take to leave after its last request has ended.
 LEAVE_SECONDS = 10.0
-#: Loading is reported in steps of this share.
-PROGRESS_STEP = 0.1
+#: Loading is reported this often.
+PROGRESS_SECONDS = 1.0
 
 
 def named_model(setting: str) -> tuple[str, Path]:
@@ -135,13 +135,13 @@ class Pin:
         return self._settings.slots + 2
 
     def _load(self, path: Path, context: int) -> Llama:
-        began, reported = time.monotonic(), 0.0
+        began = reported = time.monotonic()
         log.info("loading %s from %s (%.1f MB)", self.worker.model.name, path, self.worker.model.size_bytes / 1e6)
 
         def report(done: float) -> None:
             nonlocal reported
-            if done - reported >= PROGRESS_STEP:
-                reported = done
+            if time.monotonic() - reported >= PROGRESS_SECONDS:
+                reported = time.monotonic()
                 log.info("loading %s: %.0f %%", self.worker.model.name, done * 100)
 
         model = Llama(

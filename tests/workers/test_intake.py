@@ -209,7 +209,7 @@ def test_a_template_that_refuses_some_shorter_chat_gets_a_still_shorter_one() ->
 
 def test_a_chat_that_is_still_too_long_loses_its_middle() -> None:
     fit = Fit(overlong="shorten", keep=3)
-    assert text_of(Kitchen(context=9).tokens(chat("u:a", "u:0123456789"), fit=fit)) == "<s>[u89]"
+    assert text_of(Kitchen(context=9).tokens(chat("u:a", "u:0123456789"), fit=fit)) == "<s>[u:89]"
 
 
 def test_a_chat_that_is_too_long_is_refused_with_its_whole_length() -> None:
