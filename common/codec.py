@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 from tropilla.common.catalogue import Model, Worker
-from tropilla.common.errors import DecodeError
+from tropilla.common.errors import DecodeError, NewerMessage
 from tropilla.common.generation import (
     Alternative,
     ChatPrompt,
@@ -135,11 +135,11 @@ def encode_request(request: GenerationRequest) -> bytes:
 
 
 def decode_request(data: bytes) -> GenerationRequest:
-    """The request a ticket carries. Raises `DecodeError`, also for a newer version."""
+    """The request a ticket carries. Raises `DecodeError`, `NewerMessage` for a newer version."""
     try:
         envelope = orjson.loads(data)
         if envelope["version"] != VERSION:
-            raise DecodeError(f"ticket of version {envelope['version']}, this worker reads {VERSION}", data)
+            raise NewerMessage(f"ticket of version {envelope['version']}, this worker reads {VERSION}", data)
         fields = envelope["request"]
         fields["sampling"] = Sampling(**fields["sampling"])
         fields["fit"] = Fit(**fields["fit"])

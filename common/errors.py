@@ -3,6 +3,7 @@
     TropillaError
     ├── ConfigurationError      a setting, flag or file that start-up refuses (operators)
     ├── DecodeError             bytes that are not a message of ours
+    │   └── NewerMessage        a message of a newer release
     ├── StoreUnavailable        Redis cannot be reached or refuses                       503
     └── RequestError            a request that cannot be served
         ├── MalformedBody       not JSON, not an object                                  400
@@ -49,6 +50,10 @@ class DecodeError(TropillaError):
     def __init__(self, message: str, data: bytes) -> None:
         super().__init__(message)
         self.data = data
+
+
+class NewerMessage(DecodeError):
+    """Written by a newer release than this one: not ours to judge."""
 
 
 class StoreUnavailable(TropillaError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from typing import Any
 
@@ -11,10 +12,13 @@ from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from tropilla.common import codec, names
-from tropilla.common.errors import DecodeError, StoreUnavailable
+from tropilla.common.errors import DecodeError, NewerMessage, StoreUnavailable
 from tropilla.workers.pin import Pin
 
 log = logging.getLogger(__name__)
+
+#: How long a ticket that cannot be served here is kept from the others.
+PUT_BACK_SECONDS = 1.0
 
 
 def register(celery: Celery, pin: Pin) -> None:
@@ -27,12 +31,14 @@ def register(celery: Celery, pin: Pin) -> None:
         try:
             request = codec.decode_request(payload.encode())
             return pin.serve(request, str(task.request.properties["delivery_tag"]))
+        except (NewerMessage, StoreUnavailable) as error:
+            # Not ours to lose: a newer worker may come, Redis may come back. Not at once, or this would spin.
+            log.warning("ticket %s goes back: %s", task.request.id, error.message)
+            time.sleep(PUT_BACK_SECONDS)
+            raise Reject(error.message, requeue=True) from error
         except DecodeError as error:
-            # Not ours to lose: a newer worker may know this ticket. It waits for one behind the others.
-            log.error("ticket %s cannot be read: %s", task.request.id, error.message)
-            raise Reject(error.message, requeue=True) from error
-        except StoreUnavailable as error:
-            raise Reject(error.message, requeue=True) from error
+            log.error("ticket %s is dropped: %s", task.request.id, error.message)
+            return "unreadable"
 
     def drain(**_: object) -> None:
         pin.drain()

@@ -74,7 +74,7 @@ def test_the_table_above_names_every_error_there_is() -> None:
             yield inner
             yield from below(inner)
 
-    abstract = {"RequestError", "DecodeError"}
+    abstract = {"RequestError", "DecodeError", "NewerMessage"}
     told = {kind for kind in below(TropillaError) if kind.__module__ == TropillaError.__module__}
     assert {kind.__name__ for kind in told} - abstract <= {type(error).__name__ for error, *_ in FAULTS}
 
