@@ -18,6 +18,8 @@ Role = Literal["redis", "api", "worker", "flower"]
 BUILT_IN_MODEL = "pocket"
 #: Flower shows who asked for what: never offered to the network by default.
 FLOWER_ADDRESS = "127.0.0.1"
+#: What its list of tasks shows: `args` is the model, `result` the outcome. By default it shows neither.
+FLOWER_COLUMNS = ("name", "args", "state", "result", "received", "runtime", "worker", "uuid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def planned_worker(plan: WorkerPlan, settings: Settings, base: Mapping[str, str]
 
 def flower(settings: Settings, base: Mapping[str, str]) -> Program:
     """The broker's URL goes by the environment: everybody on the machine can read a command line."""
-    argv = ("-m", "celery", "flower", f"--port={settings.flower_port}", f"--address={FLOWER_ADDRESS}")
+    columns = f"--tasks_columns={','.join(FLOWER_COLUMNS)}"
+    argv = ("-m", "celery", "flower", f"--port={settings.flower_port}", f"--address={FLOWER_ADDRESS}", columns)
     environment = {**child_environment(settings, base), "CELERY_BROKER_URL": settings.redis_url}
     return Program("flower", "flower", (sys.executable, *argv), environment)

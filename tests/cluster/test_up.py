@@ -103,6 +103,8 @@ def test_flower_shows_the_worker_and_the_tasks_with_their_model_and_no_prompt(up
     assert found["name"] == "tropilla.generate"
     assert "pocket" in found["args"]
     assert "cpu-1" in fetch(f"{up.address('Flower')}/workers")
+    page = fetch(f"{up.address('Flower')}/tasks").lower()
+    assert {"args", "result"} <= set(re.findall(r"<th[^>]*>\s*(\w+)", page))
 
 
 def test_a_second_one_beside_it_works_with_another_home_and_ports(up: Up, tmp_path: Path) -> None:
