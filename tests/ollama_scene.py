@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from scene import POCKET
 from tropilla.api.surface import JSON, Call, Fold, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
@@ -16,19 +17,6 @@ from tropilla.common.settings import Settings
 RECEIVED = 1767323045.0
 ENDED = RECEIVED + 0.5
 
-POCKET = Model(
-    name="pocket",
-    digest="ab" * 32,
-    size_bytes=4_000_000,
-    family="llama",
-    parameter_count=2_300_000,
-    quantization="Q8_0",
-    context_length=2048,
-    trained_context=4096,
-    embedding_length=192,
-    vocabulary=1000,
-    modified_at=1_700_000_000.0,
-)
 BERT = dataclasses.replace(POCKET, name="bert", capabilities=("embedding",), modified_at=1_600_000_000.0)
 LIPS = dataclasses.replace(POCKET, name="Apple/Lips:Code", modified_at=1_650_000_000.5)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from scene import POCKET
 from tropilla.api.surface import Call, Fold, Frame, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.faults import fault
@@ -19,18 +21,8 @@ HELLO: dict[str, Any] = {"model": "pocket", "messages": [USER]}
 
 
 def model(name: str, *, digest: str = "ab" * 32) -> Model:
-    return Model(
-        name=name,
-        digest=digest,
-        size_bytes=4_000_000,
-        family="llama",
-        parameter_count=2_300_000,
-        quantization="Q8_0",
-        context_length=512,
-        trained_context=2048,
-        embedding_length=192,
-        vocabulary=1000,
-        modified_at=1_750_000_000.5,
+    return dataclasses.replace(
+        POCKET, name=name, digest=digest, context_length=512, trained_context=2048, modified_at=1_750_000_000.5
     )
 
 

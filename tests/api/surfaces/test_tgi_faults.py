@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from scene import POCKET
 from tropilla.api.surface import Surroundings
 from tropilla.api.surfaces.tgi.fault import broken_stream, fault
 from tropilla.api.surfaces.tgi.pages import health, info
-from tropilla.common.catalogue import Catalogue, Model, State, Worker
+from tropilla.common.catalogue import Catalogue, State, Worker
 from tropilla.common.errors import (
     BodyTooLarge,
     ConfigurationError,
@@ -94,20 +95,7 @@ def test_only_a_lost_worker_has_other_words_inside_a_stream() -> None:
 
 
 def surroundings(*states: State) -> Surroundings:
-    model = Model(
-        name="pocket",
-        digest="d" * 64,
-        size_bytes=1,
-        family="llama",
-        parameter_count=1,
-        quantization="F16",
-        context_length=2048,
-        trained_context=2048,
-        embedding_length=1,
-        vocabulary=1,
-        modified_at=0.0,
-    )
-    workers = tuple(Worker(name=f"w{at}", flavour="cpu", state=s, slots=1, model=model) for at, s in enumerate(states))
+    workers = tuple(Worker(name=f"w{at}", flavour="cpu", state=s, slots=1, model=POCKET) for at, s in enumerate(states))
     return Surroundings(Catalogue(workers), Settings(), 0.0)
 
 
@@ -122,7 +110,7 @@ def test_health_is_empty_while_a_worker_is_ready_and_503_otherwise() -> None:
 def test_info_has_every_key_of_the_seed() -> None:
     assert info(surroundings("ready"), {}).body == {
         "model_id": "pocket",
-        "model_sha": "d" * 64,
+        "model_sha": POCKET.digest,
         "model_pipeline_tag": "text-generation",
         "max_concurrent_requests": 512,
         "max_best_of": 1,

@@ -6,32 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scene import POCKET
 from tropilla.api.surface import JSON, Call, Reply, Surroundings
 from tropilla.api.surfaces.tgi.fault import fault
 from tropilla.api.surfaces.tgi.parse import parse_compat, parse_generate, parse_stream
-from tropilla.common.catalogue import Catalogue, Model, State, Worker
+from tropilla.common.catalogue import Catalogue, State, Worker
 from tropilla.common.errors import RequestError
 from tropilla.common.generation import MAX_SEED, Fit, TextPrompt
 from tropilla.common.settings import Settings
 
 NOW = 1_700_000_000.0
-POCKET = Model(
-    name="pocket",
-    digest="d" * 64,
-    size_bytes=1,
-    family="llama",
-    parameter_count=1,
-    quantization="F16",
-    context_length=100,
-    trained_context=100,
-    embedding_length=1,
-    vocabulary=1,
-    modified_at=0.0,
-)
+SMALL = replace(POCKET, context_length=100, trained_context=100)
 
 
 def surroundings(state: State = "ready", **settings: Any) -> Surroundings:
-    worker = Worker(name="w", flavour="cpu", state=state, slots=1, model=POCKET)
+    worker = Worker(name="w", flavour="cpu", state=state, slots=1, model=SMALL)
     return Surroundings(Catalogue((worker,)), replace(Settings(), **settings), NOW)
 
 
