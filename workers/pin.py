@@ -100,7 +100,11 @@ class Pin:
             bus, self.worker, cancel=self._cancel, fence=self._fence, lease_seconds=settings.lease_seconds
         )
         self._keeper.start()
-        model = self._load(path, context)
+        try:
+            model = self._load(path, context)
+        except ConfigurationError:
+            self._keeper.stop()
+            raise
         template = ChatTemplate(
             header.chat_template,
             bos=model.vocabulary.bos_text,
@@ -219,6 +223,11 @@ class Pin:
             sequences = self._intake.sequences(request)
         except GenerationFailed as failure:
             return self._conclude(request, claim, to_failed(failure, claim.next_index))
+        except Exception as error:
+            # A bug of ours or of a template: the caller hears of it now instead of when the lease has run out.
+            log.exception("request %s could not be prepared", request.id)
+            message = f"the worker could not prepare the prompt: {type(error).__name__}"
+            return self._conclude(request, claim, Failed(claim.next_index, "internal", message))
         else:
             self._loop.submit(job, sequences)
             job.ended.wait()
