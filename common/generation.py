@@ -118,17 +118,21 @@ class Sampling:
     seed: int = 0
 
 
+Overlong = Literal["refuse", "drop", "shorten"]
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """What to do with a prompt that is too long for the context.
 
-    `overlong` "refuse" fails the request; "shorten" drops the oldest messages that are not system messages, then the
-    middle of the tokens, keeping the first `keep` (Ollama). `keep_last` first cuts the prompt to its last N tokens (TGI).
+    `overlong` "refuse" fails the request; "drop" first drops the oldest messages that are not system messages; "shorten"
+    then cuts the middle of the tokens too, keeping the first `keep` (Ollama). `keep_last` first cuts the prompt to its
+    last N tokens (TGI).
     `room` "clip" shortens max_tokens to what is left; "refuse" fails the request when prompt + max_tokens do not fit.
     `context_limit` is a context smaller than the worker's own that the caller asked for, in tokens.
     """
 
-    overlong: Literal["refuse", "shorten"] = "refuse"
+    overlong: Overlong = "refuse"
     keep: int = 0
     keep_last: int | None = None
     room: Literal["clip", "refuse"] = "clip"

@@ -90,9 +90,14 @@ class Intake:
             return ids
         if request.fit.overlong == "refuse":
             raise _too_long(len(ids), request, limit)
-        return self._shortened(prompt, request.fit, limit, longest)
+        ids = self._without_oldest(prompt, request.fit, longest)
+        if len(ids) <= longest:
+            return ids
+        if request.fit.overlong == "drop":
+            raise _too_long(len(ids), request, limit)
+        return _without_middle(ids, limit, self._kept_head(prompt, request.fit))
 
-    def _shortened(self, prompt: Prompt, fit: Fit, limit: int, longest: int) -> list[int]:
+    def _without_oldest(self, prompt: Prompt, fit: Fit, longest: int) -> list[int]:
         """Without as few of the oldest messages as will do. By halving: each try renders and tokenizes everything."""
 
         def fits(dropped: int) -> bool:
@@ -104,8 +109,7 @@ class Intake:
 
         most = len(_may_go(prompt))
         dropped = bisect.bisect_left(range(most), True, key=fits)
-        ids = self._cut(_without_oldest(prompt, dropped), fit)
-        return ids if len(ids) <= longest else _without_middle(ids, limit, self._kept_head(prompt, fit))
+        return self._cut(_without_oldest(prompt, dropped), fit)
 
     def _kept_head(self, prompt: Prompt, fit: Fit) -> int:
         """A BOS that was added is kept beside the `keep` tokens the caller means."""

@@ -216,3 +216,10 @@ def test_a_chat_that_is_too_long_is_refused_with_its_whole_length() -> None:
     with pytest.raises(ContextExceeded) as caught:
         Kitchen().sequences(chat("u:0123456789", "u:0123456789"))
     assert caught.value.facts == {"prompt_tokens": 29, "context": 20}
+
+
+def test_dropping_messages_may_be_allowed_without_cutting_tokens() -> None:
+    drop = Fit(overlong="drop")
+    assert text_of(Kitchen(context=10).tokens(chat("u:a", "a:b", "u:c"), fit=drop)) == "<s>[u:c]"
+    with pytest.raises(ContextExceeded):
+        Kitchen(context=9).tokens(chat("u:a", "u:0123456789"), fit=drop)

@@ -9,12 +9,15 @@ from tropilla.api.surface import Call, Surroundings
 from tropilla.api.surfaces.ollama.answer import Answer
 from tropilla.api.surfaces.ollama.options import Options, read_options
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import GenerationRequest, Prompt, new_request_id
+from tropilla.common.generation import GenerationRequest, Overlong, Prompt, new_request_id
 
 
 def options_of(given: Mapping[str, Any], model: Model) -> Options:
-    """`truncate` may drop messages and `shift` the middle of the tokens; whoever forbids either gets the prompt refused."""
-    return read_options(given["options"], model, shorten=given["truncate"] and given["shift"])
+    """`truncate` allows to drop messages, `shift` to cut tokens after that (sheet, section 6.3)."""
+    overlong: Overlong = "refuse"
+    if given["truncate"]:
+        overlong = "shorten" if given["shift"] else "drop"
+    return read_options(given["options"], model, overlong=overlong)
 
 
 def call_for(

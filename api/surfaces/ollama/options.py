@@ -14,7 +14,7 @@ from marshmallow import Schema
 from tropilla.api.reading import Wrong, load
 from tropilla.api.surfaces.ollama.fields import Reader
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import Fit, Sampling, draw_seed, fold_seed
+from tropilla.common.generation import Fit, Overlong, Sampling, draw_seed, fold_seed
 
 _T = TypeVar("_T")
 
@@ -139,12 +139,12 @@ class Options:
     fit: Fit
 
 
-def read_options(given: Mapping[str, Any], model: Model, *, shorten: bool) -> Options:
-    """shorten: whether a prompt that is too long may lose its middle. Raises `InvalidField`."""
+def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong) -> Options:
+    """overlong: what becomes of a prompt that is too long. Raises `InvalidField`."""
     read = load(OPTIONS, given)
     context = _clipped(read.get("num_ctx", model.context_length), SMALLEST_CONTEXT, model.context_length)
     fit = Fit(
-        overlong="shorten" if shorten else "refuse",
+        overlong=overlong,
         keep=_clipped(read["num_keep"], -1, context),
         context_limit=context,
     )

@@ -126,9 +126,17 @@ def test_stop_is_one_string_or_many(stop: JSON, stops: tuple[str, ...]) -> None:
     assert requested(GENERATE, generate(options={"stop": stop})).stop == stops
 
 
-@pytest.mark.parametrize("more", [{"truncate": False}, {"shift": False}])
-def test_who_forbids_to_shorten_gets_long_prompts_refused(more: dict[str, Any]) -> None:
-    assert requested(GENERATE, generate(**more)).fit.overlong == "refuse"
+@pytest.mark.parametrize(
+    ("more", "overlong"),
+    [
+        ({}, "shorten"),
+        ({"shift": False}, "drop"),
+        ({"truncate": False}, "refuse"),
+        ({"truncate": False, "shift": True}, "refuse"),
+    ],
+)
+def test_what_becomes_of_a_long_prompt_is_the_callers_choice(more: dict[str, Any], overlong: str) -> None:
+    assert requested(GENERATE, generate(**more)).fit.overlong == overlong
 
 
 def test_a_system_text_and_a_context_stand_before_the_prompt() -> None:
