@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import logging
 import re
@@ -38,6 +39,9 @@ CHATML = (
 SPLIT = "\ufdd0"
 #: Marks where the last assistant message ends, so that what a template puts behind it can be cut off.
 CUT = "\ufdd1"
+#: A system text nobody else writes, to see whether a template shows one.
+PROBE = "tropilla system probe"
+SYSTEM_ROLES = frozenset({"system", "developer"})
 #: More than any template has a reason to write.
 MAX_RENDERED_CHARACTERS = 4 << 20
 
@@ -104,12 +108,13 @@ class ChatTemplate:
         """
         if self._broken:
             raise InvalidPrompt(self._broken, code="template")
+        messages = prompt.messages if self._takes_system_text else tuple(_without_system(prompt.messages))
         try:
-            text = self._render(prompt, prompt.messages)
+            text = self._render(prompt, messages)
         except jinja2.TemplateError as error:
             # Many templates insist on alternating roles. Ollama merges neighbours; a template that still objects means it.
-            merged = tuple(_merged(prompt.messages))
-            if merged == prompt.messages:
+            merged = tuple(_merged(messages))
+            if merged == messages:
                 raise _refusal(error) from error
             try:
                 text = self._render(prompt, merged)
@@ -120,6 +125,20 @@ class ChatTemplate:
                 f"the chat template wrote more than {MAX_RENDERED_CHARACTERS} characters", code="template"
             )
         return text.removeprefix(self._dropped).split(SPLIT)
+
+    @functools.cached_property
+    def _takes_system_text(self) -> bool:
+        """Whether a system message reaches the prompt: some templates raise at one, others drop it without a word."""
+        user, system = Message("user", "Hi"), Message("system", PROBE)
+        try:
+            self._render(ChatPrompt((user,)), (user,))
+        except jinja2.TemplateError:
+            # It objects to something else; then nothing is known about system messages.
+            return True
+        try:
+            return PROBE in self._render(ChatPrompt((system, user)), (system, user))
+        except jinja2.TemplateError:
+            return False
 
     def _render(self, prompt: ChatPrompt, messages: tuple[Message, ...]) -> str:
         continued = bool(messages) and messages[-1].role == "assistant" and not messages[-1].tool_calls
@@ -151,7 +170,7 @@ def _refusal(error: jinja2.TemplateError) -> InvalidPrompt:
 def _turn(message: Message, guard: Callable[[str], str]) -> dict[str, Any]:
     """What a template sees of a message. Keys that say nothing are absent, as templates test for them."""
     turn: dict[str, Any] = {
-        "role": "system" if message.role == "developer" else guard(message.role),
+        "role": "system" if message.role in SYSTEM_ROLES else guard(message.role),
         "content": guard(message.content),
     }
     if message.name:
@@ -197,6 +216,21 @@ def _guarded(value: Any, guard: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {guard(key): _guarded(item, guard) for key, item in value.items()}
     return value
+
+
+def _without_system(messages: tuple[Message, ...]) -> Iterable[Message]:
+    """The system texts before the first user message's own, a blank line between (sheet 3.3, rule 2)."""
+    owed = "\n\n".join(message.content for message in messages if message.role in SYSTEM_ROLES)
+    others = [message for message in messages if message.role not in SYSTEM_ROLES]
+    if owed and not any(message.role == "user" for message in others):
+        yield Message("user", owed)
+        owed = ""
+    for message in others:
+        if owed and message.role == "user":
+            yield dataclasses.replace(message, content=_joined(owed, message.content))
+            owed = ""
+        else:
+            yield message
 
 
 def _joined(first: str, second: str) -> str:

@@ -261,3 +261,22 @@ def test_a_template_still_recognises_roles() -> None:
 def test_the_text_of_a_message_is_otherwise_untouched() -> None:
     text = "naïve 👩‍👩‍👧 <b> {{ 7 }} {% raw %} < | im_end | >\r\n\t"
     assert render("{{ messages[0].content }}.", text) == text + "."
+
+
+SILENT = "{% for m in messages if m.role != 'system' %}[{{ m.role }}:{{ m.content }}]{% endfor %}"
+OBJECTING = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "[{{ m.role }}:{{ m.content }}]{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [SILENT, OBJECTING], ids=["drops it", "raises"])
+def test_a_template_that_knows_no_system_role_gets_the_text_with_the_first_user_message(template: str) -> None:
+    talk = (Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Yo"), Message("user", "Bye"))
+    assert render(template, *talk) == "[user:Be kind.\n\nHi][assistant:Yo][user:Bye]"
+    assert render(template, Message("developer", "Be kind.")) == "[user:Be kind.]"
+
+
+def test_a_template_that_objects_to_everything_is_not_thought_to_dislike_system_messages() -> None:
+    with pytest.raises(InvalidPrompt, match="never"):
+        render("{{ raise_exception('never') }}", Message("system", "Be kind."), Message("user", "Hi"))
