@@ -50,6 +50,7 @@ PURE = (
     "workers/scheduler.py",
     "workers/sequence.py",
     "workers/text.py",
+    "workers/turns.py",
 )
 IO = {
     "asyncio", "celery", "ctypes", "flask", "gevent", "gunicorn", "http", "io", "jinja2", "kombu", "llama_cpp", "logging",

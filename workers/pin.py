@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import socket
@@ -11,14 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tropilla.common import codec, names
+from tropilla.common import codec
 from tropilla.common.bus import Bus, Claim, Lease
-from tropilla.common.catalogue import PULLS, Capability, Flavour, Lane, Model, Worker
+from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
 from tropilla.common.generation import Event, Failed, Finished, GenerationRequest, Usage
 from tropilla.common.settings import Settings, threads_for
-from tropilla.workers import pocket
-from tropilla.workers.gguf import Header, read_header
+from tropilla.workers.card import context_of, describe, named_model
+from tropilla.workers.gguf import read_header
 from tropilla.workers.intake import Intake
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.llama import Llama, check_flavour
@@ -29,53 +28,10 @@ from tropilla.workers.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
-#: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
-DEFAULT_CONTEXT = 4096
 #: How long a worker told to stop may take to leave after its last request has ended.
 LEAVE_SECONDS = 10.0
 #: Loading is reported this often.
 PROGRESS_SECONDS = 1.0
-
-
-def named_model(setting: str) -> tuple[str, Path]:
-    """`NAME=PATH` -> both; empty is the built-in model. Raises `ConfigurationError`."""
-    if not setting:
-        return "pocket", pocket.path()
-    name, separator, path = setting.partition("=")
-    if not separator or not path:
-        raise ConfigurationError(f"{setting!r} is not NAME=PATH")
-    if not names.MODEL_NAME.fullmatch(name):
-        raise ConfigurationError(f"{name!r} cannot be a model name: letters, digits, '.', '_', '-', '/' and one ':'")
-    return name, Path(path).expanduser()
-
-
-def describe(name: str, path: Path, header: Header, context: int) -> Model:
-    """What the catalogue says of the model. Reads the whole file once, for its digest."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    capabilities: tuple[Capability, ...] = ("completion",)
-    return Model(
-        name=name,
-        digest=digest,
-        size_bytes=header.size_bytes,
-        family=header.architecture,
-        parameter_count=header.parameter_count,
-        quantization=header.quantization,
-        context_length=context,
-        trained_context=header.of_architecture("context_length"),
-        embedding_length=header.of_architecture("embedding_length"),
-        vocabulary=header.vocabulary,
-        modified_at=path.stat().st_mtime,
-        capabilities=capabilities,
-    )
-
-
-def context_of(settings: Settings, header: Header) -> int:
-    """Tokens one request may use: what the operator says, else what the model was trained for, within reason."""
-    trained = header.of_architecture("context_length")
-    if settings.context and trained and settings.context > trained:
-        log.warning("context %d is more than the %d tokens the model was trained for", settings.context, trained)
-    return settings.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
 class Pin:

@@ -11,13 +11,12 @@ a marker.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import functools
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import jinja2
@@ -26,7 +25,8 @@ import jinja2.sandbox
 from jinja2 import nodes
 from jinja2.parser import Parser
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import ChatPrompt, Message, Tool
+from tropilla.common.generation import ChatPrompt, Message
+from tropilla.workers.turns import merged, tool_entry, turn, without_system
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ SPLIT = "\ufdd0"
 CUT = "\ufdd1"
 #: A system text nobody else writes, to see whether a template shows one.
 PROBE = "tropilla system probe"
-SYSTEM_ROLES = frozenset({"system", "developer"})
 #: More than any template has a reason to write.
 MAX_RENDERED_CHARACTERS = 4 << 20
 
@@ -108,16 +107,16 @@ class ChatTemplate:
         """
         if self._broken:
             raise InvalidPrompt(self._broken, code="template")
-        messages = prompt.messages if self._takes_system_text else tuple(_without_system(prompt.messages))
+        messages = prompt.messages if self._takes_system_text else tuple(without_system(prompt.messages))
         try:
             text = self._render(prompt, messages)
         except jinja2.TemplateError as error:
             # Many templates insist on alternating roles. Ollama merges neighbours; a template that still objects means it.
-            merged = tuple(_merged(messages))
-            if merged == messages:
+            alternating = tuple(merged(messages))
+            if alternating == messages:
                 raise _refusal(error) from error
             try:
-                text = self._render(prompt, merged)
+                text = self._render(prompt, alternating)
             except jinja2.TemplateError as second:
                 raise _refusal(second) from second
         if len(text) > MAX_RENDERED_CHARACTERS:
@@ -142,13 +141,13 @@ class ChatTemplate:
 
     def _render(self, prompt: ChatPrompt, messages: tuple[Message, ...]) -> str:
         continued = bool(messages) and messages[-1].role == "assistant" and not messages[-1].tool_calls
-        turns = [_turn(message, self._guard) for message in messages]
+        turns = [turn(message, self._guard) for message in messages]
         if continued:
             turns[-1]["content"] += CUT
         try:
             text = self._template.render(
                 messages=turns,
-                tools=[_tool(tool, self._guard) for tool in prompt.tools] or None,
+                tools=[tool_entry(tool, self._guard) for tool in prompt.tools] or None,
                 bos_token=self._bos,
                 eos_token=self._eos,
                 add_generation_prompt=not continued,
@@ -165,92 +164,3 @@ class ChatTemplate:
 
 def _refusal(error: jinja2.TemplateError) -> InvalidPrompt:
     return InvalidPrompt(f"the model's chat template refuses these messages: {error}", code="template")
-
-
-def _turn(message: Message, guard: Callable[[str], str]) -> dict[str, Any]:
-    """What a template sees of a message. Keys that say nothing are absent, as templates test for them."""
-    turn: dict[str, Any] = {
-        "role": "system" if message.role in SYSTEM_ROLES else guard(message.role),
-        "content": guard(message.content),
-    }
-    if message.name:
-        turn["name"] = guard(message.name)
-    if message.reasoning:
-        turn["reasoning_content"] = guard(message.reasoning)
-    if message.tool_call_id:
-        turn["tool_call_id"] = guard(message.tool_call_id)
-    if message.tool_calls:
-        turn["tool_calls"] = [
-            {
-                "id": guard(call.id),
-                "type": "function",
-                "function": {"name": guard(call.name), "arguments": _arguments(call.arguments, guard)},
-            }
-            for call in message.tool_calls
-        ]
-    return turn
-
-
-def _arguments(text: str, guard: Callable[[str], str]) -> Any:
-    """Templates walk through arguments as an object; text that is no JSON stays text."""
-    try:
-        return _guarded(json.loads(text), guard) if text else {}
-    except (ValueError, RecursionError):
-        return guard(text)
-
-
-def _tool(tool: Tool, guard: Callable[[str], str]) -> dict[str, Any]:
-    parameters = _guarded(json.loads(tool.parameters), guard)
-    return {
-        "type": "function",
-        "function": {"name": guard(tool.name), "description": guard(tool.description), "parameters": parameters},
-    }
-
-
-def _guarded(value: Any, guard: Callable[[str], str]) -> Any:
-    """Every string in a JSON value. After parsing, since JSON can spell `<` as an escape."""
-    if isinstance(value, str):
-        return guard(value)
-    if isinstance(value, list):
-        return [_guarded(item, guard) for item in value]
-    if isinstance(value, dict):
-        return {guard(key): _guarded(item, guard) for key, item in value.items()}
-    return value
-
-
-def _without_system(messages: tuple[Message, ...]) -> Iterable[Message]:
-    """The system texts before the first user message's own, a blank line between (sheet 3.3, rule 2)."""
-    owed = "\n\n".join(message.content for message in messages if message.role in SYSTEM_ROLES)
-    others = [message for message in messages if message.role not in SYSTEM_ROLES]
-    if owed and not any(message.role == "user" for message in others):
-        yield Message("user", owed)
-        owed = ""
-    for message in others:
-        if owed and message.role == "user":
-            yield dataclasses.replace(message, content=_joined(owed, message.content))
-            owed = ""
-        else:
-            yield message
-
-
-def _joined(first: str, second: str) -> str:
-    return f"{first}\n\n{second}" if first and second else first or second
-
-
-def _merged(messages: Iterable[Message]) -> Iterable[Message]:
-    """Neighbours of one role as one message, a blank line between; tool results stay apart."""
-    kept: Message | None = None
-    for message in messages:
-        if kept is None:
-            kept = message
-        elif kept.role == message.role != "tool" and not kept.tool_calls and not message.tool_calls:
-            kept = dataclasses.replace(
-                kept,
-                content=_joined(kept.content, message.content),
-                reasoning=_joined(kept.reasoning, message.reasoning),
-            )
-        else:
-            yield kept
-            kept = message
-    if kept is not None:
-        yield kept
