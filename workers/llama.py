@@ -306,8 +306,8 @@ class Llama:
         logits: NDArray[numpy.float32] = numpy.ctypeslib.as_array(
             llama_cpp.llama_get_logits_ith(self._context, row), shape=(self.vocabulary.size,)
         )
-        peak = logits.max()
-        total = float(peak) + float(numpy.log(numpy.exp(logits - peak).sum()))
+        peak = float(numpy.max(logits))
+        total = peak + float(numpy.log(numpy.sum(numpy.exp(logits - peak))))
         best: list[int] = []
         if top:
             candidates = numpy.argpartition(logits, -top)[-top:]
