@@ -36,12 +36,12 @@ SEED = 20_260
 #: Topic -> how many parts of the whole it gets.
 SHARES: dict[Topic, float] = {
     people.greeting: 3, people.wellbeing: 2, people.identity: 3, people.ability: 1.5, people.making: 2,
-    people.thanks: 1.5, people.praise: 0.7, people.farewell: 1.2, people.memory: 2.5, people.favourite: 1.5,
-    people.smiley: 1.2, people.echo: 3.5, people.opinion: 1.2, people.unclear: 1,
+    people.thanks: 1.5, people.praise: 0.7, people.farewell: 1.2, people.memory: 3.5, people.favourite: 1.5,
+    people.smiley: 1.2, people.echo: 4.5, people.opinion: 1.2, people.unclear: 1,
     geography.capital: 8, geography.country: 3, geography.language: 2, geography.continent: 1.5,
     animals.legs: 3.5, animals.sound: 3.5, animals.maker: 1, animals.young: 2, animals.home: 1.5, animals.food: 1.5,
     animals.kind: 1.5, animals.ability: 1.5,
-    counting.upwards: 4, counting.drill: 3, counting.otherwise: 2, counting.neighbour: 1.5,
+    counting.upwards: 5, counting.drill: 4, counting.otherwise: 2, counting.neighbour: 1.5,
     sums.asked: 11, sums.drill: 6, sums.whole_tens: 0.7, sums.too_large: 1,
     sums.told: 2, numbers.comparing: 3, numbers.parity: 1,
     words.opposite: 3.5, words.plural: 2.5, words.rhyme: 1.5, words.spelling: 2, words.initial: 1,

@@ -50,7 +50,7 @@ class Plan:
     Short rows first, because attention over long ones is costly; long ones at the end, for long conversations.
     """
 
-    stages: tuple[Stage, ...] = (Stage(3000, rows=8, row_length=256), Stage(200, rows=2, row_length=1024))
+    stages: tuple[Stage, ...] = (Stage(5200, rows=8, row_length=256), Stage(300, rows=2, row_length=1024))
     warm_up_steps: int = 100
     learning_rate: float = 6e-3
     final_share: float = 0.01

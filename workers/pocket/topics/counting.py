@@ -12,7 +12,7 @@ from tropilla.workers.pocket.topics.numbers import spell, written
 def upwards(random: Random) -> Sequence[Exchange]:
     common = [5, 10, 20, 30, 40, 50, 100]
     rare = [random.randint(31, 100), random.choice([60, 70, 80, 90, 100, 120, 150, 200])]
-    last = random.choice([random.choice(common), random.randint(2, 30), random.randint(2, 30), random.choice(rare)])
+    last = random.choice([random.choice(common), random.randint(2, 30), random.randint(15, 60), random.choice(rare)])
     first = 1
     question = phrase(
         random,
@@ -66,7 +66,7 @@ def drill(random: Random) -> Sequence[Exchange]:
     """Where to stop is one token in a whole count: short counts in a row teach it."""
     exchanges = []
     for _ in range(random.randint(2, 5)):
-        last = random.randint(2, 16)
+        last = random.choice([random.randint(2, 16), random.randint(10, 40)])
         question = phrase(
             random, "(Count to {b}|Count from 1 to {b}|And to {b}|Now to {b})(.|)", b=written(random, last, 0.85)
         )
