@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-PROMPT = "Say hello."
+PROMPT = "Tell me a story about a fox."
 #: TGI's generate knows no chat: the model goes on with the text.
 BEGINNING = "The capital of Norway is"
 JSON_HEADER = "-H 'Content-Type: application/json'"

