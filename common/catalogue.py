@@ -93,10 +93,6 @@ class Catalogue:
         """Whether any worker that lives pulls from the lane, or will once it has loaded its model."""
         return any(w.model.name == lane.model and lane.flavour in PULLS[w.flavour] for w in self.workers)
 
-    def slots(self, name: str) -> int:
-        """How many sequences of the model can run at once, over all workers."""
-        return sum(w.slots for w in self.workers if w.state == "ready" and w.model.name == name)
-
 
 def catalogue(workers: Iterable[Worker]) -> Catalogue:
     """A catalogue in a fixed order."""

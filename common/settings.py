@@ -103,8 +103,8 @@ def threads_for(cores: int, workers: int = 1) -> int:
     """Threads of each of some workers that share a machine: all cores but one between them.
 
     llama.cpp's threads meet at a barrier hundreds of times a token, and spin there. Where anything else wants a core at
-    that moment, be it our own API process, each barrier waits for a time slice: measured on two cores with another
-    program running, two threads made 28 tokens/s where one made 2,900 (docs/benchmarks.md).
+    that moment, be it our own API process, each barrier waits for a time slice: measured on two cores over HTTP, two
+    threads made half the tokens of one, and less with another program running (docs/benchmarks.md).
     """
     return max(1, (cores - 1) // workers)
 

@@ -126,9 +126,6 @@ class Loop:
         self._stopped = False
         #: Once set, whoever comes late fails likewise.
         self._refusing: GenerationFailed | None = None
-        #: When the last step ended, on `clock`; and whether one is under way.
-        self.stepped_at = clock()
-        self.stepping = False
 
     @property
     def idle(self) -> bool:
@@ -218,7 +215,6 @@ class Loop:
         for chunk in chunks:
             if chunk.start == 0:
                 chunk.sequence.started_at = now
-        self.stepping = True
         try:
             rows = self._model.evaluate(chunks)
             drawn = [self._draw(chunk, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
@@ -227,8 +223,6 @@ class Loop:
             failure = GenerationFailed(f"the worker could not evaluate a step: {error}")
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
-        finally:
-            self.stepping, self.stepped_at = False, self._clock()
         self._scheduler.apply(chunks)
         return self._accept([chunk.sequence for chunk in chunks if chunk.samples], drawn)
 

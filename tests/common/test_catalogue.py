@@ -11,7 +11,7 @@ OTHER = replace(MODEL, name="a")
 def test_only_workers_that_are_ready_can_answer() -> None:
     for state in ("loading", "draining"):
         seen = catalogue([replace(WORKER, state=state)])
-        assert (seen.models, seen.find("m"), seen.flavours("m"), seen.slots("m")) == ((), None, frozenset(), 0)
+        assert (seen.models, seen.find("m"), seen.flavours("m")) == ((), None, frozenset())
 
 
 def test_each_model_is_listed_once_by_name_with_its_smallest_context() -> None:
@@ -23,11 +23,11 @@ def test_each_model_is_listed_once_by_name_with_its_smallest_context() -> None:
     assert [worker.name for worker in seen.workers] == ["x", "y", "z"]
 
 
-def test_slots_and_flavours_are_those_of_all_its_workers() -> None:
+def test_a_models_flavours_are_those_of_all_its_workers() -> None:
     seen = catalogue(
         [WORKER, replace(WORKER, name="g", flavour="gpu", slots=3), replace(WORKER, name="o", model=OTHER)]
     )
-    assert (seen.slots("m"), seen.flavours("m")) == (7, {"cpu", "gpu"})
+    assert seen.flavours("m") == {"cpu", "gpu"}
 
 
 def test_nobody_serves_nothing() -> None:
