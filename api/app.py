@@ -23,7 +23,7 @@ from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod, from_failed
-from tropilla.common.generation import Event, Failed, GenerationRequest, new_request_id
+from tropilla.common.generation import Event, Failed, GenerationRequest, Request, new_request_id
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
@@ -71,8 +71,8 @@ def from_environment() -> Flask:
     celery = create_celery(settings)
     inbox, cluster = Inbox(bus), Cluster(bus)
 
-    def put(generation: GenerationRequest, lane: Lane) -> None:
-        submit(celery, generation, lane=lane)
+    def put(asked: Request, lane: Lane) -> None:
+        submit(celery, asked, lane=lane)
 
     relay = Relay(bus, inbox, put, cluster.pulled, settings)
     inbox.start()

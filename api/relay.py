@@ -18,7 +18,7 @@ from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import DecodeError, Overloaded, StoreUnavailable
-from tropilla.common.generation import Event, Failed, FailureCode, Finished, GenerationRequest
+from tropilla.common.generation import Embedded, Event, Failed, FailureCode, Finished, Request
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Relay:
         self,
         store: Store,
         inbox: Mailboxes,
-        submit: Callable[[GenerationRequest, Lane], None],
+        submit: Callable[[Request, Lane], None],
         served: Callable[[Lane], bool],
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
@@ -85,7 +85,7 @@ class Relay:
         self._clock = clock
 
     def run(
-        self, request: GenerationRequest, lane: Lane, opened: Callable[[Mailbox], None] = lambda mailbox: None
+        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None] = lambda mailbox: None
     ) -> Iterator[Event | Pulse]:
         """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
 
@@ -106,7 +106,7 @@ class Relay:
             if admitted and not watch.ended:
                 self._cancel(request.id)
 
-    def _admit(self, request: GenerationRequest, lane: Lane) -> None:
+    def _admit(self, request: Request, lane: Lane) -> None:
         # The state outlives the deadline, so that even the last second's events find it.
         lifetime = self._settings.deadline_seconds + self._settings.journal_seconds
         bound = self._settings.max_queue
@@ -133,7 +133,7 @@ class _Watch:
 
     def __init__(
         self,
-        request: GenerationRequest,
+        request: Request,
         lane: Lane,
         mailbox: Mailbox,
         store: Store,
@@ -185,7 +185,7 @@ class _Watch:
         self._heard = self._pulsed = self._answered = self._clock()
         if isinstance(event, Failed):
             self._open = 0
-        elif isinstance(event, Finished):
+        elif isinstance(event, Finished | Embedded):
             self._open -= 1
         return event
 

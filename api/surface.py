@@ -17,7 +17,17 @@ from typing import Any, Protocol
 from tropilla.api.framing import Framing
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import TropillaError, from_failed
-from tropilla.common.generation import Choice, Completion, Event, Failed, Finished, GenerationRequest, Token
+from tropilla.common.generation import (
+    Choice,
+    Completion,
+    Event,
+    Failed,
+    Finished,
+    GenerationRequest,
+    Prompted,
+    PromptToken,
+    Token,
+)
 from tropilla.common.settings import Settings
 
 JSON = Any
@@ -132,6 +142,7 @@ class Fold:
 
     def __init__(self, choices: int) -> None:
         self._tokens: list[list[Token]] = [[] for _ in range(choices)]
+        self._prompts: list[tuple[PromptToken, ...]] = [()] * choices
         self._finished: list[Finished | None] = [None] * choices
         self._open = choices
 
@@ -142,6 +153,8 @@ class Fold:
     def feed(self, event: Event) -> None:
         """Raises the `GenerationFailed` that a `Failed` event stands for."""
         match event:
+            case Prompted():
+                self._prompts[event.choice] = event.tokens
             case Token():
                 self._tokens[event.choice].append(event)
             case Finished():
@@ -155,6 +168,6 @@ class Fold:
         return Completion(tuple(self._choices()))
 
     def _choices(self) -> Iterator[Choice]:
-        for tokens, finished in zip(self._tokens, self._finished, strict=True):
+        for tokens, finished, prompt in zip(self._tokens, self._finished, self._prompts, strict=True):
             assert finished is not None
-            yield Choice("".join(token.text for token in tokens), tuple(tokens), finished)
+            yield Choice("".join(token.text for token in tokens), tuple(tokens), finished, prompt)

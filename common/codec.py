@@ -7,6 +7,7 @@ An event's index travels beside it (it is the journal's entry id), not in it.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,15 +16,22 @@ from tropilla.common.catalogue import Model, Worker
 from tropilla.common.errors import DecodeError, NewerMessage
 from tropilla.common.generation import (
     Alternative,
+    CallDelta,
     ChatPrompt,
+    Constraint,
+    Embedded,
+    EmbeddingRequest,
     Event,
     Failed,
     Finished,
     Fit,
     GenerationRequest,
+    InfillPrompt,
     Message,
     Prompt,
+    Prompted,
     PromptToken,
+    Request,
     Sampling,
     TextPrompt,
     Timings,
@@ -35,7 +43,7 @@ from tropilla.common.generation import (
 )
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
-VERSION = 1
+VERSION = 2
 
 
 def _bytes_out(piece: bytes) -> str:
@@ -46,27 +54,62 @@ def _bytes_in(text: str) -> bytes:
     return text.encode("latin-1")
 
 
+def _top_out(top: tuple[Alternative, ...]) -> list[object]:
+    return [[a.id, _bytes_out(a.piece), a.logprob] for a in top]
+
+
+def _top_in(rows: list[Any]) -> tuple[Alternative, ...]:
+    return tuple(Alternative(row[0], _bytes_in(row[1]), row[2]) for row in rows)
+
+
+def _prompted_out(event: Prompted) -> list[object]:
+    tokens = [[token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top)] for token in event.tokens]
+    return ["p", event.choice, tokens]
+
+
+def _prompted_in(index: int, row: list[Any]) -> Prompted:
+    tokens = tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3])) for t in row[2])
+    return Prompted(index, row[1], tokens)
+
+
+#: Flags in the fifth place of a token's row: the last three say which of the optional groups follow, in this order.
+_SPECIAL, _LAST, _LOGPROB, _REASONING, _CALLS = 1, 2, 4, 8, 16
+
+
 def _token_out(event: Token) -> list[object]:
-    head: list[object] = [
-        "t",
-        event.choice,
-        event.id,
-        event.text,
-        (1 if event.special else 0) | (2 if event.last else 0),
-    ]
-    if event.logprob is None:
-        return head
-    top = [[a.id, _bytes_out(a.piece), a.logprob] for a in event.top]
-    return [*head, _bytes_out(event.piece), event.logprob, top]
+    flags = (_SPECIAL if event.special else 0) | (_LAST if event.last else 0)
+    row: list[object] = ["t", event.choice, event.id, event.text, flags]
+    if event.logprob is not None:
+        flags |= _LOGPROB
+        row += [_bytes_out(event.piece), event.logprob, _top_out(event.top)]
+    if event.reasoning:
+        flags |= _REASONING
+        row.append(event.reasoning)
+    if event.calls:
+        flags |= _CALLS
+        row.append([[delta.call, delta.name, delta.arguments] for delta in event.calls])
+    row[4] = flags
+    return row
 
 
 def _token_in(index: int, row: list[Any]) -> Token:
-    flags = row[4]
-    special, last = bool(flags & 1), bool(flags & 2)
-    if len(row) == 5:
-        return Token(index, row[1], row[2], row[3], special, last)
-    top = tuple(Alternative(a[0], _bytes_in(a[1]), a[2]) for a in row[7])
-    return Token(index, row[1], row[2], row[3], special, last, _bytes_in(row[5]), row[6], top)
+    flags, at = row[4], 5
+    piece, logprob, reasoning = b"", None, ""
+    top: tuple[Alternative, ...] = ()
+    calls: tuple[CallDelta, ...] = ()
+    if flags & _LOGPROB:
+        piece, logprob, top = _bytes_in(row[5]), row[6], _top_in(row[7])
+        at = 8
+    if flags & _REASONING:
+        reasoning = row[at]
+        at += 1
+    if flags & _CALLS:
+        calls = tuple(CallDelta(*delta) for delta in row[at])
+        at += 1
+    if at != len(row):
+        raise ValueError(f"{len(row)} fields where the flags announce {at}")
+    special, last = bool(flags & _SPECIAL), bool(flags & _LAST)
+    return Token(index, row[1], row[2], row[3], special, last, piece, logprob, top, reasoning, calls)
 
 
 def _finished_out(event: Finished) -> list[object]:
@@ -75,18 +118,25 @@ def _finished_out(event: Finished) -> list[object]:
         "f",
         event.choice,
         event.reason,
-        [usage.prompt, usage.cached, usage.generated],
+        [usage.prompt, usage.cached, usage.generated, usage.reasoning],
         event.seed,
         event.stop,
-        [timings.queue, timings.prefill, timings.decode],
+        [timings.queue, timings.load, timings.prefill, timings.decode],
         event.worker,
-        [[token.id, _bytes_out(token.piece)] for token in event.prompt],
+        event.stop_token,
     ]
 
 
 def _finished_in(index: int, row: list[Any]) -> Finished:
-    prompt = tuple(PromptToken(token, _bytes_in(piece)) for token, piece in row[8])
-    return Finished(index, row[1], row[2], Usage(*row[3]), row[4], row[5], Timings(*row[6]), row[7], prompt)
+    return Finished(index, row[1], row[2], Usage(*row[3]), row[4], row[5], Timings(*row[6]), row[7], row[8])
+
+
+def _embedded_out(event: Embedded) -> list[object]:
+    return ["e", event.choice, base64.b64encode(event.vector).decode(), event.tokens, event.worker]
+
+
+def _embedded_in(index: int, row: list[Any]) -> Embedded:
+    return Embedded(index, row[1], base64.b64decode(row[2], validate=True), row[3], row[4])
 
 
 def _failed_out(event: Failed) -> list[object]:
@@ -101,8 +151,10 @@ _Writer = Callable[[Any], list[object]]
 _Reader = Callable[[int, list[Any]], Event]
 #: tag -> (type, writer, reader)
 EVENTS: Mapping[str, tuple[type, _Writer, _Reader]] = {
+    "p": (Prompted, _prompted_out, _prompted_in),
     "t": (Token, _token_out, _token_in),
     "f": (Finished, _finished_out, _finished_in),
+    "e": (Embedded, _embedded_out, _embedded_in),
     "x": (Failed, _failed_out, _failed_in),
 }
 _WRITERS: Mapping[type, _Writer] = {kind: writer for kind, writer, _ in EVENTS.values()}
@@ -123,42 +175,58 @@ def decode_event(index: int, data: bytes) -> Event:
 
 
 #: tag -> type of prompt
-PROMPTS: Mapping[str, type] = {"chat": ChatPrompt, "text": TextPrompt, "tokens": TokenPrompt}
+PROMPTS: Mapping[str, type] = {"chat": ChatPrompt, "text": TextPrompt, "tokens": TokenPrompt, "infill": InfillPrompt}
 _PROMPT_TAGS: Mapping[type, str] = {kind: tag for tag, kind in PROMPTS.items()}
+#: tag -> type of request
+REQUESTS: Mapping[str, type[GenerationRequest] | type[EmbeddingRequest]] = {
+    "generation": GenerationRequest,
+    "embedding": EmbeddingRequest,
+}
+_REQUEST_TAGS: Mapping[type, str] = {kind: tag for tag, kind in REQUESTS.items()}
 
 
-def encode_request(request: GenerationRequest) -> bytes:
+def encode_request(request: Request) -> bytes:
     """The ticket's payload."""
     prompts = [{"kind": _PROMPT_TAGS[type(prompt)], "prompt": prompt} for prompt in request.prompts]
-    fields = {name: getattr(request, name) for name in GenerationRequest.__slots__ if name != "prompts"}
-    return orjson.dumps({"version": VERSION, "request": fields, "prompts": prompts})
+    fields = {name: getattr(request, name) for name in type(request).__slots__ if name != "prompts"}
+    kind = _REQUEST_TAGS[type(request)]
+    return orjson.dumps({"version": VERSION, "kind": kind, "request": fields, "prompts": prompts})
 
 
-def decode_request(data: bytes) -> GenerationRequest:
+def decode_request(data: bytes) -> Request:
     """The request a ticket carries. Raises `DecodeError`, `NewerMessage` for a newer version."""
     try:
         envelope = orjson.loads(data)
         if envelope["version"] != VERSION:
             raise NewerMessage(f"ticket of version {envelope['version']}, this worker reads {VERSION}", data)
-        fields = envelope["request"]
-        fields["sampling"] = Sampling(**fields["sampling"])
+        kind, fields = REQUESTS[envelope["kind"]], envelope["request"]
         fields["fit"] = Fit(**fields["fit"])
-        fields["stop"] = tuple(fields["stop"])
-        return GenerationRequest(prompts=tuple(_prompt_in(entry) for entry in envelope["prompts"]), **fields)
+        if kind is GenerationRequest:
+            fields["sampling"] = _sampling_in(fields["sampling"])
+            fields["stop"], fields["stop_tokens"] = tuple(fields["stop"]), tuple(fields["stop_tokens"])
+            if fields["constraint"] is not None:
+                fields["constraint"] = Constraint(**fields["constraint"])
+        return kind(prompts=tuple(_prompt_in(entry) for entry in envelope["prompts"]), **fields)
     except (ValueError, LookupError, TypeError) as error:
-        raise DecodeError(f"not a generation request: {error}", data) from error
+        raise DecodeError(f"not a request: {error}", data) from error
+
+
+def _sampling_in(fields: dict[str, Any]) -> Sampling:
+    bias = tuple((token, value) for token, value in fields.pop("logit_bias"))
+    breakers = tuple(fields.pop("dry_sequence_breakers"))
+    return Sampling(logit_bias=bias, dry_sequence_breakers=breakers, **fields)
 
 
 def _prompt_in(entry: dict[str, Any]) -> Prompt:
     kind, fields = PROMPTS[entry["kind"]], entry["prompt"]
     if kind is ChatPrompt:
-        return ChatPrompt(
-            messages=tuple(_message_in(message) for message in fields["messages"]),
-            tools=tuple(Tool(**tool) for tool in fields["tools"]),
-            context=tuple(fields["context"]),
-        )
+        messages = tuple(_message_in(message) for message in fields.pop("messages"))
+        tools = tuple(Tool(**tool) for tool in fields.pop("tools"))
+        return ChatPrompt(messages, tools, tuple(fields.pop("context")), **fields)
     if kind is TextPrompt:
         return TextPrompt(fields["text"], fields["special"], tuple(fields["context"]))
+    if kind is InfillPrompt:
+        return InfillPrompt(**fields)
     return TokenPrompt(tuple(fields["ids"]))
 
 

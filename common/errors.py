@@ -150,6 +150,8 @@ class WorkerLost(GenerationFailed):
 CODES: Mapping[FailureCode, type[GenerationFailed]] = {
     "context_length": ContextExceeded,
     "invalid_prompt": InvalidPrompt,
+    "constraint": InvalidPrompt,
+    "unsupported": InvalidPrompt,
     "template": InvalidPrompt,
     "model_unavailable": WorkerLost,
     "worker_lost": WorkerLost,

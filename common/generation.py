@@ -1,15 +1,17 @@
 """What is asked of a model, and what comes back: the one vocabulary between every dialect and every engine.
 
-A surface turns its JSON into one `GenerationRequest`; a worker turns that into a stream of events, numbered from 0 over
-the whole request; a surface turns the events into its own JSON again. Nothing here knows HTTP, Redis or llama.cpp.
+A surface turns its JSON into one request; a worker turns that into a stream of events, numbered from 0 over the whole
+request; a surface turns the events into its own JSON again. Nothing here knows HTTP, Redis or llama.cpp.
 
-    request --> Token* (Finished for each choice, in any order)     or
-    request --> Token* Failed
+    GenerationRequest --> Prompted? Token* Finished, for each choice, interleaved     or
+    EmbeddingRequest  --> Embedded, for each input, in any order                      or
+    either            --> whatever came so far, Failed
 """
 
 from __future__ import annotations
 
 import secrets
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -63,9 +65,15 @@ class Tool:
     parameters: str = "{}"
 
 
+#: auto: the model decides. none: tools are shown, but calls are plain text. required: the answer is a call.
+ToolChoice = Literal["auto", "none", "required"]
+#: How hard to think. off and on are a model's switch, the others its levels; a model without levels takes them as on.
+Effort = Literal["off", "on", "minimal", "low", "medium", "high", "max"]
+
+
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """Messages for the model's own chat template. A last assistant message is continued, not answered.
+    """Messages for the model's own chat template.
 
     `context` are token ids that stand before the rendered turn (Ollama's `context`).
     """
@@ -73,6 +81,16 @@ class ChatPrompt:
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     context: tuple[int, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    #: With "required": the only tool that may be called; "" leaves the choice to the model.
+    named_tool: str = ""
+    parallel_calls: bool = True
+    #: None is what the model does by itself.
+    effort: Effort | None = None
+    #: Further variables for the template (`chat_template_kwargs`), as JSON text of an object.
+    variables: str = "{}"
+    #: A last assistant message is continued, not answered; False closes it and opens a new turn.
+    continue_last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +109,15 @@ class TokenPrompt:
     ids: tuple[int, ...]
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt
+@dataclass(frozen=True, slots=True)
+class InfillPrompt:
+    """What stands before and after the text to be filled in, for models with fill-in-the-middle tokens."""
+
+    prefix: str
+    suffix: str
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +137,47 @@ class Sampling:
     #: Presence and frequency count generated tokens only, as OpenAI documents them.
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    #: 0 off, 1 or 2: replaces top_k, top_p, min_p and typical_p.
+    #: Keeps what lies within so many standard deviations of the likeliest logit; 0 is off.
+    top_n_sigma: float = 0.0
+    #: XTC: with this probability all candidates above the threshold but the least likely of them are dropped.
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    #: DRY: penalizes what would extend a repetition longer than `dry_allowed_length` tokens; 0 is off.
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    #: How many tokens back DRY looks; 0 is off, -1 the whole context.
+    dry_penalty_last_n: int = -1
+    #: Repetitions are not followed across these.
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    #: 0 off, 1 or 2: replaces top_k, top_p, min_p, typical_p, top_n_sigma and XTC.
     mirostat: Literal[0, 1, 2] = 0
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
+    #: Added to logits: by token id, or to every token that a text consists of. `BAN` and below never come.
+    logit_bias: tuple[tuple[int | str, float], ...] = ()
+    #: Green-list watermark (Kirchenbauer et al. 2023): what the green logits gain, 0 is off, and their share.
+    watermark_delta: float = 0.0
+    watermark_gamma: float = 0.5
     seed: int = 0
+
+
+#: A logit bias that leaves no chance, whatever the logit.
+BAN = -1e9
+
+#: json: any JSON object. schema: a JSON schema. regex: the whole text matches. lark, gbnf: a grammar.
+ConstraintKind = Literal["json", "schema", "regex", "lark", "gbnf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the text of the answer must look like. It binds after the reasoning block, where the model writes one.
+
+    `source` is the schema as JSON text, the regex or the grammar; "" for json.
+    """
+
+    kind: ConstraintKind
+    source: str = ""
 
 
 Overlong = Literal["refuse", "drop", "shorten"]
@@ -129,6 +191,8 @@ class Fit:
     then cuts the middle of the tokens too, keeping the first `keep` (Ollama). `keep_last` first cuts the prompt to its
     last N tokens (TGI).
     `room` "clip" shortens max_tokens to what is left; "refuse" fails the request when prompt + max_tokens do not fit.
+    `shift` goes on when the context is full: the first `keep` tokens stay, half of the others go (Ollama); then
+    max_tokens may be more than the context, and None is ten times the context.
     `context_limit` is a context smaller than the worker's own that the caller asked for, in tokens.
     """
 
@@ -136,6 +200,7 @@ class Fit:
     keep: int = 0
     keep_last: int | None = None
     room: Literal["clip", "refuse"] = "clip"
+    shift: bool = False
     context_limit: int | None = None
 
 
@@ -150,19 +215,53 @@ class GenerationRequest:
     n: int = 1
     #: None fills the context.
     max_tokens: int | None = None
+    #: No end of turn, stop string or stop token counts before so many tokens.
+    min_tokens: int = 0
     stop: tuple[str, ...] = ()
     #: Keep the stop string that ended the text (TGI) or cut it (everybody else).
     keep_stop: bool = False
+    #: Token ids that end the answer as a stop string does.
+    stop_tokens: tuple[int, ...] = ()
+    #: The model cannot end its turn.
+    ignore_eos: bool = False
+    constraint: Constraint | None = None
+    #: Take reasoning blocks and tool calls out of the text (`Token.reasoning`, `Token.calls`).
+    parse_reply: bool = False
     #: None: no log-probabilities. 0: of sampled tokens. N: of the N likeliest alternatives too.
     logprobs: int | None = None
-    #: Hand back the prompt's tokens in `Finished.prompt`.
+    #: Send the prompt's tokens in a `Prompted` event.
     want_prompt: bool = False
+    #: Those tokens with log-probabilities: as `logprobs`. The first has none: nothing stands before it.
+    prompt_logprobs: int | None = None
     fit: Fit = field(default_factory=Fit)
 
     @property
     def choices(self) -> int:
         """How many `Finished` events a request that does not fail ends with."""
         return len(self.prompts) * self.n
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Vectors for some inputs, one `Embedded` each: choice = place of the input."""
+
+    id: str
+    model: str
+    prompts: tuple[Prompt, ...]
+    #: Cut to so many dimensions (and normalized again); None keeps all.
+    dimensions: int | None = None
+    #: To length 1, or as the model gives them.
+    normalize: bool = True
+    #: Only `overlong` "refuse" and "shorten" (the end is cut off), and `context_limit`, say something here.
+    fit: Fit = field(default_factory=Fit)
+
+    @property
+    def choices(self) -> int:
+        """How many `Embedded` events a request that does not fail ends with."""
+        return len(self.prompts)
+
+
+Request = GenerationRequest | EmbeddingRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +274,43 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptToken:
+    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first."""
+
+    id: int
+    piece: bytes
+    logprob: float | None = None
+    top: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """A choice's prompt as the model saw it; stands before the choice's first token."""
+
+    index: int
+    choice: int
+    tokens: tuple[PromptToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """A piece of the choice's `call`-th tool call, counted from 0. The first one has the whole `name`, and only that;
+    the `arguments` of all the others together are JSON text as the model wrote it.
+    """
+
+    call: int
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One generated token. The concatenated `text` of a choice is its whole text; it may be "" while text is held back.
 
     `index` counts events over the whole request. `last` marks the choice's final token: its `Finished` follows at once.
     `piece` (the token's own bytes, markers such as an EOS spelled out) and `logprob` are there when log-probabilities
-    were asked for.
+    were asked for. With `parse_reply` what belongs to a reasoning block or a tool call comes in `reasoning` and `calls`,
+    and not in `text`; within one token reasoning stands before text, and text before calls.
     """
 
     index: int
@@ -192,43 +322,44 @@ class Token:
     piece: bytes = b""
     logprob: float | None = None
     top: tuple[Alternative, ...] = ()
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PromptToken:
-    id: int
-    piece: bytes
-
-
-#: eos: the model ended the turn. stop: a stop string. length: max_tokens or the context. cancelled: nobody wants it.
+#: eos: the model ended the turn. stop: a stop string or token. length: max_tokens or the context. cancelled: unwanted.
 Reason = Literal["eos", "stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one choice. `cached` of the prompt's tokens were already resident; `generated` counts an EOS too."""
+    """Tokens of one choice. `cached` of the prompt's tokens were already resident; `generated` counts an EOS too, and
+    `reasoning` of those were spent in a reasoning block.
+    """
 
     prompt: int
     cached: int
     generated: int
+    reasoning: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Where one choice's time went on the worker, in seconds of its own clock.
 
-    `queue` runs from taking the ticket to the first prefill chunk. Time spent before that, in Redis, is what remains of
-    the API's own measurement: clocks of two machines are never subtracted.
+    `queue` runs from taking the ticket to the first prefill chunk; `load` of that was spent on loading the model. Time
+    spent before that, in Redis, is what remains of the API's own measurement: clocks of two machines are never
+    subtracted.
     """
 
     queue: float = 0.0
+    load: float = 0.0
     prefill: float = 0.0
     decode: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One choice has ended. `seed` is the one it sampled with; `stop` the stop string that ended it, else ""."""
+    """One choice has ended. `seed` is the one it sampled with; `stop` or `stop_token` is what ended it, if one did."""
 
     index: int
     choice: int
@@ -238,13 +369,31 @@ class Finished:
     stop: str = ""
     timings: Timings = field(default_factory=Timings)
     worker: str = ""
-    prompt: tuple[PromptToken, ...] = ()
+    stop_token: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One input's vector: `vector` holds little-endian 32-bit floats. It ends its choice as `Finished` does."""
+
+    index: int
+    choice: int
+    vector: bytes
+    #: Of the input.
+    tokens: int
+    worker: str = ""
+
+    @property
+    def floats(self) -> tuple[float, ...]:
+        return struct.unpack(f"<{len(self.vector) // 4}f", self.vector)
 
 
 #: Why a request failed, for programs. `errors.CODES` says what each means to a caller.
 FailureCode = Literal[
     "context_length",
     "invalid_prompt",
+    "constraint",
+    "unsupported",
     "template",
     "model_unavailable",
     "worker_lost",
@@ -264,7 +413,15 @@ class Failed:
     facts: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = Token | Finished | Failed
+Event = Prompted | Token | Finished | Embedded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One whole tool call of a choice; `arguments` is JSON text as the model wrote it."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +431,17 @@ class Choice:
     text: str
     tokens: tuple[Token, ...]
     finished: Finished
+    prompt: tuple[PromptToken, ...] = ()
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(token.reasoning for token in self.tokens)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        deltas = [delta for token in self.tokens for delta in token.calls]
+        names = {delta.call: delta.name for delta in deltas if delta.name}
+        return tuple(Call(names[at], "".join(d.arguments for d in deltas if d.call == at)) for at in sorted(names))
 
 
 @dataclass(frozen=True, slots=True)

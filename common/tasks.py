@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
-from tropilla.common.generation import GenerationRequest
+from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
 
 #: Older versions stall a full thread pool 1.3 s whenever a slot is refilled.
@@ -52,7 +52,7 @@ def create_celery(settings: Settings) -> Celery:
     return celery
 
 
-def submit(celery: Celery, request: GenerationRequest, *, lane: Lane) -> None:
+def submit(celery: Celery, request: Request, *, lane: Lane) -> None:
     """Puts the request's ticket into a lane. Raises `StoreUnavailable`."""
     try:
         celery.send_task(

@@ -10,7 +10,17 @@ from tropilla.api.surface import JSON, Call, Fold, Frames, Reply, Surface, Surro
 from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
 from tropilla.common.errors import TropillaError
-from tropilla.common.generation import Event, Finished, GenerationRequest, PromptToken, Reason, Timings, Token, Usage
+from tropilla.common.generation import (
+    Event,
+    Finished,
+    GenerationRequest,
+    Prompted,
+    PromptToken,
+    Reason,
+    Timings,
+    Token,
+    Usage,
+)
 from tropilla.common.settings import Settings
 
 #: 2026-01-02T03:04:05Z, and the half second a request takes.
@@ -63,7 +73,6 @@ def finished(index: int, reason: Reason = "eos", *, generated: int = 3, **more: 
         usage=Usage(prompt=5, cached=2, generated=generated),
         seed=1,
         timings=Timings(queue=0.1, prefill=0.06, decode=0.08),
-        prompt=(PromptToken(1, b"<s>"), PromptToken(2, b"Hi")),
         **more,
     )
 
@@ -83,11 +92,12 @@ def chat(**more: Any) -> dict[str, Any]:
 
 #: "Hello", said in three tokens, the second of which shows nothing, and the marker that ends it.
 HELLO: tuple[Event, ...] = (
-    token(0, "Hel"),
-    token(1, ""),
-    token(2, "lo"),
-    token(3, "", special=True, last=True),
-    finished(4, generated=4),
+    Prompted(0, 0, (PromptToken(1, b"<s>"), PromptToken(2, b"Hi"))),
+    token(1, "Hel"),
+    token(2, ""),
+    token(3, "lo"),
+    token(4, "", special=True, last=True),
+    finished(5, generated=4),
 )
 
 

@@ -19,7 +19,7 @@ DOORS = {"api": {"common"}, "workers": {"common"}, "common": set(), "compose": {
 #: library -> the only files or folders that import it
 OWNERS = {
     "redis": ("common/bus.py",),
-    "llama_cpp": ("workers/llama.py",),
+    "llama_cpp": ("workers/llama/",),
     "flask": ("api/",),
     "werkzeug": ("api/",),
     "marshmallow": ("api/",),
@@ -31,6 +31,7 @@ OWNERS = {
     "torch": ("workers/pocket/",),
     "tokenizers": ("workers/pocket/",),
     "gguf": ("workers/pocket/",),
+    "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
     "pickle": (),
 }
 
@@ -65,7 +66,6 @@ LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES = {
     "common/bus.py": "everything that Redis is asked, in one place",
     "common/generation.py": "the whole vocabulary, in one place",
-    "workers/llama.py": "the only file that knows llama.cpp's C functions",
     "workers/loop.py": "one thread's state and everything that may change it",
 }
 

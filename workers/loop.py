@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
-from tropilla.common.generation import Alternative, Event, FailureCode
+from tropilla.common.generation import Alternative, Event, FailureCode, Prompted
 from tropilla.workers.scheduler import Chunk, Scheduler
 from tropilla.workers.sequence import Sampled, Sequence
 
@@ -203,6 +203,9 @@ class Loop:
             return self._fail(job.request_id, self._refusing)
         events = []
         for sequence in posted.sequences:
+            if sequence.reported_prompt:
+                prompted = Prompted(job.number(), sequence.choice, sequence.reported_prompt)
+                events.append(Outgoing(job, prompted, ends=False))
             sequence.added_at = now
             self._scheduler.add(sequence)
             if sequence.max_tokens == 0:

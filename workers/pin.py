@@ -14,13 +14,14 @@ from tropilla.common import codec
 from tropilla.common.bus import Bus, Claim, Lease
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
-from tropilla.common.generation import Event, Failed, Finished, GenerationRequest, Usage
+from tropilla.common.generation import EmbeddingRequest, Event, Failed, Finished, GenerationRequest, Request, Usage
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers.card import context_of, describe, named_model
 from tropilla.workers.gguf import read_header
 from tropilla.workers.intake import Intake
 from tropilla.workers.keeper import Held, Keeper
-from tropilla.workers.llama import Llama, check_flavour
+from tropilla.workers.llama.library import check_flavour
+from tropilla.workers.llama.model import Llama
 from tropilla.workers.loop import Job, Loop
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.publisher import Publisher
@@ -155,7 +156,7 @@ class Pin:
     def _fence(self, request_id: str, attempt: int) -> None:
         self._loop.fence(request_id, attempt)
 
-    def serve(self, request: GenerationRequest, tag: str) -> str:
+    def serve(self, request: Request, tag: str) -> str:
         """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""
         claim = self._bus.claim(request.id, worker=self.worker.name, lease_seconds=self._settings.lease_seconds)
         match claim.outcome:
@@ -168,6 +169,8 @@ class Pin:
             case "begun":
                 message = "the worker was lost while it was generating"
                 return self._conclude(request, claim, Failed(claim.next_index, "worker_lost", message))
+            case "claimed" if isinstance(request, EmbeddingRequest):
+                return self._conclude(request, claim, Failed(claim.next_index, "unsupported", "no embeddings here"))
             case "claimed":
                 return self._run(request, claim, tag)
 
@@ -191,7 +194,7 @@ class Pin:
         finally:
             self._keeper.let_go(held)
 
-    def _conclude(self, request: GenerationRequest, claim: Claim, event: Event) -> str:
+    def _conclude(self, request: Request, claim: Claim, event: Event) -> str:
         payload, kept = codec.encode_event(event), self._settings.journal_seconds
         self._bus.conclude(request.id, payload, attempt=claim.attempt, journal_seconds=kept)
         return f"failed: {event.code}" if isinstance(event, Failed) else "cancelled"

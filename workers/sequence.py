@@ -117,5 +117,4 @@ class Sequence:
             stop=self.text.stopped,
             timings=Timings(queue=started - self.added_at, prefill=first - started, decode=now - first),
             worker=worker,
-            prompt=self.reported_prompt,
         )

@@ -9,15 +9,22 @@ from fakes import WORKER, request
 from tropilla.common import codec
 from tropilla.common.errors import DecodeError
 from tropilla.common.generation import (
+    BAN,
     Alternative,
+    CallDelta,
     ChatPrompt,
+    Constraint,
+    Embedded,
+    EmbeddingRequest,
     Event,
     Failed,
     Finished,
     Fit,
-    GenerationRequest,
+    InfillPrompt,
     Message,
+    Prompted,
     PromptToken,
+    Request,
     Sampling,
     TextPrompt,
     Timings,
@@ -36,9 +43,15 @@ EVENTS: list[Event] = [
     ),
     Token(1, 0, 2, "", logprob=0.0),
     Finished(9, 1, "eos", Usage(1, 2, 3), 2**32 - 2),
-    Finished(
-        9, 1, "stop", Usage(1, 2, 3), 0, "\n\n", Timings(0.5, 1.25, 2.0), "cpu-1@host", (PromptToken(5, b"\x80a"),)
+    Token(
+        1, 0, 2, "so", piece=b"so", logprob=-1.0, reasoning="because", calls=(CallDelta(0, "f"), CallDelta(0, "", "{"))
     ),
+    Token(1, 0, 2, "", reasoning="hm", last=True),
+    Token(1, 0, 2, "", calls=(CallDelta(1, arguments='"a"'),)),
+    Prompted(0, 1, (PromptToken(5, b"\x80a"), PromptToken(6, b"x", -2.5, (Alternative(7, b"\xff", -0.5),)))),
+    Finished(9, 1, "stop", Usage(1, 2, 3, 1), 0, "\n\n", Timings(0.5, 0.25, 1.25, 2.0), "cpu-1@host"),
+    Finished(9, 1, "stop", Usage(1, 2, 3), 0, stop_token=17),
+    Embedded(2, 1, b"\x00\x00\x80?\x00\x00\x00\xbf", 4, "cpu-1@host"),
     Failed(0, "context_length", 'too "long"\n', {"prompt_tokens": 9, "context": 4}),
     Failed(3, "internal", ""),
 ]
@@ -52,20 +65,59 @@ CHAT = ChatPrompt(
     ),
     (Tool("f", "does", '{"type":"object"}'), Tool("g")),
     (1, 2, 3),
+    tool_choice="required",
+    named_tool="f",
+    parallel_calls=False,
+    effort="low",
+    variables='{"documents": []}',
+    continue_last=False,
 )
-REQUESTS: list[GenerationRequest] = [
+REQUESTS: list[Request] = [
     request(),
     request(prompts=(CHAT, TextPrompt("x", True, (4,)), TokenPrompt((5, 6)), TokenPrompt(()))),
     request(
-        sampling=Sampling(0.0, 40, 0.9, 0.1, 0.5, 1.1, -1, 0.5, -0.5, 2, 4.0, 0.2, 2**32 - 2),
+        sampling=Sampling(
+            temperature=0.0,
+            top_k=40,
+            top_p=0.9,
+            min_p=0.1,
+            typical_p=0.5,
+            repeat_penalty=1.1,
+            repeat_last_n=-1,
+            presence_penalty=0.5,
+            frequency_penalty=-0.5,
+            top_n_sigma=1.5,
+            xtc_probability=0.5,
+            xtc_threshold=0.2,
+            dry_multiplier=0.8,
+            dry_base=2.0,
+            dry_allowed_length=3,
+            dry_penalty_last_n=64,
+            dry_sequence_breakers=("\n", "\u2028"),
+            mirostat=2,
+            mirostat_tau=4.0,
+            mirostat_eta=0.2,
+            logit_bias=((17, -100.0), (" word", BAN)),
+            watermark_delta=2.0,
+            watermark_gamma=0.25,
+            seed=2**32 - 2,
+        ),
         n=3,
         max_tokens=0,
         stop=("a", "\n"),
         keep_stop=True,
         logprobs=5,
         want_prompt=True,
-        fit=Fit("shorten", 4, 100, "refuse", 512),
+        prompt_logprobs=2,
+        min_tokens=2,
+        stop_tokens=(4, 5),
+        ignore_eos=True,
+        constraint=Constraint("schema", '{"type": "object"}'),
+        parse_reply=True,
+        fit=Fit("shorten", 4, 100, "refuse", True, 512),
     ),
+    request(prompts=(InfillPrompt("def add(", "return c"),)),
+    EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
 ]
 
 
@@ -81,7 +133,7 @@ def test_every_type_of_event_is_in_the_table_of_cases() -> None:
 
 
 @pytest.mark.parametrize("asked", REQUESTS)
-def test_every_request_comes_back_as_it_was(asked: GenerationRequest) -> None:
+def test_every_request_comes_back_as_it_was(asked: Request) -> None:
     back = codec.decode_request(codec.encode_request(asked))
     assert back == asked
     assert hash(back) == hash(asked)
@@ -93,7 +145,7 @@ def test_a_worker_comes_back_as_it_was() -> None:
 
 JUNK = [
     b"", b"\xff", b"null", b"7", b'"t"', b"[]", b"{}", b"[[]]", b"[{}]", b'["?"]', b"[" * 5000,
-    b'["t"]', b'["t",0,1,"x"]', b'["t",0,1,"x",null]', b'["t",0,1,"x",0,1,2,3]', b'["t",0,1,"x",0,"\xe2\x82\xac",-1.0,[]]',
+    b'["t"]', b'["t",0,1,"x"]', b'["t",0,1,"x",null]', b'["t",0,1,"x",0,1,2,3]', b'["t",0,1,"x",4,"\xe2\x82\xac",-1.0,[]]',
     b'["f",0,"eos"]', b'["f",0,"eos",[1],0,"",[],"",[]]', b'["x"]', b'["x","internal"]', b'{"model":null}',
     b'{"version":1}', b'{"version":1,"request":null,"prompts":[]}', b'{"version":1,"request":{"sampling":[]},"prompts":[]}',
 ]  # fmt: skip

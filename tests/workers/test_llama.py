@@ -11,7 +11,8 @@ import pytest
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.generation import Sampling, Token
 from tropilla.workers import pocket
-from tropilla.workers.llama import Llama, check_flavour, check_version
+from tropilla.workers.llama.library import check_flavour, check_version
+from tropilla.workers.llama.model import Llama
 from tropilla.workers.loop import Job, Loop, Outgoing
 from tropilla.workers.scheduler import Scheduler
 from tropilla.workers.sequence import Sequence

@@ -5,14 +5,25 @@ A stream is a line per token and a last one with `done`, the reason and six numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tropilla.api.surface import JSON, Call, Clock, Frame, Reply
 from tropilla.api.surfaces.ollama.fault import JSON_TYPE, error_body
 from tropilla.common.errors import from_failed
-from tropilla.common.generation import Alternative, Completion, Event, Failed, Finished, Reason, Token
+from tropilla.common.generation import (
+    Alternative,
+    Choice,
+    Completion,
+    Event,
+    Failed,
+    Finished,
+    Prompted,
+    PromptToken,
+    Reason,
+    Token,
+)
 
 #: Text as one endpoint shows it: `{"response": text}`.
 Show = Callable[[str], dict[str, JSON]]
@@ -45,6 +56,7 @@ class Lines:
     def __init__(self, show: Show, call: Call, clock: Clock) -> None:
         self._show, self._call, self._clock = show, call, clock
         #: Kept only where `context` must be told in the end.
+        self._prompt: tuple[PromptToken, ...] = ()
         self._tokens: list[Token] = []
 
     def feed(self, event: Event) -> Iterable[Frame]:
@@ -53,9 +65,13 @@ class Lines:
                 return self._token(event)
             case Finished():
                 now = self._clock()
-                return (Frame(_object(self._call, now, self._show("")) | _end(self._call, self._tokens, event, now)),)
+                choice = Choice("", tuple(self._tokens), event, self._prompt)
+                return (Frame(_object(self._call, now, self._show("")) | _end(self._call, choice, now)),)
             case Failed():
                 return (Frame(error_body(from_failed(event))),)
+            case Prompted():
+                self._prompt = event.tokens
+        return ()
 
     def _token(self, token: Token) -> Iterable[Frame]:
         if self._call.request.want_prompt:
@@ -69,7 +85,7 @@ class Lines:
 
 def whole(show: Show, call: Call, completion: Completion, now: float) -> Reply:
     (choice,) = completion.choices
-    body = _object(call, now, show(choice.text)) | _end(call, choice.tokens, choice.finished, now)
+    body = _object(call, now, show(choice.text)) | _end(call, choice, now)
     return Reply(body | _logprobs(call, choice.tokens), headers=JSON_TYPE)
 
 
@@ -89,11 +105,11 @@ def _object(call: Call, now: float, shown: dict[str, JSON]) -> dict[str, JSON]:
     return {"model": answer.model, "created_at": timestamp(now), **shown, "done": False}
 
 
-def _end(call: Call, tokens: Sequence[Token], finished: Finished, now: float) -> dict[str, JSON]:
-    end: dict[str, JSON] = {"done": True, "done_reason": DONE_REASONS[finished.reason]}
+def _end(call: Call, choice: Choice, now: float) -> dict[str, JSON]:
+    end: dict[str, JSON] = {"done": True, "done_reason": DONE_REASONS[choice.finished.reason]}
     if call.request.want_prompt:
-        end["context"] = _context(tokens, finished)
-    return end | _metrics(call, finished, now)
+        end["context"] = _context(choice)
+    return end | _metrics(call, choice.finished, now)
 
 
 def _metrics(call: Call, finished: Finished, now: float) -> dict[str, JSON]:
@@ -114,12 +130,12 @@ def _nanoseconds(seconds: float) -> int:
     return max(int(seconds * 1e9), 1)
 
 
-def _context(tokens: Sequence[Token], finished: Finished) -> list[int]:
+def _context(choice: Choice) -> list[int]:
     """The prompt and what was said, without the marker that ended it and without tokens that only spelled a stop string."""
-    said = list(tokens)
-    while said and (said[-1].special or (finished.reason == "stop" and not said[-1].text)):
+    said = list(choice.tokens)
+    while said and (said[-1].special or (choice.finished.reason == "stop" and not said[-1].text)):
         said.pop()
-    return [token.id for token in finished.prompt] + [token.id for token in said]
+    return [token.id for token in choice.prompt] + [token.id for token in said]
 
 
 def _logprobs(call: Call, tokens: Iterable[Token]) -> dict[str, JSON]:

@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 from tropilla.api.fields import Integer, Strict, empty, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.common.errors import InvalidField
-from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import InfillPrompt, Prompt, TextPrompt, TokenPrompt
 
 _ID = Integer(0)
 
@@ -34,11 +34,20 @@ class Prompts(Strict[tuple[Prompt, ...]]):
         return tuple(_each(value))
 
 
+def _told_ids(prompt: Prompt) -> tuple[int, ...]:
+    match prompt:
+        case TokenPrompt():
+            return prompt.ids
+        case InfillPrompt():
+            return ()
+        case _:
+            return prompt.context
+
+
 def check_ids(prompts: tuple[Prompt, ...], vocabulary: int) -> None:
     """Raises `InvalidField` for the first token id the model does not have."""
     for prompt in prompts:
-        ids = prompt.ids if isinstance(prompt, TokenPrompt) else prompt.context
-        for token in ids:
+        for token in _told_ids(prompt):
             if token >= vocabulary:
                 text = f"Invalid 'prompt': token id {token} is out of vocabulary (the model has {vocabulary} tokens)."
                 raise InvalidField(text, param="prompt", problem="value")

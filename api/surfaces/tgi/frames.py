@@ -37,6 +37,7 @@ class TokenFrames:
             case Failed():
                 told = () if self._waiting is None else (self._frame(self._waiting),)
                 return (*told, Frame(broken_stream(from_failed(event))))
+        return ()
 
     def _frame(self, token: Token, finished: Finished | None = None) -> Frame:
         """`generated_text` and `details` are there in every event, null until the last."""

@@ -39,7 +39,7 @@ def _details(call: Call, choice: Choice) -> Mapping[str, JSON]:
         "finish_reason": finish_reason(call.request, choice.finished),
         "generated_tokens": choice.finished.usage.generated,
         "seed": seed_used(answer, choice.finished),
-        "prefill": prefill_json(choice.finished.prompt) if answer.prefill else [],
+        "prefill": prefill_json(choice.prompt) if answer.prefill else [],
         "tokens": [token_json(token) for token in choice.tokens],
     }
     if answer.top_tokens:

@@ -42,7 +42,7 @@ def test_a_generate_stream_is_a_line_per_shown_token_and_one_that_is_done() -> N
             "response": "",
             "done": True,
             "done_reason": "stop",
-            "context": [1, 2, 100, 101, 102],
+            "context": [1, 2, 101, 102, 103],
             **METRICS,
         },
     ]
@@ -78,7 +78,7 @@ def test_ollama_knows_few_reasons_to_be_done(reason: Reason, told: str) -> None:
 
 
 def test_an_answer_without_a_token_is_one_line_that_is_done() -> None:
-    (line,) = lines(GENERATE, call(GENERATE), (finished(0, "length", generated=0),))
+    (line,) = lines(GENERATE, call(GENERATE), (HELLO[0], finished(1, "length", generated=0)))
     assert (line["response"], line["context"], line["eval_count"]) == ("", [1, 2], 0)
 
 
@@ -98,8 +98,8 @@ def test_a_raw_prompt_gets_no_context_back() -> None:
     ],
 )
 def test_the_context_ends_where_the_text_ends(events: tuple[Event, ...], context: list[int]) -> None:
-    assert lines(GENERATE, call(GENERATE), events)[-1]["context"] == context
-    assert whole(GENERATE, call(GENERATE), events).body["context"] == context
+    assert lines(GENERATE, call(GENERATE), (HELLO[0], *events))[-1]["context"] == context
+    assert whole(GENERATE, call(GENERATE), (HELLO[0], *events)).body["context"] == context
 
 
 def test_a_context_can_be_asked_with_again() -> None:
@@ -110,8 +110,8 @@ def test_a_context_can_be_asked_with_again() -> None:
 
 def test_no_duration_is_zero_or_broken() -> None:
     asking = call(GENERATE)
-    quick = Finished(0, 0, "eos", Usage(5, 5, 1), seed=1, timings=Timings(0.0, 0.0, 0.0))
-    slow = Finished(0, 0, "eos", Usage(5, 5, 1), seed=1, timings=Timings(0.0, 0.3, 0.30000001))
+    quick = Finished(0, 0, "eos", Usage(5, 5, 1), seed=1, timings=Timings())
+    slow = Finished(0, 0, "eos", Usage(5, 5, 1), seed=1, timings=Timings(prefill=0.3, decode=0.30000001))
     for ended in (quick, slow):
         (line,) = lines(GENERATE, asking, (ended,))
         durations = [value for key, value in line.items() if key.endswith("_duration")]

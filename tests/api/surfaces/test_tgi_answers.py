@@ -19,6 +19,7 @@ from tropilla.common.generation import (
     Failed,
     Finished,
     GenerationRequest,
+    Prompted,
     PromptToken,
     Reason,
     Sampling,
@@ -58,6 +59,7 @@ def events(reason: Reason = "eos") -> list[Event]:
         Token(index=4, choice=0, id=2, text="", special=True, last=True, piece=b"<|im_end|>", logprob=float("-inf"))
     )
     return [
+        Prompted(0, 0, (PromptToken(1, b"<s>"), PromptToken(7, b"Sag"))),
         *told,
         Finished(
             index=5,
@@ -66,7 +68,6 @@ def events(reason: Reason = "eos") -> list[Event]:
             usage=Usage(prompt=3, cached=0, generated=5),
             seed=42,
             timings=Timings(queue=0.1, prefill=0.2, decode=0.5),
-            prompt=(PromptToken(1, b"<s>"), PromptToken(7, b"Sag")),
         ),
     ]
 
@@ -131,11 +132,11 @@ def test_a_stream_goes_out_as_plain_data_lines_without_a_terminator() -> None:
 
 def test_a_failure_after_the_first_token_is_the_last_event() -> None:
     lost = Failed(index=1, code="worker_lost", message="w died")
-    assert streamed(question(), [events()[0], lost])[1:] == [
+    assert streamed(question(), [*events()[:2], lost])[1:] == [
         {"error": "Incomplete generation stream", "error_type": "incomplete_generation_stream"}
     ]
     broken = Failed(index=1, code="internal", message="no memory")
-    assert streamed(question(), [events()[0], broken])[1:] == [
+    assert streamed(question(), [*events()[:2], broken])[1:] == [
         {"error": "Request failed during generation: no memory", "error_type": "generation"}
     ]
 
