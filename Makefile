@@ -1,4 +1,4 @@
-.PHONY: up test clean
+.PHONY: up test bench clean
 
 # The cluster on this machine, with the model that is in the box. `make up ARGS="--port 9000 --cpu 2"`
 up:
@@ -11,6 +11,11 @@ test:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest $(ARGS)
+
+# Side by side with llama-server and llama_cpp.server: docs/benchmarks.md. `make bench ARGS="--models 135m-q8_0 --quick"`
+bench:
+	@sh compose/bootstrap.sh test
+	.venv/bin/python -m bench $(ARGS)
 
 clean:
 	rm -rf .venv build dist tropilla.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -197,8 +197,10 @@ def decode_request(data: bytes) -> Request:
     """The request a ticket carries. Raises `DecodeError`, `NewerMessage` for a newer version."""
     try:
         envelope = orjson.loads(data)
-        if envelope["version"] != VERSION:
+        if envelope["version"] > VERSION:
             raise NewerMessage(f"ticket of version {envelope['version']}, this worker reads {VERSION}", data)
+        if envelope["version"] < VERSION:
+            raise DecodeError(f"ticket of version {envelope['version']}, older than this worker reads", data)
         kind, fields = REQUESTS[envelope["kind"]], envelope["request"]
         fields["fit"] = Fit(**fields["fit"])
         if kind is GenerationRequest:

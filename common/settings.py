@@ -15,6 +15,8 @@ from typing import Any
 from tropilla.common.errors import ConfigurationError
 
 PREFIX = "TROPILLA_"
+#: What llama.cpp has for a KV cache.
+CACHE_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,10 @@ class Settings:
     slots: int = dataclasses.field(default=8, metadata={"low": 1, "high": 256})
     #: Tokens one request may use, prompt and answer together; 0 is what the model was trained for, 4096 at the most.
     context: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1 << 22})
+    #: Tokens kept for all slots together, in blocks of 256; 0 is slots times context, or what memory has room for.
+    kv_cells: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1 << 26})
+    #: How a number of the KV cache is kept: q8_0 takes half of f16, q4_0 a quarter.
+    cache_type: str = dataclasses.field(default="f16", metadata={"among": CACHE_TYPES})
     #: 0 is all cores but one, which the rest of the cluster needs; `tropilla up` shares them among its CPU workers.
     threads: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1024})
     #: Layers kept on the GPU by a gpu worker; -1 is all.
@@ -74,6 +80,9 @@ class Settings:
     journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
     #: How long a worker goes on for an API process that nobody hears.
     orphan_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 3600})
+    #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model
+    #: on two slow cores take about 90 s, and the first one reads the weights: 40 GB from a disk at 200 MB/s take 200 s.
+    step_seconds: float = dataclasses.field(default=300.0, metadata={"low": 1, "high": 86_400})
     #: How long running generations may go on after SIGTERM.
     drain_seconds: float = dataclasses.field(default=5.0, metadata={"low": 0, "high": 3600})
     #: A client that takes no bytes for so long is gone.

@@ -29,10 +29,13 @@ FLAGS: Mapping[str, tuple[str, str, str]] = {
     "--home": ("home", "DIR", "where everything is kept"),
     "--slots": ("slots", "N", "requests a worker answers at once"),
     "--ctx": ("context", "N", "tokens of context per request; 0 is what the model was made for, at most 4096"),
+    "--kv-cells": ("kv_cells", "N", "tokens kept for all slots together; 0 is all their context, or what memory holds"),
+    "--cache-type": ("cache_type", "TYPE", "how the KV cache is kept: f16, q8_0 for half of it, q4_0 for a quarter"),
     "--threads": ("threads", "N", "threads per worker; 0 is all cores but one, shared by the CPU workers"),
     "--flavour": ("flavour", "NAME", "cpu or gpu"),
     "--name": ("worker_name", "NAME", "what the worker calls itself; no two on one Redis alike"),
 }
+WORKER_FLAGS = ("--slots", "--ctx", "--kv-cells", "--cache-type", "--threads")
 OFF = "off"
 MOST_WORKERS = 64
 
@@ -52,7 +55,7 @@ def parser() -> Parser:
     _add_model(up, action="append")
     up.add_argument("--cpu", type=_count, metavar="N", help="CPU workers per model; 1, or 0 where only --gpu is given")
     up.add_argument("--gpu", type=_count, metavar="N", help="GPU workers per model; 0")
-    _add_settings(up, "--slots", "--ctx", "--threads", "--host", "--port", "--redis", "--home")
+    _add_settings(up, *WORKER_FLAGS, "--host", "--port", "--redis", "--home")
     _add_flower_port(up)
     up.set_defaults(run=run_up)
 
@@ -62,7 +65,7 @@ def parser() -> Parser:
 
     worker = commands.add_parser("worker", help="one worker process")
     _add_model(worker, action="store")
-    _add_settings(worker, "--flavour", "--name", "--slots", "--ctx", "--threads", "--redis", "--home")
+    _add_settings(worker, "--flavour", "--name", *WORKER_FLAGS, "--redis", "--home")
     worker.set_defaults(run=run_worker)
 
     flower = commands.add_parser("flower", help="Flower, the view of workers and tasks")

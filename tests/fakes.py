@@ -28,8 +28,10 @@ from tropilla.common.generation import (
     Token,
     Usage,
 )
-from tropilla.workers.loop import Job, Outgoing
+from tropilla.workers.loop import Draw, Drawn, Job, Outgoing
+from tropilla.workers.prefixes import Copy, Drop, Move, Shift
 from tropilla.workers.scheduler import Chunk
+from tropilla.workers.sequence import Rules
 from tropilla.workers.sequence import Sequence as Run
 from tropilla.workers.text import Text
 
@@ -59,9 +61,12 @@ class FakeVocabulary:
 
     size = 260
     start = BOS
+    ends = frozenset({EOS, IM_END})
+    #: Fill-in-the-middle: the tokens before prefix, suffix and middle.
+    infill: tuple[int, int, int] | None = None
 
-    def __init__(self, *, adds_bos: bool = True) -> None:
-        self.adds_bos = adds_bos
+    def __init__(self, *, adds_bos: bool = True, adds_eos: bool = False) -> None:
+        self.adds_bos, self.adds_eos = adds_bos, adds_eos
 
     def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]:
         ids = [BOS] if start and self.adds_bos else []
@@ -70,10 +75,14 @@ class FakeVocabulary:
             marker = next((i for i, piece in MARKERS.items() if special and data.startswith(piece)), None)
             ids.append(data[0] if marker is None else marker)
             data = data[1 if marker is None else len(MARKERS[marker]) :]
-        return ids
+        return [*ids, EOS] if start and self.adds_eos else ids
 
     def piece(self, token: int) -> bytes:
         return MARKERS.get(token) or bytes([token])
+
+    @property
+    def tags(self) -> dict[str, int]:
+        return {piece.decode(): token for token, piece in MARKERS.items()}
 
     def is_marker(self, token: int) -> bool:
         return token in MARKERS
@@ -85,71 +94,122 @@ class FakeVocabulary:
 class FakeSampler:
     """Says its script, token by token; without one, letters that depend on every token the KV cache holds."""
 
+    edits = False
+
     def __init__(self, script: Iterable[int] | None = None, *, seed: int = 0) -> None:
         self._script = None if script is None else deque(script)
         self.seed = seed
-        self.closed = False
+        #: Accepted without having been drawn.
+        self.replayed: list[int] = []
+        #: What a grammar would say.
+        self.ended = False
 
     def draw(self, resident: Sequence[int]) -> int:
-        assert not self.closed, "sampled after it was closed"
         if self._script is not None:
             return self._script.popleft()
-        number = zlib.crc32(repr((self.seed, resident)).encode())
+        number = zlib.crc32(repr((self.seed, list(resident))).encode())
         return EOS if number % 29 == 0 else ord("a") + number % 26
 
-    def close(self) -> None:
-        assert not self.closed, "closed twice"
-        self.closed = True
+    def accept(self, token: int) -> None:
+        self.replayed.append(token)
+        if self._script is not None:
+            assert self._script.popleft() == token
 
 
 class FakeModel:
-    """Holds what llama.cpp's KV cache would hold, and insists on its rules."""
+    """Holds what llama.cpp's unified KV cache would hold, and insists on its rules: cells, each of one token at one
+    position after exactly the tokens before it, that may belong to several slots.
+    """
 
-    def __init__(self, *, step_tokens: int, slots: int) -> None:
+    def __init__(self, *, step_tokens: int, slots: int, cells: int = 1 << 20) -> None:
         self.vocabulary = FakeVocabulary()
-        self.step_tokens, self.slots = step_tokens, slots
-        #: slot -> the sequence in it and the tokens computed for it
-        self.resident: dict[int, tuple[Run, list[int]]] = {}
+        self.step_tokens, self.slots, self.cells = step_tokens, slots, cells
+        #: slot -> position -> cell; a cell is the (numbered) token that was computed for it
+        self.resident: dict[int, dict[int, tuple[int, int]]] = {}
         #: step by step: (request, tokens computed) in batch order
         self.steps: list[list[tuple[str, int]]] = []
+        self.moves: list[Move] = []
         #: called before each step; whatever it raises, the step raises
         self.before_step: Callable[[], None] = lambda: None
         self._rows: dict[int, int] = {}
+        self._chunks: list[tuple[int, Chunk]] = []
+        self._numbers = count()
+
+    @property
+    def cells_used(self) -> int:
+        return len({cell for cells in self.resident.values() for cell in cells.values()})
+
+    def tokens(self, slot: int) -> list[int]:
+        """What a slot holds, by position, which must have no gap."""
+        cells = self.resident.get(slot, {})
+        assert sorted(cells) == list(range(len(cells))), f"slot {slot} has gaps"
+        return [cells[position][0] for position in range(len(cells))]
+
+    def move(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self.moves.append(move)
+            match move:
+                case Copy():
+                    source, target = self.resident[move.source], self.resident.setdefault(move.target, {})
+                    assert move.source != move.target
+                    for position in range(move.start, move.stop):
+                        assert position not in target, "a position would have two cells"
+                        target[position] = source[position]
+                case Drop():
+                    cells = self.resident.get(move.slot, {})
+                    for position in [p for p in cells if p >= move.start and (move.stop is None or p < move.stop)]:
+                        del cells[position]
+                case Shift():
+                    cells = self.resident[move.slot]
+                    moved = {p: cells.pop(p) for p in range(move.start, move.stop)}
+                    for others in (c for slot, c in self.resident.items() if slot != move.slot):
+                        assert not set(moved.values()) & set(others.values()), "a shared cell has one position for all"
+                    assert not {p - move.by for p in moved} & cells.keys()
+                    cells.update({p - move.by: cell for p, cell in moved.items()})
 
     def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
         self.before_step()
         assert 0 < sum(chunk.stop - chunk.start for chunk in chunks) <= self.step_tokens, "n_batch exceeded"
         assert len({chunk.sequence.slot for chunk in chunks}) == len(chunks), "one chunk per slot"
-        self._rows, rows, at = {}, [], 0
+        self._rows, self._chunks, rows, at = {}, [], [], 0
         for chunk in chunks:
             sequence, slot = chunk.sequence, chunk.sequence.slot
             assert slot is not None
             assert 0 <= slot < self.slots
-            owner, cells = self.resident.setdefault(slot, (sequence, []))
-            assert owner is sequence, f"slot {slot} was not forgotten"
-            assert chunk.start == len(cells) < chunk.stop, "positions must be contiguous"
-            cells += sequence.tokens[chunk.start : chunk.stop]
-            assert cells == sequence.tokens[: chunk.stop]
-            assert len(cells) == chunk.stop, "tokens that are not known yet"
+            assert self.tokens(slot) == sequence.tokens[: chunk.start], "the cells are not those of its tokens"
+            assert chunk.start < chunk.stop <= len(sequence.tokens), "tokens that are not known yet"
+            cells = self.resident.setdefault(slot, {})
+            for position in range(chunk.start, chunk.stop):
+                cells[position] = (sequence.tokens[position], next(self._numbers))
+            self._chunks.append((at, chunk))
             at += chunk.stop - chunk.start
             rows.append(at - 1)
             if chunk.samples:
                 self._rows[at - 1] = slot
+        assert self.cells_used <= self.cells, "no cell is free"
         self.steps.append([(chunk.sequence.request_id, chunk.stop - chunk.start) for chunk in chunks])
         return rows
 
-    def sample(self, sampler: FakeSampler, row: int) -> int:
-        assert row in self._rows, "no output was asked for in this row"
-        sequence, cells = self.resident[self._rows[row]]
-        assert sequence.sampler is sampler
-        return sampler.draw(cells)
+    def draw(self, draws: Sequence[Draw]) -> list[Drawn | Exception]:
+        return [self._draw(draw) for draw in draws]
 
-    def logprobs(self, row: int, token: int, top: int) -> tuple[float, tuple[Alternative, ...]]:
-        assert row in self._rows
-        return -0.5, tuple(Alternative(n, bytes([n]), -1.0 - n) for n in range(top))
+    def _draw(self, draw: Draw) -> Drawn | Exception:
+        assert draw.row in self._rows, "no output was asked for in this row"
+        try:
+            token = draw.sampler.draw(self.tokens(self._rows[draw.row]))
+        except ValueError as error:
+            return error
+        if draw.logprobs is None:
+            return Drawn(token)
+        return Drawn(token, -0.5, tuple(Alternative(n, bytes([n]), -1.0 - n) for n in range(draw.logprobs)))
 
-    def forget(self, slot: int) -> None:
-        self.resident.pop(slot, None)
+    def score(self, row: int, tokens: Sequence[int], top: int) -> list[tuple[float, tuple[Alternative, ...]]]:
+        """The log-probability of a token is minus its id."""
+        chunk = next(chunk for at, chunk in self._chunks if at == row)
+        assert chunk.scores
+        start = chunk.start + 1
+        assert chunk.sequence.tokens[start : start + len(tokens)] == list(tokens)
+        return [(-float(token), tuple(Alternative(n, b"", -1.0) for n in range(top))) for token in tokens]
 
 
 def sequence(
@@ -162,20 +222,21 @@ def sequence(
     stop: Sequence[str] = (),
     keep_stop: bool = False,
     seed: int = 0,
-    logprobs: int | None = None,
+    **rules: Any,
 ) -> Run:
     """A sequence with a prompt of so many tokens, whose sampler says the script and then EOS for ever."""
-    tokens = list(prompt) if isinstance(prompt, list) else [ord("p") + i % 7 for i in range(prompt)]
+    # Those of different requests begin differently.
+    start = ord(request_id[-1])
+    tokens = list(prompt) if isinstance(prompt, list) else [start, *(ord("p") + i % 7 for i in range(prompt))][:prompt]
     said = script.encode() if isinstance(script, str) else script
     return Run(
         request_id=request_id,
         choice=choice,
         prompt=tokens,
-        max_tokens=max_tokens,
         sampler=FakeSampler(None if said is None else [*said, EOS], seed=seed),
         text=Text(stop, keep_stop=keep_stop),
+        rules=Rules(max_tokens, **rules),
         seed=seed,
-        logprobs=logprobs,
     )
 
 

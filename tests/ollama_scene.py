@@ -11,6 +11,7 @@ from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
 from tropilla.common.errors import TropillaError
 from tropilla.common.generation import (
+    CallDelta,
     Event,
     Finished,
     GenerationRequest,
@@ -28,6 +29,8 @@ RECEIVED = 1767323045.0
 ENDED = RECEIVED + 0.5
 
 BERT = dataclasses.replace(POCKET, name="bert", capabilities=("embedding",), modified_at=1_600_000_000.0)
+#: A model that can do all that text models can.
+WISE = dataclasses.replace(POCKET, name="wise", capabilities=("completion", "insert", "tools", "thinking"))
 LIPS = dataclasses.replace(POCKET, name="Apple/Lips:Code", modified_at=1_650_000_000.5)
 
 
@@ -36,8 +39,8 @@ def serving(*models: Model) -> Catalogue:
 
 
 def surroundings(*models: Model, **settings: Any) -> Surroundings:
-    """The three models above, unless others are given."""
-    return Surroundings(serving(*(models or (POCKET, BERT, LIPS))), Settings(**settings), RECEIVED)
+    """The models above, unless others are given."""
+    return Surroundings(serving(*(models or (POCKET, BERT, LIPS, WISE))), Settings(**settings), RECEIVED)
 
 
 def asked(surface: Surface, body: JSON, around: Surroundings | None = None) -> Call:
@@ -65,6 +68,11 @@ def token(index: int, text: str, **more: Any) -> Token:
     return Token(index=index, choice=0, id=100 + index, text=text, **more)
 
 
+def calling(index: int, *deltas: CallDelta, **more: Any) -> Token:
+    """A token that brings pieces of tool calls."""
+    return token(index, "", calls=deltas, **more)
+
+
 def finished(index: int, reason: Reason = "eos", *, generated: int = 3, **more: Any) -> Finished:
     return Finished(
         index=index,
@@ -83,6 +91,14 @@ TURN = {"role": "user", "content": "Hi"}
 def generate(**more: Any) -> dict[str, Any]:
     """A body of /api/generate."""
     return {"model": "pocket", "prompt": "Hi", **more}
+
+
+def wise_generate(**more: Any) -> dict[str, Any]:
+    return generate(model="wise", **more)
+
+
+def wise_chat(**more: Any) -> dict[str, Any]:
+    return chat(model="wise", **more)
 
 
 def chat(**more: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ OWNERS = {
     "gevent": ("api/hangup.py",),
     "kombu": ("common/tasks.py",),
     "celery": ("common/tasks.py", "workers/app.py"),
-    "jinja2": ("workers/prompt.py", "workers/pocket/"),
+    "jinja2": ("workers/jinja.py", "workers/sandbox.py", "workers/template_filters.py", "workers/pocket/"),
     "orjson": ("common/codec.py", "api/"),
     "torch": ("workers/pocket/",),
     "tokenizers": ("workers/pocket/",),
@@ -39,6 +39,7 @@ OWNERS = {
 PURE = (
     "common/catalogue.py",
     "common/codec.py",
+    "common/complexity.py",
     "common/errors.py",
     "common/generation.py",
     "common/names.py",
@@ -48,8 +49,17 @@ PURE = (
     "api/reading.py",
     "api/surface.py",
     "api/surfaces/",
+    "workers/calls.py",
+    "workers/families.py",
+    "workers/fitting.py",
+    "workers/memory.py",
+    "workers/notation.py",
+    "workers/prefixes.py",
+    "workers/replies.py",
+    "workers/scanning.py",
     "workers/scheduler.py",
     "workers/sequence.py",
+    "workers/shape.py",
     "workers/text.py",
     "workers/turns.py",
 )
@@ -67,6 +77,8 @@ LONG_FILES = {
     "common/bus.py": "everything that Redis is asked, in one place",
     "common/generation.py": "the whole vocabulary, in one place",
     "workers/loop.py": "one thread's state and everything that may change it",
+    "workers/prefixes.py": "a tree, and every move that keeps it true",
+    "workers/scheduler.py": "everything that decides what the next step computes, and where",
 }
 
 
@@ -189,7 +201,14 @@ def test_exec_eval_and_pickle_are_nowhere() -> None:
 
 def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> None:
     """`except Exception` belongs to outermost loops (STYLE.md, 46)."""
-    outermost = {"api/app.py", "api/inbox.py", "compose/lookout.py", "workers/loop.py", "workers/pin.py"}
+    outermost = {
+        "api/app.py",
+        "api/inbox.py",
+        "compose/lookout.py",
+        "workers/llama/model.py",
+        "workers/loop.py",
+        "workers/pin.py",
+    }
     found = {
         source.path
         for source in sources()

@@ -12,11 +12,19 @@ from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
 from tropilla.workers import pocket
 from tropilla.workers.gguf import Header
+from tropilla.workers.prompt import ChatTemplate
 
 log = logging.getLogger(__name__)
 
 #: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
 DEFAULT_CONTEXT = 4096
+#: Architectures that read a text and write none.
+ENCODERS = frozenset(
+    {
+        "bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "neo-bert", "modern-bert", "eurobert",
+        "t5encoder", "gemma-embedding",
+    }
+)  # fmt: skip
 
 
 def named_model(setting: str) -> tuple[str, Path]:
@@ -35,7 +43,6 @@ def describe(name: str, path: Path, header: Header, context: int) -> Model:
     """What the catalogue says of the model. Reads the whole file once, for its digest."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    capabilities: tuple[Capability, ...] = ("completion",)
     return Model(
         name=name,
         digest=digest,
@@ -48,8 +55,21 @@ def describe(name: str, path: Path, header: Header, context: int) -> Model:
         embedding_length=header.of_architecture("embedding_length"),
         vocabulary=header.vocabulary,
         modified_at=path.stat().st_mtime,
-        capabilities=capabilities,
+        capabilities=capabilities_of(header),
     )
+
+
+def capabilities_of(header: Header) -> tuple[Capability, ...]:
+    """What the file says that the model can do. Tools and thinking are the chat template's to know."""
+    if header.architecture in ENCODERS or f"{header.architecture}.pooling_type" in header.values:
+        return ("embedding",)
+    template = ChatTemplate(header.chat_template, named=header.chat_templates)
+    facts: tuple[tuple[Capability, bool], ...] = (
+        ("insert", header.fills_in),
+        ("tools", template.knows_tools),
+        ("thinking", template.thinks),
+    )
+    return ("completion", *(capability for capability, there in facts if there))
 
 
 def context_of(settings: Settings, header: Header) -> int:

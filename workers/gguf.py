@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,28 @@ _SCALARS: Mapping[int, str] = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+
+#: Tokens that ask for what stands between two texts; llama.cpp knows them by these spellings, first, second, third.
+FILL_MARKERS = (
+    frozenset({
+        "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
+        "<|code_prefix|>", "<|prefix|>",
+    }),
+    frozenset({
+        "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
+        "<|code_suffix|>", "<|suffix|>",
+    }),
+    frozenset({
+        "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
+        "<|code_middle|>", "<|middle|>",
+    }),
+)  # fmt: skip
+#: The same by their ids, in files that name them; the first names are newer.
+FILL_KEYS = (("fim_pre", "prefix"), ("fim_suf", "suffix"), ("fim_mid", "middle"))
+_ALL_FILL_MARKERS = frozenset().union(*FILL_MARKERS)
+_TOKENS = "tokenizer.ggml.tokens"
+#: llama.cpp knows no model of more: a longer array does not speak of layers, and only its length is kept.
+MAX_LAYERS = 512
 
 #: ggml tensor type -> (elements per block, bytes per block); a type missing here is not measured.
 _BLOCKS: Mapping[int, tuple[int, int]] = {
@@ -56,6 +78,8 @@ class Header:
     values: Mapping[str, Any]
     parameter_count: int
     size_bytes: int
+    #: Those of `FILL_MARKERS` that are in the vocabulary.
+    fill_markers: frozenset[str] = frozenset()
 
     @property
     def architecture(self) -> str:
@@ -67,20 +91,40 @@ class Header:
 
     @property
     def chat_template(self) -> str:
-        return str(self.values.get("tokenizer.chat_template", ""))
+        return _text(self.values.get("tokenizer.chat_template"))
+
+    @property
+    def chat_templates(self) -> Mapping[str, str]:
+        """Further templates by name, `tool_use` and the like."""
+        prefix = "tokenizer.chat_template."
+        named = {key.removeprefix(prefix): _text(value) for key, value in self.values.items() if key.startswith(prefix)}
+        return {name: source for name, source in named.items() if source}
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether it has the three tokens that ask for what stands between two texts."""
+        return all(
+            any(_whole(self.values.get(f"tokenizer.ggml.{key}_token_id"), -1) >= 0 for key in keys)
+            or bool(markers & self.fill_markers)
+            for keys, markers in zip(FILL_KEYS, FILL_MARKERS, strict=True)
+        )
 
     @property
     def vocabulary(self) -> int:
-        return _whole(self.values.get("tokenizer.ggml.tokens"))
+        return _whole(self.values.get(_TOKENS))
 
     def of_architecture(self, key: str) -> int:
         """A number under the architecture's own name, `llama.context_length`; 0 when absent."""
         return _whole(self.values.get(f"{self.architecture}.{key}"))
 
 
-def _whole(value: Any) -> int:
-    """0 for a key that is absent or of a type it should not have."""
-    return value if isinstance(value, int) else 0
+def _whole(value: Any, otherwise: int = 0) -> int:
+    """For a key that is absent or of a type it should not have, something else."""
+    return value if isinstance(value, int) else otherwise
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 class _Truncated(Exception):
@@ -115,6 +159,7 @@ class _Reader:
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
         self._at = len(MAGIC)
+        self._fill_markers: set[str] = set()
 
     def header(self, size: int) -> Header:
         version = self._scalar("I")
@@ -123,7 +168,10 @@ class _Reader:
         tensors, keys = self._scalar("Q"), self._scalar("Q")
         if tensors > MAX_TENSORS or keys > MAX_KEYS:
             raise _Malformed(f"it claims {tensors} tensors and {keys} keys")
-        values = {self._string(MAX_KEY_BYTES): self._value(self._scalar("I")) for _ in range(keys)}
+        values: dict[str, Any] = {}
+        for _ in range(keys):
+            key = self._string(MAX_KEY_BYTES)
+            values[key] = self._value(self._scalar("I"), seen=self._see if key == _TOKENS else None)
         parameters, extent = self._tensors(tensors)
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1:
@@ -131,7 +179,7 @@ class _Reader:
         end = math.ceil(self._at / alignment) * alignment + extent if tensors else self._at
         if end > size:
             raise _Truncated(f"its tensors end at byte {end}, the file at {size}")
-        return Header(values, parameters, size)
+        return Header(values, parameters, size, frozenset(self._fill_markers))
 
     def _take(self, count: int) -> bytes:
         end = self._at + count
@@ -150,25 +198,34 @@ class _Reader:
             raise _Malformed(f"a string of {length} bytes at byte {self._at}")
         return self._take(length).decode("utf-8", errors="replace")
 
-    def _value(self, kind: int, depth: int = 0) -> Any:
+    def _see(self, token: Any) -> None:
+        if isinstance(token, str) and token in _ALL_FILL_MARKERS:
+            self._fill_markers.add(token)
+
+    def _value(self, kind: int, depth: int = 0, *, seen: Callable[[Any], None] | None = None) -> Any:
         if kind in _SCALARS:
             return self._scalar(_SCALARS[kind])
         if kind == _STRING:
             return self._string(len(self._data))
         if kind == _ARRAY and depth < MAX_NESTING:
-            return self._array(depth)
+            return self._array(depth, seen)
         raise _Malformed(f"a value of unknown type {kind} at byte {self._at}")
 
-    def _array(self, depth: int) -> int:
-        """Passes over an array; answers its length."""
+    def _array(self, depth: int, seen: Callable[[Any], None] | None) -> int | tuple[int, ...]:
+        """Passes over an array, showing its strings to `seen`; answers its length, or a value for each layer."""
         kind, length = self._scalar("I"), self._scalar("Q")
         if length > len(self._data):
             raise _Truncated(f"an array of {length} items at byte {self._at}")
         if kind in _SCALARS:
-            self._take(length * struct.calcsize("<" + _SCALARS[kind]))
+            form = f"<{length}{_SCALARS[kind]}"
+            data = self._take(struct.calcsize(form))
+            if length <= MAX_LAYERS and _SCALARS[kind] not in "fd":
+                return tuple(struct.unpack(form, data))
         else:
             for _ in range(length):
-                self._value(kind, depth + 1)
+                item = self._value(kind, depth + 1)
+                if seen is not None:
+                    seen(item)
         return int(length)
 
     def _tensors(self, count: int) -> tuple[int, int]:

@@ -5,25 +5,34 @@ Done by the thread that holds the ticket, not by the loop: a long prompt's token
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
 from typing import Protocol
 
-from tropilla.common.errors import ContextExceeded, InvalidPrompt
+from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import (
+    BAN,
     MAX_SEED,
     ChatPrompt,
-    Fit,
     GenerationRequest,
+    InfillPrompt,
     Prompt,
     PromptToken,
     Sampling,
     TextPrompt,
+    Token,
     TokenPrompt,
 )
+from tropilla.workers.answers import Answers
+from tropilla.workers.fitting import fitted, room
 from tropilla.workers.prompt import ChatTemplate
-from tropilla.workers.sequence import Sampler, Sequence
+from tropilla.workers.sampler import Sampler
+from tropilla.workers.sequence import Rules, Sequence
 from tropilla.workers.text import Text
+
+#: How much of a rendered prompt is looked at for a tag that opens a reasoning block.
+END_CHARACTERS = 64
 
 
 class Vocabulary(Protocol):
@@ -32,93 +41,131 @@ class Vocabulary(Protocol):
     size: int
     start: int
     adds_bos: bool
+    adds_eos: bool
+    ends: frozenset[int]
+    infill: tuple[int, int, int] | None
 
     def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]: ...
     def piece(self, token: int) -> bytes: ...
-
-
-class SamplerMaker(Protocol):
-    def __call__(self, sampling: Sampling, prompt: list[int]) -> Sampler: ...
+    def is_marker(self, token: int) -> bool: ...
 
 
 class Intake:
-    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold."""
+    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold. shifts: whether a
+    full context can be gone on from.
+    """
 
-    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, *, context: int, sampler: SamplerMaker) -> None:
+    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, answers: Answers, *, context: int) -> None:
         self._vocabulary = vocabulary
         self._template = template
+        self._answers = answers
         self._context = context
-        self._sampler = sampler
 
-    def sequences(self, request: GenerationRequest) -> list[Sequence]:
-        """One per choice, in choice order. Raises `ContextExceeded` or `InvalidPrompt`."""
+    def sequences(
+        self, request: GenerationRequest, said: Mapping[int, SequenceOf[Token]] | None = None
+    ) -> list[Sequence]:
+        """One per choice, in choice order. said: what another worker had already generated, by choice; those sequences go
+        on behind it. Raises `ContextExceeded` or `InvalidPrompt`.
+        """
         limit = min(self._context, request.fit.context_limit or self._context)
-        # Every prompt is checked before the first sampler is made, so that a refusal leaves nothing to release.
-        prompts = [self._fitted(prompt, request, limit) for prompt in request.prompts]
-        rooms = [_room(len(ids), request, limit) for ids in prompts]
+        rendered = [
+            fitted(prompt, request, limit, ids=self._ids, adds_bos=self._vocabulary.adds_bos)
+            for prompt in request.prompts
+        ]
         return [
-            self._sequence(request, prompt=ids, room=room, number=number, place=place)
-            for place, (ids, room) in enumerate(zip(prompts, rooms, strict=True))
+            self._sequence(request, prompt, ids, limit=limit, choice=place * request.n + number, said=said or {})
+            for place, (prompt, ids) in enumerate(zip(request.prompts, rendered, strict=True))
             for number in range(request.n)
         ]
 
     def _sequence(
-        self, request: GenerationRequest, *, prompt: list[int], room: int, number: int, place: int
+        self,
+        request: GenerationRequest,
+        prompt: Prompt,
+        ids: list[int],
+        *,
+        limit: int,
+        choice: int,
+        said: Mapping[int, SequenceOf[Token]],
     ) -> Sequence:
+        number = choice % request.n
         sampling = dataclasses.replace(request.sampling, seed=(request.sampling.seed + number) % (MAX_SEED + 1))
-        return Sequence(
+        end = self._end(ids)
+        before = said.get(choice, ())
+        # Whoever began the answer has told the prompt.
+        reported = not before and (request.want_prompt or request.prompt_logprobs is not None)
+        sequence = Sequence(
             request_id=request.id,
-            choice=place * request.n + number,
-            prompt=prompt,
-            max_tokens=room,
-            sampler=self._sampler(sampling, prompt),
+            choice=choice,
+            prompt=ids,
+            sampler=self._sampler(request, sampling, prompt, ids, end),
             text=Text(request.stop, keep_stop=request.keep_stop),
+            rules=self._rules(request, prompt, ids, limit, scores=reported),
+            reply=self._answers.reply(request, prompt, end),
             seed=sampling.seed,
-            logprobs=request.logprobs,
-            reported_prompt=self._reported(prompt) if request.want_prompt else (),
+            reported_prompt=self._reported(ids) if reported else (),
         )
+        sequence.resume([(t.id, self._vocabulary.piece(t.id), t.special) for t in before])
+        return sequence
+
+    def _rules(self, request: GenerationRequest, prompt: Prompt, ids: list[int], limit: int, *, scores: bool) -> Rules:
+        keep = len(ids) if request.fit.keep < 0 else request.fit.keep + self._added(prompt)
+        return Rules(
+            max_tokens=room(len(ids), request, limit),
+            min_tokens=request.min_tokens,
+            stop_tokens=frozenset(request.stop_tokens),
+            context=limit,
+            shift_keep=keep if request.fit.shift else None,
+            logprobs=request.logprobs,
+            prompt_logprobs=request.prompt_logprobs if scores else None,
+            tags=self._answers.tags if request.parse_reply else frozenset(),
+        )
+
+    def _sampler(
+        self, request: GenerationRequest, sampling: Sampling, prompt: Prompt, ids: list[int], end: str
+    ) -> Sampler:
+        bias: dict[int, float] = {}
+        for token, value in sampling.logit_bias:
+            # A text is biased as a whole by biasing whatever it consists of (llama.cpp).
+            spelled = [token] if isinstance(token, int) else self._tokens(token)
+            for number in spelled:
+                bias[number] = bias.get(number, 0.0) + value
+        self._check(list(bias))
+        matcher = self._answers.matcher(request, prompt, end)
+        # Where a grammar is complete nothing but an end may follow: it ends all the same.
+        if request.ignore_eos and matcher is None:
+            bias.update(dict.fromkeys(self._vocabulary.ends, BAN))
+        return Sampler(
+            sampling,
+            context=self._context,
+            prompt=ids,
+            bias=bias,
+            held_back=sorted({*self._vocabulary.ends, *request.stop_tokens}),
+            min_tokens=request.min_tokens,
+            matcher=matcher,
+            breaks=self._breaks(sampling),
+        )
+
+    def _breaks(self, sampling: Sampling) -> Callable[[int], bool]:
+        breakers = tuple(text.encode() for text in sampling.dry_sequence_breakers if text)
+
+        def breaks(token: int) -> bool:
+            piece = self._vocabulary.piece(token)
+            return any(breaker in piece for breaker in breakers)
+
+        return breaks
 
     def _reported(self, ids: list[int]) -> tuple[PromptToken, ...]:
         return tuple(PromptToken(token, self._vocabulary.piece(token)) for token in ids)
 
-    def _fitted(self, prompt: Prompt, request: GenerationRequest, limit: int) -> list[int]:
-        """The prompt's ids, shortened where the request asks for that."""
-        # A prompt leaves room for one token, unless none is wanted.
-        longest = limit - (request.max_tokens != 0)
-        ids = self._cut(prompt, request.fit)
-        if len(ids) <= longest:
-            return ids
-        if request.fit.overlong == "refuse":
-            raise _too_long(len(ids), request, limit)
-        ids = self._without_oldest(prompt, request.fit, longest)
-        if len(ids) <= longest:
-            return ids
-        if request.fit.overlong == "drop":
-            raise _too_long(len(ids), request, limit)
-        return _without_middle(ids, limit, self._kept_head(prompt, request.fit))
+    def _end(self, ids: list[int]) -> str:
+        """How the prompt ends, as text."""
+        pieces = [self._vocabulary.piece(token) for token in ids[-END_CHARACTERS:]]
+        return b"".join(pieces).decode(errors="replace")[-END_CHARACTERS:]
 
-    def _without_oldest(self, prompt: Prompt, fit: Fit, longest: int) -> list[int]:
-        """Without as few of the oldest messages as will do. By halving: each try renders and tokenizes everything."""
-
-        def fits(dropped: int) -> bool:
-            try:
-                return len(self._cut(_without_oldest(prompt, dropped), fit)) <= longest
-            except InvalidPrompt:
-                # A template that insists on alternating roles will take the next one.
-                return False
-
-        most = len(_may_go(prompt))
-        dropped = bisect.bisect_left(range(most), True, key=fits)
-        return self._cut(_without_oldest(prompt, dropped), fit)
-
-    def _kept_head(self, prompt: Prompt, fit: Fit) -> int:
-        """A BOS that was added is kept beside the `keep` tokens the caller means."""
-        added = self._vocabulary.adds_bos and not isinstance(prompt, TokenPrompt)
-        return fit.keep + 1 if added and fit.keep >= 0 else fit.keep
-
-    def _cut(self, prompt: Prompt, fit: Fit) -> list[int]:
-        ids = self._ids(prompt)
-        return ids if fit.keep_last is None else ids[-fit.keep_last :]
+    def _added(self, prompt: Prompt) -> int:
+        """A BOS that was added is kept beside the tokens the caller means."""
+        return int(self._vocabulary.adds_bos and not isinstance(prompt, TokenPrompt))
 
     def _ids(self, prompt: Prompt) -> list[int]:
         match prompt:
@@ -126,60 +173,38 @@ class Intake:
                 parts = self._template.segments(prompt)
                 ids = list(prompt.context)
                 for part in parts:
-                    ids += self._vocabulary.tokenize(part, special=True, start=not ids)
+                    ids += self._opened(part, special=True, start=not ids)
             case TextPrompt():
                 ids = [*prompt.context]
-                ids += self._vocabulary.tokenize(prompt.text, special=prompt.special, start=not ids)
+                ids += self._opened(prompt.text, special=prompt.special, start=not ids)
             case TokenPrompt():
                 ids = list(prompt.ids)
-        wrong = next((token for token in ids if not 0 <= token < self._vocabulary.size), None)
-        if wrong is not None:
-            size = self._vocabulary.size
-            raise InvalidPrompt(f"token id {wrong} is out of vocabulary (0 to {size - 1})", code="invalid_prompt")
+            case InfillPrompt():
+                ids = self._infill(prompt)
+        self._check(ids)
         return ids or [self._vocabulary.start]
 
+    def _opened(self, text: str, *, special: bool, start: bool) -> list[int]:
+        """With a BOS where the model wants one, but without the EOS that some tokenizers put behind every text."""
+        ids = self._vocabulary.tokenize(text, special=special, start=start)
+        closed = start and self._vocabulary.adds_eos and ids and ids[-1] in self._vocabulary.ends
+        return ids[:-1] if closed else ids
 
-def _may_go(prompt: Prompt) -> list[int]:
-    """The places of the messages that may be dropped, oldest first: not system messages, and never the last."""
-    if not isinstance(prompt, ChatPrompt):
-        return []
-    return [at for at, message in enumerate(prompt.messages[:-1]) if message.role != "system"]
+    def _infill(self, prompt: InfillPrompt) -> list[int]:
+        """Prefix, suffix, then the middle is the model's (Bavarian et al. 2022: PSM)."""
+        if self._vocabulary.infill is None:
+            raise InvalidPrompt("this model cannot fill in the middle: it has no tokens for it", code="unsupported")
+        before, behind, middle = self._vocabulary.infill
+        tokenize = self._vocabulary.tokenize
+        ids = self._opened("", special=False, start=True)
+        ids += [before, *tokenize(prompt.prefix, special=False, start=False)]
+        return [*ids, behind, *tokenize(prompt.suffix, special=False, start=False), middle]
 
+    def _tokens(self, text: str) -> list[int]:
+        return self._vocabulary.tokenize(text, special=False, start=False)
 
-def _without_oldest(prompt: Prompt, count: int) -> Prompt:
-    gone = set(_may_go(prompt)[:count])
-    if not gone or not isinstance(prompt, ChatPrompt):
-        return prompt
-    kept = tuple(message for at, message in enumerate(prompt.messages) if at not in gone)
-    return dataclasses.replace(prompt, messages=kept)
-
-
-def _without_middle(ids: list[int], limit: int, keep: int) -> list[int]:
-    """Ollama's rule: the first `keep` tokens and the newest, about half of the window in all. `limit` 8, keep 3, ids
-    0..9 leave 0 1 2 7 8 9; a negative `keep` leaves the head only.
-    """
-    if keep < 0:
-        return ids[: limit - 1]
-    keep = min(keep, limit - 1)
-    total = limit - max((limit - keep) // 2, 1)
-    return ids[:keep] + ids[len(ids) - (total - keep) :] if total > keep else ids[:keep]
-
-
-def _too_long(prompt_tokens: int, request: GenerationRequest, limit: int) -> ContextExceeded:
-    """With `max_tokens` among the facts when it was the sum that had to fit."""
-    facts = {"prompt_tokens": prompt_tokens, "context": limit}
-    text = f"the prompt has {prompt_tokens} tokens"
-    if request.fit.room == "refuse" and request.max_tokens is not None:
-        facts["max_tokens"] = request.max_tokens
-        text += f" and the answer may have {request.max_tokens}"
-    return ContextExceeded(f"{text}; the context has {limit}", code="context_length", facts=facts)
-
-
-def _room(prompt_tokens: int, request: GenerationRequest, limit: int) -> int:
-    """How many tokens the answer may have."""
-    left = limit - prompt_tokens
-    if request.max_tokens is None:
-        return left
-    if request.max_tokens > left and request.fit.room == "refuse":
-        raise _too_long(prompt_tokens, request, limit)
-    return min(request.max_tokens, left)
+    def _check(self, ids: list[int]) -> None:
+        size = self._vocabulary.size
+        wrong = next((token for token in ids if not 0 <= token < size), None)
+        if wrong is not None:
+            raise InvalidPrompt(f"token id {wrong} is out of vocabulary (0 to {size - 1})", code="invalid_prompt")

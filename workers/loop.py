@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
-from tropilla.common.generation import Alternative, Event, FailureCode, Prompted
+from tropilla.common.generation import Alternative, Event, FailureCode, Prompted, PromptToken
+from tropilla.workers.prefixes import Move
 from tropilla.workers.scheduler import Chunk, Scheduler
 from tropilla.workers.sequence import Sampled, Sequence
 
@@ -30,15 +31,50 @@ class Vocabulary(Protocol):
     def ends_turn(self, token: int) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A token to be drawn from a row of the last pass; with `logprobs`, and of so many alternatives."""
+
+    sampler: Any
+    row: int
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    id: int
+    logprob: float | None = None
+    top: tuple[Alternative, ...] = ()
+
+
 class Model(Protocol):
-    """What the loop needs of `llama.Llama`. Only the loop's thread calls it."""
+    """What the loop needs of `llama.model.Llama`. Only the loop's thread calls it."""
 
     @property
     def vocabulary(self) -> Vocabulary: ...
-    def evaluate(self, chunks: SequenceOf[Chunk]) -> list[int]: ...
-    def sample(self, sampler: Any, row: int) -> int: ...
-    def logprobs(self, row: int, token: int, top: int) -> tuple[float, tuple[Alternative, ...]]: ...
-    def forget(self, slot: int) -> None: ...
+    def move(self, moves: SequenceOf[Move]) -> None:
+        """Changes which KV cells belong to which slot."""
+
+    def evaluate(self, chunks: SequenceOf[Chunk]) -> list[int]:
+        """One forward pass. Answers the row of each chunk's last token."""
+
+    def draw(self, draws: SequenceOf[Draw]) -> list[Drawn | Exception]:
+        """Draws and accepts; what went wrong with one of them stands in its place."""
+
+    def score(self, row: int, tokens: SequenceOf[int], top: int) -> list[tuple[float, tuple[Alternative, ...]]]:
+        """Log-probabilities of the token that follows each row from `row` on, and of the likeliest alternatives."""
+
+
+class Desk(Protocol):
+    """What answers embedding requests: `embeddings.Desk`."""
+
+    @property
+    def idle(self) -> bool: ...
+    def add(self, job: Job, inputs: list[list[int]], *, dimensions: int | None, normalize: bool) -> None: ...
+    def step(self) -> list[Outgoing]: ...
+    def cancel(self, request_id: str) -> list[Outgoing]: ...
+    def take_away(self, request_id: str, attempt: int) -> None: ...
+    def fail_all(self, failure: GenerationFailed) -> list[Outgoing]: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -81,6 +117,14 @@ class _Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class _Embed:
+    job: Job
+    inputs: list[list[int]]
+    dimensions: int | None
+    normalize: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Cancel:
     request_id: str
 
@@ -102,6 +146,9 @@ class _Stop:
     pass
 
 
+_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _Stop
+
+
 class Loop:
     """Drives one model. `outbox` is called from the loop's thread with the events of each step, and may block it: that is
     how a Redis that does not take events stops decoding.
@@ -114,29 +161,43 @@ class Loop:
         *,
         outbox: Callable[[list[Outgoing]], None],
         worker: str,
+        desk: Desk | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._scheduler = scheduler
         self._outbox = outbox
         self._worker = worker
+        self._desk = desk
         self._clock = clock
-        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Fence | _FailAll | _Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Posted] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
+        #: Log-probabilities of prompts on their way, by sequence.
+        self._scores: dict[Sequence, list[PromptToken]] = {}
         self._stopped = False
         #: Once set, whoever comes late fails likewise.
         self._refusing: GenerationFailed | None = None
+        self._busy_since: float | None = None
 
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits; what was posted since the last turn is not counted."""
-        return self._scheduler.idle
+        return self._scheduler.idle and (self._desk is None or self._desk.idle)
+
+    @property
+    def busy_since(self) -> float | None:
+        """Since when the current step runs, on the loop's clock; None between steps. From any thread."""
+        return self._busy_since
 
     # -- from any thread ------------------------------------------------------------------------------------------
 
     def submit(self, job: Job, sequences: list[Sequence]) -> None:
         """Starts a request. Its events, the last one with `ends`, come out of the outbox."""
         self._inbox.put(_Submit(job, sequences))
+
+    def embed(self, job: Job, inputs: list[list[int]], *, dimensions: int | None, normalize: bool) -> None:
+        """Starts an embedding request; needs a desk."""
+        self._inbox.put(_Embed(job, inputs, dimensions, normalize))
 
     def cancel(self, request_id: str) -> None:
         """Nobody wants the request: ends it at the next step. Unknown ones are ignored."""
@@ -164,10 +225,21 @@ class Loop:
     def turn(self, *, wait: bool = False) -> None:
         """One turn. wait: when there is nothing to do, block until something is posted."""
         events = self._take(wait=wait and self.idle)
-        if not self._stopped and (chunks := self._scheduler.plan()):
-            events += self._step(chunks)
+        if not self._stopped:
+            self._busy_since = self._clock()
+            events += self._embed()
+            events += self._generate()
+            self._busy_since = None
         if events:
             self._outbox(events)
+
+    def _generate(self) -> list[Outgoing]:
+        plan = self._scheduler.plan()
+        self._model.move(plan.moves)
+        events = self._step(plan.chunks) if plan.chunks else []
+        # What has ended since gives its cells back now, not with the next request.
+        self._model.move(self._scheduler.moves())
+        return events
 
     def _take(self, *, wait: bool) -> list[Outgoing]:
         events: list[Outgoing] = []
@@ -180,14 +252,18 @@ class Loop:
             match posted:
                 case _Submit():
                     events += self._start(posted)
+                case _Embed():
+                    events += self._add_inputs(posted)
                 case _Cancel():
-                    events += [self._leave(sequence) for sequence in self._scheduler.of(posted.request_id)]
+                    events += self._cancel(posted.request_id)
                 case _Fence():
                     self._take_away(posted.request_id, posted.attempt)
                 case _FailAll():
                     self._refusing = GenerationFailed(posted.message, code=posted.code)
                     for request_id in list(self._jobs):
                         events += self._fail(request_id, self._refusing)
+                    if self._desk is not None:
+                        events += self._desk.fail_all(self._refusing)
                 case _Stop():
                     self._stopped = True
         return events
@@ -198,53 +274,115 @@ class Loop:
         self._take_away(job.request_id, job.attempt - 1)
         self._jobs[job.request_id] = job
         if self._refusing is not None:
-            for sequence in posted.sequences:
-                sequence.sampler.close()
             return self._fail(job.request_id, self._refusing)
-        events = []
+        events: list[Outgoing] = []
         for sequence in posted.sequences:
-            if sequence.reported_prompt:
-                prompted = Prompted(job.number(), sequence.choice, sequence.reported_prompt)
-                events.append(Outgoing(job, prompted, ends=False))
             sequence.added_at = now
+            told = sequence.reported_prompt
+            if sequence.scores_prompt:
+                # One token has nothing to be scored; more are told when they are.
+                told = tuple(self._unscored(sequence)) if sequence.prompt_length == 1 else ()
+            if told:
+                events.append(self._prompted(sequence, told))
             self._scheduler.add(sequence)
-            if sequence.max_tokens == 0:
+            if sequence.rules.max_tokens == 0 and not sequence.scores_prompt:
                 sequence.reason = "length"
                 events.append(self._leave(sequence))
         return events
 
+    def _add_inputs(self, posted: _Embed) -> list[Outgoing]:
+        assert self._desk is not None, "this worker was made without a desk"
+        job = posted.job
+        self._desk.take_away(job.request_id, job.attempt - 1)
+        if self._refusing is not None:
+            job.outcome = f"failed: {self._refusing.code}"
+            return [Outgoing(job, to_failed(self._refusing, job.number()), ends=True)]
+        self._desk.add(job, posted.inputs, dimensions=posted.dimensions, normalize=posted.normalize)
+        return []
+
+    def _embed(self) -> list[Outgoing]:
+        """Embeddings are short, and whoever asks for them waits for all of them at once."""
+        if self._desk is None or self._desk.idle:
+            return []
+        try:
+            return self._desk.step()
+        except Exception as error:  # the outermost loop, as in `_step`
+            log.exception("a pass over embeddings failed")
+            return self._desk.fail_all(GenerationFailed(f"the worker could not evaluate a pass: {error}"))
+
+    def _cancel(self, request_id: str) -> list[Outgoing]:
+        left = [self._leave(sequence) for sequence in self._scheduler.of(request_id)]
+        return left if self._desk is None else left + self._desk.cancel(request_id)
+
+    def _prompted(self, sequence: Sequence, tokens: tuple[PromptToken, ...]) -> Outgoing:
+        job = self._jobs[sequence.request_id]
+        return Outgoing(job, Prompted(job.number(), sequence.choice, tokens), ends=False)
+
     def _step(self, chunks: list[Chunk]) -> list[Outgoing]:
         now = self._clock()
         for chunk in chunks:
-            if chunk.start == 0:
-                chunk.sequence.started_at = now
+            chunk.sequence.started_at = chunk.sequence.started_at or now
         try:
             rows = self._model.evaluate(chunks)
-            drawn = [self._draw(chunk, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
         except Exception as error:  # the outermost loop: whatever broke, these requests end and the others go on
             log.exception("a step failed")
             failure = GenerationFailed(f"the worker could not evaluate a step: {error}")
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
+        scored = self._score(chunks, rows)
+        sampling = [(chunk.sequence, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
+        wanted = [(sequence, row) for sequence, row in sampling if sequence.rules.max_tokens > 0]
+        drawn = self._model.draw([Draw(s.sampler, row, s.rules.logprobs) for s, row in wanted])
         self._scheduler.apply(chunks)
-        return self._accept([chunk.sequence for chunk in chunks if chunk.samples], drawn)
-
-    def _draw(self, chunk: Chunk, row: int) -> Sampled:
-        sequence, vocabulary = chunk.sequence, self._model.vocabulary
-        token = self._model.sample(sequence.sampler, row)
-        piece, ends, special = vocabulary.piece(token), vocabulary.ends_turn(token), vocabulary.is_marker(token)
-        if sequence.logprobs is None:
-            return Sampled(token, piece, ends, special)
-        logprob, top = self._model.logprobs(row, token, sequence.logprobs)
-        return Sampled(token, piece, ends, special, logprob, top)
-
-    def _accept(self, sequences: list[Sequence], drawn: list[Sampled]) -> list[Outgoing]:
-        events, now = [], self._clock()
-        for sequence, sampled in zip(sequences, drawn, strict=True):
-            job = self._jobs[sequence.request_id]
-            events.append(Outgoing(job, sequence.take(sampled, job.number(), now), ends=False))
-            if sequence.reason is not None:
+        events = scored + [
+            event for (sequence, _), token in zip(wanted, drawn, strict=True) for event in self._accept(sequence, token)
+        ]
+        # Nothing but the prompt's log-probabilities was wanted.
+        for sequence, _ in sampling:
+            if sequence.rules.max_tokens == 0:
+                sequence.reason = "length"
                 events.append(self._leave(sequence))
+        return events
+
+    def _score(self, chunks: list[Chunk], rows: list[int]) -> list[Outgoing]:
+        """Takes down the log-probabilities of prompt tokens; tells them once they are complete."""
+        events = []
+        for chunk, row in zip(chunks, rows, strict=True):
+            sequence = chunk.sequence
+            if not chunk.scores:
+                continue
+            end = min(chunk.stop + 1, sequence.prompt_length)
+            ids = sequence.tokens[chunk.start + 1 : end]
+            scores = self._model.score(row - (chunk.stop - chunk.start - 1), ids, sequence.rules.prompt_logprobs or 0)
+            piece = self._model.vocabulary.piece
+            known = self._scores.setdefault(sequence, self._unscored(sequence))
+            # From the beginning again where cells had run out.
+            del known[chunk.start + 1 :]
+            known += [PromptToken(i, piece(i), p, top) for i, (p, top) in zip(ids, scores, strict=True)]
+            if len(known) == sequence.prompt_length:
+                events.append(self._prompted(sequence, tuple(self._scores.pop(sequence))))
+        return events
+
+    def _unscored(self, sequence: Sequence) -> list[PromptToken]:
+        """The first token has no log-probability: nothing stands before it."""
+        return [PromptToken(sequence.tokens[0], self._model.vocabulary.piece(sequence.tokens[0]))]
+
+    def _accept(self, sequence: Sequence, drawn: Drawn | Exception) -> list[Outgoing]:
+        job = self._jobs.get(sequence.request_id)
+        if job is None:
+            # Another choice of the request has just failed it.
+            return []
+        if isinstance(drawn, Exception):
+            log.error("request %s: a token could not be drawn", sequence.request_id, exc_info=drawn)
+            return self._fail(sequence.request_id, GenerationFailed(f"a token could not be drawn: {drawn}"))
+        now, vocabulary = self._clock(), self._model.vocabulary
+        piece, ends = vocabulary.piece(drawn.id), vocabulary.ends_turn(drawn.id)
+        sampled = Sampled(drawn.id, piece, ends, vocabulary.is_marker(drawn.id), drawn.logprob, drawn.top)
+        events = [Outgoing(job, sequence.take(sampled, job.number(), now), ends=False)]
+        if sequence.reason is not None:
+            events.append(self._leave(sequence))
+        elif sequence.full:
+            self._scheduler.shift(sequence)
         return events
 
     def _leave(self, sequence: Sequence) -> Outgoing:
@@ -261,6 +399,8 @@ class Loop:
 
     def _take_away(self, request_id: str, attempt: int) -> None:
         """Drops the request unless a later attempt than this runs here."""
+        if self._desk is not None:
+            self._desk.take_away(request_id, attempt)
         job = self._jobs.get(request_id)
         if job is None or job.attempt > attempt:
             return
@@ -269,17 +409,15 @@ class Loop:
         job.be_taken_away()
 
     def _fail(self, request_id: str, failure: GenerationFailed) -> list[Outgoing]:
-        self._release_all(request_id)
+        self._release_all(request_id, keep=False)
         job = self._jobs.pop(request_id)
         job.outcome = f"failed: {failure.code}"
         return [Outgoing(job, to_failed(failure, job.number()), ends=True)]
 
-    def _release_all(self, request_id: str) -> None:
+    def _release_all(self, request_id: str, *, keep: bool = True) -> None:
         for sequence in self._scheduler.of(request_id):
-            self._release(sequence)
+            self._release(sequence, keep=keep)
 
-    def _release(self, sequence: Sequence) -> None:
-        slot = self._scheduler.retire(sequence)
-        if slot is not None:
-            self._model.forget(slot)
-        sequence.sampler.close()
+    def _release(self, sequence: Sequence, *, keep: bool = True) -> None:
+        self._scheduler.retire(sequence, keep=keep)
+        self._scores.pop(sequence, None)

@@ -6,8 +6,6 @@ import logging
 import os
 import socket
 import threading
-import time
-from pathlib import Path
 from typing import Any
 
 from tropilla.common import codec
@@ -15,24 +13,20 @@ from tropilla.common.bus import Bus, Claim, Lease
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
 from tropilla.common.generation import EmbeddingRequest, Event, Failed, Finished, GenerationRequest, Request, Usage
-from tropilla.common.settings import Settings, threads_for
-from tropilla.workers.card import context_of, describe, named_model
+from tropilla.common.settings import Settings
+from tropilla.workers.card import describe, named_model
+from tropilla.workers.engine import Engine, size_of
 from tropilla.workers.gguf import read_header
-from tropilla.workers.intake import Intake
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.llama.library import check_flavour
-from tropilla.workers.llama.model import Llama
-from tropilla.workers.loop import Job, Loop
-from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.loop import Job
 from tropilla.workers.publisher import Publisher
-from tropilla.workers.scheduler import Scheduler
+from tropilla.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 #: How long a worker told to stop may take to leave after its last request has ended.
 LEAVE_SECONDS = 10.0
-#: Loading is reported this often.
-PROGRESS_SECONDS = 1.0
 
 
 class Pin:
@@ -45,31 +39,23 @@ class Pin:
         self._bus = bus
         name, path = named_model(settings.model)
         header = read_header(path)
-        context = context_of(settings, header)
+        size = size_of(settings, header, gpu=flavour == "gpu")
         self.worker = Worker(
             name=f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}",
             flavour=flavour,
             state="loading",
             slots=settings.slots,
-            model=describe(name, path, header, context),
+            model=describe(name, path, header, size.context),
         )
         self._keeper = Keeper(
             bus, self.worker, cancel=self._cancel, fence=self._fence, lease_seconds=settings.lease_seconds
         )
         self._keeper.start()
         try:
-            model = self._load(path, context)
+            self._engine = Engine(settings, name, path, header, size, gpu=flavour == "gpu")
         except ConfigurationError:
             self._keeper.stop()
             raise
-        template = ChatTemplate(
-            header.chat_template,
-            bos=model.vocabulary.bos_text,
-            eos=model.vocabulary.eos_text,
-            adds_bos=model.vocabulary.adds_bos,
-            markers=model.vocabulary.marker_texts,
-        )
-        self._intake = Intake(model.vocabulary, template, context=context, sampler=model.sampler)
         self._publisher = Publisher(
             bus,
             cancel=self._cancel,
@@ -77,12 +63,15 @@ class Pin:
             journal_seconds=settings.journal_seconds,
             orphan_seconds=settings.orphan_seconds,
         )
-        scheduler = Scheduler(slots=settings.slots, step_tokens=max(settings.step_tokens, settings.slots))
-        self._loop = Loop(model, scheduler, outbox=self._publisher.put, worker=self.worker.name)
-        self._model = model
+        self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name)
+        self._watchdog = Watchdog(lambda: self._loop.busy_since, settings.step_seconds, _leave_hanging)
         self._threads = [
             threading.Thread(target=_or_die, args=(work,), name=thread_name, daemon=True)
-            for thread_name, work in (("loop", self._loop.run), ("publisher", self._publisher.run))
+            for thread_name, work in (
+                ("loop", self._loop.run),
+                ("publisher", self._publisher.run),
+                ("watchdog", self._watchdog.run),
+            )
         ]
 
     @property
@@ -94,29 +83,6 @@ class Pin:
     def holders(self) -> int:
         """How many tickets are held at once: one per slot, and two ready to take the next free one."""
         return self._settings.slots + 2
-
-    def _load(self, path: Path, context: int) -> Llama:
-        began = reported = time.monotonic()
-        log.info("loading %s from %s (%.1f MB)", self.worker.model.name, path, self.worker.model.size_bytes / 1e6)
-
-        def report(done: float) -> None:
-            nonlocal reported
-            if time.monotonic() - reported >= PROGRESS_SECONDS:
-                reported = time.monotonic()
-                log.info("loading %s: %.0f %%", self.worker.model.name, done * 100)
-
-        model = Llama(
-            path,
-            slots=self._settings.slots,
-            context=context,
-            step_tokens=max(self._settings.step_tokens, self._settings.slots),
-            threads=self._settings.threads or threads_for(os.cpu_count() or 1),
-            gpu_layers=self._settings.gpu_layers if self.worker.flavour == "gpu" else 0,
-            on_progress=report,
-        )
-        log.info("loaded %s in %.1f s: %d slots of %d tokens", self.worker.model.name, time.monotonic() - began,
-                 self._settings.slots, context)  # fmt: skip
-        return model
 
     def start(self) -> None:
         """From here on tickets can be served, and the world knows."""
@@ -146,8 +112,10 @@ class Pin:
         self._threads[0].join()
         self._publisher.stop()
         self._threads[1].join()
+        self._watchdog.stop()
+        self._threads[2].join()
         self._keeper.stop()
-        self._model.close()
+        self._engine.close()
 
     # The keeper runs before there is a loop (presence is announced while loading), and holds nothing until there is.
     def _cancel(self, request_id: str) -> None:
@@ -169,17 +137,15 @@ class Pin:
             case "begun":
                 message = "the worker was lost while it was generating"
                 return self._conclude(request, claim, Failed(claim.next_index, "worker_lost", message))
-            case "claimed" if isinstance(request, EmbeddingRequest):
-                return self._conclude(request, claim, Failed(claim.next_index, "unsupported", "no embeddings here"))
             case "claimed":
                 return self._run(request, claim, tag)
 
-    def _run(self, request: GenerationRequest, claim: Claim, tag: str) -> str:
+    def _run(self, request: Request, claim: Claim, tag: str) -> str:
         job = Job(request.id, claim.attempt, claim.inbox, request.choices, claim.next_index)
         held = Held(Lease(request.id, self.worker.name, claim.attempt), tag)
         self._keeper.hold(held)
         try:
-            sequences = self._intake.sequences(request)
+            self._submit(job, request)
         except GenerationFailed as failure:
             return self._conclude(request, claim, to_failed(failure, claim.next_index))
         except Exception as error:
@@ -188,11 +154,18 @@ class Pin:
             message = f"the worker could not prepare the prompt: {type(error).__name__}"
             return self._conclude(request, claim, Failed(claim.next_index, "internal", message))
         else:
-            self._loop.submit(job, sequences)
             job.ended.wait()
             return job.outcome
         finally:
             self._keeper.let_go(held)
+
+    def _submit(self, job: Job, request: Request) -> None:
+        match request:
+            case GenerationRequest():
+                self._loop.submit(job, self._engine.sequences(request))
+            case EmbeddingRequest():
+                inputs = self._engine.inputs(request)
+                self._loop.embed(job, inputs, dimensions=request.dimensions, normalize=request.normalize)
 
     def _conclude(self, request: Request, claim: Claim, event: Event) -> str:
         payload, kept = codec.encode_event(event), self._settings.journal_seconds
@@ -203,6 +176,12 @@ class Pin:
 def _leave_at_once() -> None:
     log.critical("leaving without a farewell")
     os._exit(75)
+
+
+def _leave_hanging(seconds: float) -> None:
+    """Nothing inside a process ends a step that hangs; its leases expire, and others go on."""
+    log.critical("a step has been running for %.0f s: leaving", seconds)
+    os._exit(71)
 
 
 def _or_die(work: Any) -> None:

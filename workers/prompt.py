@@ -1,32 +1,29 @@
 """Messages -> prompt text, by the GGUF's own Jinja template, in the environment its author tested against.
 
-That environment is Hugging Face transformers': an immutable sandbox, trimmed blocks, `tojson` without HTML escaping,
-`raise_exception`, `strftime_now`, `{% generation %}`. What goes in is normalised as llama.cpp does it (contracts, models
-sheet 3.3), so that templates which insist on strings, objects or alternating roles get them.
+What goes in is normalised as llama.cpp does it (contracts, models sheet 3.3), so that templates which insist on strings,
+lists, objects or alternating roles get them, and tools reach models whose template knows nothing of tools.
 
-Nobody may write a marker (`<|im_end|>`) into a prompt through a message or a tool: every marker's spelling in them is
-split by a character that Unicode promises never to assign; `segments` cuts the rendered text there, and neither half is
-a marker.
+Nobody may write a marker (`<|im_end|>`) into a prompt through a message, a tool or a variable: every marker's spelling in
+them is split by a character that Unicode promises never to assign; `segments` cuts the rendered text there, and neither
+half is a marker.
 """
 
 from __future__ import annotations
 
 import datetime
-import functools
 import json
 import logging
 import re
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
 
-import jinja2
-import jinja2.ext
-import jinja2.sandbox
-from jinja2 import nodes
-from jinja2.parser import Parser
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import ChatPrompt, Message
-from tropilla.workers.turns import merged, tool_entry, turn, without_system
+from tropilla.workers.habits import Habits
+from tropilla.workers.jinja import RESERVED, Clock, Program, TemplateFault
+from tropilla.workers.toolless import described, spoken
+from tropilla.workers.turns import alternating, guarded, tool_entry, turn, with_system, without_system
 
 log = logging.getLogger(__name__)
 
@@ -39,128 +36,161 @@ CHATML = (
 SPLIT = "\ufdd0"
 #: Marks where the last assistant message ends, so that what a template puts behind it can be cut off.
 CUT = "\ufdd1"
-#: A system text nobody else writes, to see whether a template shows one.
-PROBE = "tropilla system probe"
-#: More than any template has a reason to write.
-MAX_RENDERED_CHARACTERS = 4 << 20
-
-
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}...{% endgeneration %}` marks assistant text for training; here it just renders."""
-
-    tags = {"generation"}  # noqa: RUF012 -- jinja2 declares it as a plain set
-
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(value: Any, **options: Any) -> str:
-    allowed = {key: options[key] for key in ("indent", "sort_keys", "separators", "ensure_ascii") if key in options}
-    return json.dumps(value, **{"ensure_ascii": False, **allowed})
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
+#: Roles that are the same word in many markers, and meant to be.
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function", "ipython"})
+#: The named template that is for prompts with tools.
+WITH_TOOLS = "tool_use"
 
 
 class ChatTemplate:
     """One model's template. One that does not compile is refused when it is used.
 
-    markers: the spellings of the model's control tokens. adds_bos: tokenizing puts a BOS in front.
+    named: further templates of the same file; `tool_use` serves prompts with tools. markers: the spellings of the model's
+    control tokens. adds_bos: tokenizing puts a BOS in front. now: for templates that write the date.
     """
 
     def __init__(
-        self, source: str, *, bos: str = "", eos: str = "", adds_bos: bool = True, markers: Iterable[str] = ()
+        self,
+        source: str,
+        *,
+        bos: str = "",
+        eos: str = "",
+        adds_bos: bool = True,
+        markers: Iterable[str] = (),
+        named: Mapping[str, str] | None = None,
+        now: Clock = datetime.datetime.now,
     ) -> None:
-        self._bos, self._eos = bos, eos
+        self._bos, self._eos, self._now = bos, eos, now
         self._dropped = bos if adds_bos else ""
-        spellings = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
-        self._markers = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
-        self._broken: str = ""
-        try:
-            self._template = _environment().from_string(source or CHATML)
-        except jinja2.TemplateError as error:
-            # Raw prompts can be served all the same: who chats is told.
-            self._broken = f"the model's chat template does not compile: {error}"
-            log.error("%s", self._broken)
+        self._spellings = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
+        self._markers = re.compile("|".join(map(re.escape, self._spellings)) or r"(?!)")
+        self._broken = ""
+        self._programs: dict[bool, tuple[Program, Habits]] = {}
+        for with_tools, text in ((True, (named or {}).get(WITH_TOOLS, "")), (False, source or CHATML)):
+            try:
+                if text:
+                    program = Program(text, now=now)
+                    self._programs[with_tools] = program, Habits(program, bos=bos, eos=eos)
+            except TemplateFault as error:
+                # Raw prompts can be served all the same: who chats is told.
+                self._broken = f"the model's chat template does not compile: {error}"
+                log.error("%s", self._broken)
+
+    def source(self, *, tools: bool) -> str:
+        """The template that serves prompts with or without tools; "" when it does not compile."""
+        program, _ = self._serving(tools=tools) or (None, None)
+        return program.source if program else ""
+
+    @cached_property
+    def knows_tools(self) -> bool:
+        """Whether the template itself shows tools; otherwise they are told in a system text (`toolless`)."""
+        serving = self._serving(tools=True)
+        return serving is not None and serving[1].knows_tools
+
+    @cached_property
+    def thinks(self) -> bool:
+        """Whether the model writes a reasoning block, or can be told to."""
+        return any(habits.thinks for _, habits in self._programs.values())
 
     def segments(self, prompt: ChatPrompt) -> list[str]:
         """The prompt, cut wherever a message tried to spell a marker: each part is tokenized for itself.
 
-        A last assistant message is continued: nothing stands behind its content. A BOS the template wrote is dropped
-        where tokenizing adds one.
+        A BOS the template wrote is dropped where tokenizing adds one. Raises `InvalidPrompt` with what the template says.
         """
-        if self._broken:
+        serving = self._serving(tools=bool(prompt.tools))
+        if serving is None:
             raise InvalidPrompt(self._broken, code="template")
-        messages = prompt.messages if self._takes_system_text else tuple(without_system(prompt.messages))
         try:
-            text = self._render(prompt, messages)
-        except jinja2.TemplateError as error:
-            # Many templates insist on alternating roles. Ollama merges neighbours; a template that still objects means it.
-            alternating = tuple(merged(messages))
-            if alternating == messages:
-                raise _refusal(error) from error
-            try:
-                text = self._render(prompt, alternating)
-            except jinja2.TemplateError as second:
-                raise _refusal(second) from second
-        if len(text) > MAX_RENDERED_CHARACTERS:
-            raise InvalidPrompt(
-                f"the chat template wrote more than {MAX_RENDERED_CHARACTERS} characters", code="template"
-            )
+            text = _Rendering(
+                prompt, *serving, role=self._role, guard=self._guard, tokens=(self._bos, self._eos)
+            ).text()
+        except (TemplateFault, ValueError, RecursionError) as error:
+            refusal = f"the model's chat template refuses these messages: {error}"
+            raise InvalidPrompt(refusal, code="template") from error
         return text.removeprefix(self._dropped).split(SPLIT)
 
-    @functools.cached_property
-    def _takes_system_text(self) -> bool:
-        """Whether a system message reaches the prompt: some templates raise at one, others drop it without a word."""
-        user, system = Message("user", "Hi"), Message("system", PROBE)
-        try:
-            self._render(ChatPrompt((user,)), (user,))
-        except jinja2.TemplateError:
-            # It objects to something else; then nothing is known about system messages.
-            return True
-        try:
-            return PROBE in self._render(ChatPrompt((system, user)), (system, user))
-        except jinja2.TemplateError:
-            return False
-
-    def _render(self, prompt: ChatPrompt, messages: tuple[Message, ...]) -> str:
-        continued = bool(messages) and messages[-1].role == "assistant" and not messages[-1].tool_calls
-        turns = [turn(message, self._guard) for message in messages]
-        if continued:
-            turns[-1]["content"] += CUT
-        try:
-            text = self._template.render(
-                messages=turns,
-                tools=[tool_entry(tool, self._guard) for tool in prompt.tools] or None,
-                bos_token=self._bos,
-                eos_token=self._eos,
-                add_generation_prompt=not continued,
-            )
-        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
-            # What a template does to data it did not expect comes out as Python's own errors.
-            raise jinja2.TemplateError(str(error)) from error
-        return text.split(CUT)[0] if continued else text
+    def _serving(self, *, tools: bool) -> tuple[Program, Habits] | None:
+        return self._programs.get(tools) or self._programs.get(False)
 
     def _guard(self, text: str) -> str:
         clean = text.replace(SPLIT, "").replace(CUT, "")
         return self._markers.sub(lambda found: found[0][0] + SPLIT + found[0][1:], clean)
 
+    def _role(self, role: str) -> str:
+        """Templates write `<|` and `|>` around roles: one that would make another marker of them is taken apart."""
+        word = role.strip().lower()
+        if role in ROLES or any(role in program.words for program, _ in self._programs.values()):
+            return self._guard(role)
+        if re.fullmatch(r"[\w .-]*", role) and not any(word in marker.lower() for marker in self._spellings if word):
+            return role
+        return SPLIT + SPLIT.join(self._guard(role)) + SPLIT
 
-def _refusal(error: jinja2.TemplateError) -> InvalidPrompt:
-    return InvalidPrompt(f"the model's chat template refuses these messages: {error}", code="template")
+
+class _Rendering:
+    """One prompt by one template."""
+
+    def __init__(
+        self, prompt: ChatPrompt, program: Program, habits: Habits, *, role: Any, guard: Any, tokens: tuple[str, str]
+    ) -> None:
+        self._prompt, self._program, self._habits = prompt, program, habits
+        self._role, self._guard, self._tokens = role, guard, tokens
+        last = prompt.messages[-1] if prompt.messages else Message("user", "")
+        self._continued = prompt.continue_last and last.role == "assistant" and not last.tool_calls
+
+    def text(self) -> str:
+        messages = self._messages()
+        try:
+            return self._render(messages)
+        except TemplateFault:
+            # Many templates insist on alternating roles. Ollama merges neighbours; a template that still objects means it.
+            merged = alternating(messages)
+            if merged == messages:
+                raise
+            return self._render(merged)
+
+    def _messages(self) -> tuple[Message, ...]:
+        prompt, messages = self._prompt, self._prompt.messages
+        if any(message.tool_calls or message.role == "tool" for message in messages) and not self._habits.knows_calls:
+            messages = spoken(messages)
+        if prompt.tools and not self._habits.knows_tools:
+            messages = with_system(messages, described(prompt))
+        return messages if self._habits.takes_system else tuple(without_system(messages))
+
+    def _render(self, messages: tuple[Message, ...]) -> str:
+        manners, last = self._habits.manners, len(messages) - 1
+        turns = [
+            turn(
+                message,
+                self._guard,
+                role=self._role(message.role),
+                manners=manners,
+                end=CUT if self._continued and place == last else "",
+            )
+            for place, message in enumerate(messages)
+        ]
+        bos, eos = self._tokens
+        text = self._program.render(
+            {
+                **self._variables(),
+                "messages": turns,
+                "tools": self._tools() or None,
+                "bos_token": bos,
+                "eos_token": eos,
+                "add_generation_prompt": not self._continued,
+            }
+        )
+        # Some templates look at a content before they write it.
+        return text.rpartition(CUT)[0].replace(CUT, "") if self._continued and CUT in text else text
+
+    def _tools(self) -> list[dict[str, Any]]:
+        shown = self._prompt.tools if self._habits.knows_tools else ()
+        return [tool_entry(tool, self._guard) for tool in shown]
+
+    def _variables(self) -> dict[str, Any]:
+        """Without those that make the prompt: nobody takes the messages' place by naming a variable like them."""
+        said = json.loads(self._prompt.variables)
+        if not isinstance(said, dict):
+            raise ValueError("the template's variables are not a JSON object")
+        own = {name: value for name, value in guarded(said, self._guard).items() if name not in RESERVED}
+        switches = self._habits.switches(self._prompt.effort) if self._prompt.effort else {}
+        return {"documents": None, "continue_final_message": self._continued, **switches, **own}

@@ -1,46 +1,85 @@
-"""Which tokens the next forward pass evaluates. Pure: it knows sequences and numbers, no model, no clock, no queue.
+"""Which tokens the next forward pass evaluates, and in which KV cells. Pure: sequences and numbers, no model, no clock.
 
-A step is `plan` -> (somebody evaluates and samples) -> `apply`. Every running sequence that is one token behind goes first,
-so that a long prompt never stalls streams; what the step's budget leaves is given to prompts, in chunks, oldest first.
+A step is `plan` -> (somebody makes the moves, evaluates and samples) -> `apply`. Every running sequence that is one token
+behind goes first, so that a long prompt never stalls streams; what the step's budget leaves is given to prompts, in
+chunks, oldest first.
 
-    slots   0 1 2 3 ...      a sequence holds one from its first chunk until it retires
     budget  d d d d p p p p p p p p       d: one token of a decoding sequence, p: a chunk of somebody's prompt
+
+A prompt starts where the longest resident prefix ends (prefixes.py). If somebody ahead is just computing a longer one, it
+waits and takes that over chunk by chunk: requests that arrive together compute what they share once. When cells run out,
+idle prefixes go first; then the youngest running sequence gives its cells back and waits again, with all it had said.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tropilla.workers.prefixes import Drop, Match, Move, Prefixes, Shift, common_length
 from tropilla.workers.sequence import Sequence
+
+#: How many of a prompt's tokens are computed in one step when each gives a row of logits.
+SCORED_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens [start, stop) of a sequence, to be computed in this step. `samples`: the next token is drawn after it."""
+    """Tokens [start, stop) of a sequence, to be computed in this step. `samples`: the next token is drawn after it.
+    `scores`: each of them gives a row of logits.
+    """
 
     sequence: Sequence
     start: int
     stop: int
     samples: bool
+    scores: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One step: the moves first, in their order; then the chunks, each sequence at most once."""
+
+    moves: list[Move] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker's context can hold.
+
+    slots: sequences that run at once. sequences: those and the idle prefixes kept for later ones. cells: tokens in all.
+    step_tokens: evaluated in one step at the most; `shared_step_tokens` of them while others are decoding, since every
+    stream waits for the step. reuse: prefixes can be shared (not in recurrent memories or sliding windows). shift:
+    positions can be moved.
+    """
+
+    slots: int
+    cells: int
+    step_tokens: int
+    sequences: int = 0
+    shared_step_tokens: int = 0
+    reuse: bool = True
+    shift: bool = True
+
+    def __post_init__(self) -> None:
+        assert 0 < self.slots <= self.step_tokens, "every running sequence must fit into a step"
 
 
 class Scheduler:
-    """Sequences waiting and running. All methods belong to one thread.
+    """Sequences waiting and running. All methods belong to one thread."""
 
-    slots: how many sequences run at once. step_tokens: how many tokens one step evaluates at the most.
-    """
-
-    def __init__(self, *, slots: int, step_tokens: int) -> None:
-        assert slots > 0
-        assert step_tokens >= slots, "every running sequence must fit into a step"
-        self.step_tokens = step_tokens
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self._waiting: deque[Sequence] = deque()
-        #: In order of arrival: the oldest prompt is served first.
+        #: By slot, in order of arrival: the oldest prompt is served first.
         self._running: dict[int, Sequence] = {}
-        self._free = list(range(slots))
+        #: follower -> the sequence whose prompt it shares, and how far
+        self._leaders: dict[Sequence, tuple[Sequence, int]] = {}
+        self._free = list(range(max(limits.sequences, limits.slots)))[::-1]
+        self._prefixes = Prefixes()
+        self._moves: list[Move] = []
 
     @property
     def idle(self) -> bool:
@@ -54,53 +93,248 @@ class Scheduler:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    @property
+    def cells_used(self) -> int:
+        """Cells that hold a token: of running sequences, and of idle prefixes."""
+        return self._prefixes.cells + sum(self._private(sequence) for sequence in self._running.values())
+
+    @property
+    def cells_idle(self) -> int:
+        """Those of idle prefixes alone."""
+        return self._prefixes.idle_cells
+
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence behind those already waiting for a slot."""
         self._waiting.append(sequence)
 
-    def plan(self) -> list[Chunk]:
-        """The chunks of the next step, each sequence at most once; empty when there is nothing to do."""
+    def plan(self) -> Plan:
+        """The next step; without chunks when there is nothing to do."""
         self._seat()
-        behind = [sequence for sequence in self._running.values() if sequence.pending == 1]
-        prompts = [sequence for sequence in self._running.values() if sequence.pending > 1]
-        chunks = [_chunk(sequence, 1) for sequence in behind]
-        budget = self.step_tokens - len(chunks)
-        for sequence in prompts:
-            if budget <= 0:
-                break
-            size = min(budget, sequence.pending)
-            chunks.append(_chunk(sequence, size))
-            budget -= size
-        return chunks
+        for sequence in list(self._leaders):
+            self._follow(sequence)
+        chunks = self._decoding()
+        chunks += self._prompts(chunks)
+        while not chunks and self._running and self._give_way():
+            chunks = self._decoding()
+            chunks += self._prompts(chunks)
+        return Plan(self.moves(), chunks)
+
+    def moves(self) -> list[Move]:
+        """What has to be done to the KV cells since the last time."""
+        moves, self._moves = self._moves, []
+        return moves
 
     def apply(self, chunks: list[Chunk]) -> None:
         """The step was evaluated: the KV cache now holds the chunks."""
         for chunk in chunks:
-            chunk.sequence.computed = chunk.stop
+            sequence = chunk.sequence
+            sequence.computed = chunk.stop
+            # The prompt is there: whoever comes may share it.
+            if chunk.start < sequence.prompt_length <= chunk.stop:
+                self._publish(sequence)
 
-    def retire(self, sequence: Sequence) -> int | None:
-        """Takes a sequence out, wherever it is. Answers the slot it held, whose KV cells the caller must clear."""
+    def shift(self, sequence: Sequence) -> None:
+        """The context is full: half of what lies behind the kept beginning goes, and the rest moves up.
+
+        In place where the cells that move are the sequence's own; those that others share have one place for all, and
+        what lies behind is computed again.
+        """
+        assert sequence.slot is not None
+        keep = min(max(sequence.rules.shift_keep or 0, 0), sequence.rules.context - 2)
+        gone = max((len(sequence.tokens) - keep) // 2, 1)
+        end = sequence.computed
+        if self.limits.shift and end >= keep + gone >= self._prefixes.held(sequence.slot):
+            self._moves += [
+                Drop(sequence.slot, keep, keep + gone),
+                Shift(sequence.slot, keep + gone, end, gone),
+            ]
+            sequence.computed = end - gone
+        else:
+            sequence.computed = min(end, keep)
+            self._moves.append(Drop(sequence.slot, sequence.computed))
+        self._prefixes.trim(sequence.slot, keep)
+        sequence.shifted = True
+        del sequence.tokens[keep : keep + gone]
+
+    def retire(self, sequence: Sequence, *, keep: bool = True) -> None:
+        """Takes a sequence out, wherever it is. keep: what it computed stays for others, until the cells are wanted."""
         if sequence.slot is None:
             self._waiting.remove(sequence)
-            return None
-        slot = sequence.slot
-        del self._running[slot]
-        heapq.heappush(self._free, slot)
-        sequence.slot = None
-        return slot
+            return
+        if keep:
+            self._publish(sequence)
+        self._vacate(sequence, keep=keep)
+
+    def forget_idle(self) -> None:
+        """Lets go of every idle prefix."""
+        while self._evict():
+            pass
 
     def of(self, request_id: str) -> Iterator[Sequence]:
         """The request's sequences that still run or wait."""
         alive = [*self._running.values(), *self._waiting]
         return iter([sequence for sequence in alive if sequence.request_id == request_id])
 
+    # -- seats ------------------------------------------------------------------------------------------------------------
+
     def _seat(self) -> None:
-        while self._waiting and self._free:
-            sequence = self._waiting.popleft()
-            sequence.slot = heapq.heappop(self._free)
-            self._running[sequence.slot] = sequence
+        while self._waiting and len(self._running) < self.limits.slots:
+            sequence = self._waiting[0]
+            match = self._match(sequence)
+            # The last to be evicted when room is made now.
+            self._prefixes.touch(match.slot)
+            if not self._free:
+                self._evict()
+            leader = self._leader(sequence, match.length)
+            wanted = len(sequence.tokens) - max(match.length, leader[1] if leader else 0)
+            if not self._room_for(wanted + self._promised) and self._running:
+                return
+            self._waiting.popleft()
+            # Making room may have cost even what had matched.
+            self._take_slot(sequence, self._match(sequence))
+            if leader is not None and leader[0].slot is not None:
+                self._leaders[sequence] = leader
+
+    @property
+    def _promised(self) -> int:
+        """Cells that the prompts on their way will need, and each stream for its next token."""
+        followed = {sequence: length for sequence, (_, length) in self._leaders.items()}
+        return sum(
+            len(sequence.tokens) - max(sequence.computed, followed.get(sequence, 0))
+            for sequence in self._running.values()
+        )
+
+    def _take_slot(self, sequence: Sequence, match: Match) -> None:
+        slot = sequence.slot = self._free.pop()
+        self._running[slot] = sequence
+        if match.length:
+            self._moves += self._prefixes.share(slot, sequence.tokens, match)
+            sequence.computed = match.length
+            sequence.cached = max(sequence.cached, match.length)
+
+    def _match(self, sequence: Sequence) -> Match:
+        """What of it is resident; all but the last token, which must be computed to draw the next."""
+        if not self.limits.reuse or sequence.shifted or sequence.scores_prompt:
+            return Match(0)
+        return self._prefixes.match(sequence.tokens[:-1])
+
+    def _leader(self, sequence: Sequence, length: int) -> tuple[Sequence, int] | None:
+        """Who is on the way to computing more of this prompt than is resident, and how much of it."""
+        if not self.limits.reuse or sequence.shifted or sequence.scores_prompt:
+            return None
+        found = None
+        for other in self._running.values():
+            if other.shifted or other is sequence:
+                continue
+            # Only what it has or will surely compute: its next token is not known yet.
+            shared = min(common_length(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
+            if shared > length and other.computed < shared:
+                found, length = (other, shared), shared
+        return found
+
+    def _follow(self, sequence: Sequence) -> None:
+        """Takes over what the leader has computed by now."""
+        leader, length = self._leaders[sequence]
+        if sequence.slot is None:
+            del self._leaders[sequence]
+            return
+        if leader.slot is not None and not leader.shifted:
+            self._publish(leader)
+        match = self._match(sequence)
+        if match.length > sequence.computed and self._private(sequence) == 0:
+            self._moves += self._prefixes.share(sequence.slot, sequence.tokens, match)
+            sequence.computed = match.length
+            sequence.cached = max(sequence.cached, match.length)
+        if sequence.computed >= length or leader.slot is None or leader.shifted or leader.computed >= length:
+            del self._leaders[sequence]
+
+    # -- a step -----------------------------------------------------------------------------------------------------------
+
+    def _decoding(self) -> list[Chunk]:
+        """A token of each sequence that is one behind. Where cells are wanting, the youngest give way."""
+        while True:
+            behind = [sequence for sequence in self._running.values() if sequence.pending == 1]
+            if self._room_for(len(behind)):
+                return [_chunk(sequence, 1) for sequence in behind]
+            if not self._give_way():
+                return []
+
+    def _prompts(self, decoding: list[Chunk]) -> list[Chunk]:
+        limits = self.limits
+        tokens = limits.shared_step_tokens if decoding and limits.shared_step_tokens else limits.step_tokens
+        budget = max(tokens, len(decoding) + 1) - len(decoding)
+        budget = min(budget, limits.step_tokens - len(decoding))
+        chunks: list[Chunk] = []
+        reserved = len(decoding)
+        for sequence in self._running.values():
+            if sequence.pending <= 1 or sequence in self._leaders:
+                continue
+            size = min(budget, sequence.pending, SCORED_TOKENS if sequence.scores_prompt else budget)
+            self._room_for(reserved + size)
+            size = min(size, limits.cells - self.cells_used - reserved)
+            if size <= 0:
+                break
+            chunks.append(_chunk(sequence, size))
+            budget -= size
+            reserved += size
+        return chunks
+
+    # -- cells ------------------------------------------------------------------------------------------------------------
+
+    def _private(self, sequence: Sequence) -> int:
+        """Cells that are in nobody's tree yet."""
+        assert sequence.slot is not None
+        return sequence.computed - self._prefixes.held(sequence.slot)
+
+    def _room_for(self, wanted: int) -> bool:
+        """Whether so many cells are free, at the cost of idle prefixes."""
+        while self.limits.cells - self.cells_used < wanted:
+            if not self._evict():
+                return False
+        return True
+
+    def _evict(self) -> bool:
+        evicted = self._prefixes.evict()
+        if evicted is None:
+            return False
+        slot, moves = evicted
+        self._moves += moves
+        self._free.append(slot)
+        return True
+
+    def _give_way(self) -> bool:
+        """Nobody can go on for want of cells: the youngest gives its own back."""
+        youngest = next(reversed(self._running.values()))
+        if len(self._running) == 1:
+            return False
+        self._preempt(youngest)
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._vacate(sequence, keep=False)
+        sequence.computed = 0
+        self._waiting.appendleft(sequence)
+
+    def _publish(self, sequence: Sequence) -> None:
+        if self.limits.reuse and not sequence.shifted and sequence.slot is not None:
+            self._moves += self._prefixes.publish(sequence.slot, sequence.tokens[: sequence.computed])
+
+    def _vacate(self, sequence: Sequence, *, keep: bool) -> None:
+        slot = sequence.slot
+        assert slot is not None
+        del self._running[slot]
+        self._leaders.pop(sequence, None)
+        sequence.slot = None
+        held = self._prefixes.held(slot)
+        if keep and sequence.computed > held:
+            self._moves.append(Drop(slot, held))
+        moves = self._prefixes.rest(slot) if keep else self._prefixes.release(slot)
+        self._moves += moves
+        # Slots are free again once nothing of them is left.
+        self._free += [move.slot for move in moves if isinstance(move, Drop)]
 
 
 def _chunk(sequence: Sequence, size: int) -> Chunk:
     stop = sequence.computed + size
-    return Chunk(sequence, sequence.computed, stop, samples=stop == len(sequence.tokens))
+    scores = sequence.scores_prompt and sequence.computed < sequence.prompt_length - 1
+    return Chunk(sequence, sequence.computed, stop, stop == len(sequence.tokens), scores)

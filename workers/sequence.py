@@ -6,17 +6,48 @@ first. A sequence whose last known token is about to be computed will know one m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from tropilla.common.generation import Alternative, Finished, PromptToken, Reason, Timings, Token, Usage
+from tropilla.common.generation import (
+    Alternative,
+    CallDelta,
+    Finished,
+    PromptToken,
+    Reason,
+    Timings,
+    Token,
+    Usage,
+)
 from tropilla.workers.text import Text
 
 
 class Sampler(Protocol):
-    """What `llama.Sampler` is to a sequence: something to be let go of."""
+    """What a sequence needs of its `sampler.Sampler`."""
 
-    def close(self) -> None: ...
+    @property
+    def ended(self) -> bool: ...
+    def accept(self, token: int) -> None: ...
+
+
+class Said(Protocol):
+    @property
+    def text(self) -> str: ...
+    @property
+    def reasoning(self) -> str: ...
+    @property
+    def calls(self) -> tuple[CallDelta, ...]: ...
+
+
+class Reply(Protocol):
+    """What takes reasoning and tool calls out of text: `replies.Reply`."""
+
+    @property
+    def reasoning(self) -> bool: ...
+    def feed(self, text: str) -> Said: ...
+    def flush(self) -> Said: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +65,25 @@ class Sampled:
     top: tuple[Alternative, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a sequence ends, and what of it is told."""
+
+    max_tokens: int
+    min_tokens: int = 0
+    stop_tokens: Collection[int] = ()
+    #: Tokens it may hold at once, prompt and answer together.
+    context: int = 1 << 31
+    #: When the context is full: keep so many tokens of its beginning and go on. None: end.
+    shift_keep: int | None = None
+    #: None: no log-probabilities. N: of the N likeliest alternatives too.
+    logprobs: int | None = None
+    #: As `logprobs`, of the prompt's tokens.
+    prompt_logprobs: int | None = None
+    #: Markers that are tags of the reply's syntax, and so part of its text.
+    tags: Collection[bytes] = ()
+
+
 class Sequence:
     """Owned by the loop's thread from the moment it is added."""
 
@@ -43,11 +93,11 @@ class Sequence:
         request_id: str,
         choice: int,
         prompt: list[int],
-        max_tokens: int,
         sampler: Sampler,
         text: Text,
+        rules: Rules,
+        reply: Reply | None = None,
         seed: int = 0,
-        logprobs: int | None = None,
         reported_prompt: tuple[PromptToken, ...] = (),
     ) -> None:
         assert prompt, "a sequence needs a token to start from"
@@ -55,66 +105,129 @@ class Sequence:
         self.choice = choice
         self.tokens = list(prompt)
         self.prompt_length = len(prompt)
-        self.max_tokens = max_tokens
         self.sampler = sampler
         self.text = text
+        self.rules = rules
+        self.reply = reply
         self.seed = seed
-        self.logprobs = logprobs
         self.reported_prompt = reported_prompt
+        #: Tokens whose KV cells are there; of the prompt's, `cached` were there before.
         self.computed = 0
+        self.cached = 0
+        self.generated = 0
         self.slot: int | None = None
+        #: Places no longer are what a prefix would make of them: they cannot be shared.
+        self.shifted = False
         self.reason: Reason | None = None
+        self.stop_token: int | None = None
+        self._reasoning_tokens = 0
         self.added_at = self.started_at = self.first_token_at = 0.0
-
-    @property
-    def generated(self) -> int:
-        return len(self.tokens) - self.prompt_length
 
     @property
     def pending(self) -> int:
         """Tokens known that the KV cache does not hold yet."""
         return len(self.tokens) - self.computed
 
+    @property
+    def scores_prompt(self) -> bool:
+        """The prompt's own log-probabilities are wanted, so that all of it must be computed."""
+        return self.rules.prompt_logprobs is not None
+
+    @property
+    def full(self) -> bool:
+        return len(self.tokens) >= self.rules.context
+
+    def resume(self, tokens: SequenceOf[tuple[int, bytes, bool]]) -> None:
+        """Puts the sequence where it was when these tokens had been generated: (id, bytes, special) each. Nothing comes
+        out again.
+        """
+        assert self.computed == 0
+        for token, piece, special in tokens:
+            self.sampler.accept(token)
+            self._take(Sampled(token, piece, ends=False, special=special))
+
     def take(self, sampled: Sampled, index: int, now: float) -> Token:
         """Accepts the next token; afterwards `reason` says whether it was the last. `index` is the event's number."""
-        self.tokens.append(sampled.id)
-        if self.generated == 1:
+        if not self.first_token_at:
             self.first_token_at = now
-        shown = "" if sampled.special or sampled.ends else self.text.feed(sampled.piece)
+        said = self._take(sampled)
         self.reason = self._reason(sampled)
         if self.reason is not None:
-            shown += self.text.flush()
-        wanted = self.logprobs is not None
+            said = said.plus(self._flush())
+        wanted = self.rules.logprobs is not None
         return Token(
             index=index,
             choice=self.choice,
             id=sampled.id,
-            text=shown,
+            text=said.text,
             special=sampled.special or sampled.ends,
             last=self.reason is not None,
             piece=sampled.piece if wanted else b"",
             logprob=sampled.logprob if wanted else None,
             top=sampled.top if wanted else (),
+            reasoning=said.reasoning,
+            calls=said.calls,
         )
 
+    def _take(self, sampled: Sampled) -> _Shown:
+        self.tokens.append(sampled.id)
+        self.generated += 1
+        hidden = sampled.ends or sampled.id in self.rules.stop_tokens
+        hidden = hidden or (sampled.special and sampled.piece not in self.rules.tags)
+        armed = self.generated > self.rules.min_tokens
+        text = "" if hidden else self.text.feed(sampled.piece, armed=armed)
+        thinking = self.reply is not None and self.reply.reasoning
+        shown = _Shown(text) if self.reply is None else _shown(self.reply.feed(text))
+        if thinking or (self.reply is not None and self.reply.reasoning):
+            self._reasoning_tokens += 1
+        return shown
+
+    def _flush(self) -> _Shown:
+        text = self.text.flush()
+        return _Shown(text) if self.reply is None else _shown(self.reply.feed(text)).plus(_shown(self.reply.flush()))
+
     def _reason(self, sampled: Sampled) -> Reason | None:
-        if sampled.ends:
+        early = self.generated <= self.rules.min_tokens
+        if sampled.ends and not early:
             return "eos"
+        if sampled.id in self.rules.stop_tokens and not early:
+            self.stop_token = sampled.id
+            return "stop"
         if self.text.stopped:
             return "stop"
-        return "length" if self.generated >= self.max_tokens else None
+        if self.sampler.ended:
+            return "eos"
+        if self.generated >= self.rules.max_tokens or (self.full and self.rules.shift_keep is None):
+            return "length"
+        return None
 
     def finish(self, index: int, now: float, worker: str) -> Finished:
         """The choice's last event. Not having a reason of its own, it was cancelled."""
         started = self.started_at or now
         first = self.first_token_at or now
+        usage = Usage(self.prompt_length, min(self.cached, self.prompt_length), self.generated, self._reasoning_tokens)
         return Finished(
             index=index,
             choice=self.choice,
             reason=self.reason or "cancelled",
-            usage=Usage(prompt=self.prompt_length, cached=0, generated=self.generated),
+            usage=usage,
             seed=self.seed,
             stop=self.text.stopped,
             timings=Timings(queue=started - self.added_at, prefill=first - started, decode=now - first),
             worker=worker,
+            stop_token=self.stop_token,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = field(default=())
+
+    def plus(self, more: _Shown) -> _Shown:
+        return _Shown(self.text + more.text, self.reasoning + more.reasoning, self.calls + more.calls)
+
+
+def _shown(said: Said) -> _Shown:
+    return _Shown(said.text, said.reasoning, said.calls)

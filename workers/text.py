@@ -26,11 +26,14 @@ class Text:
         self._tail = ""
         self.stopped: str = ""
 
-    def feed(self, data: bytes) -> str:
-        """What these bytes release. After a stop string has completed (`stopped`) nothing more may be fed."""
+    def feed(self, data: bytes, *, armed: bool = True) -> str:
+        """What these bytes release. After a stop string has completed (`stopped`) nothing more may be fed.
+
+        armed: whether a stop string may complete or begin here (not before `min_tokens`).
+        """
         assert not self.stopped, "fed after the text had ended"
         fresh = self._decoder.decode(data)
-        if not self._stops:
+        if not self._stops or not armed:
             return fresh
         text = self._tail + fresh
         found = self._completed(text)

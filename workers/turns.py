@@ -6,63 +6,92 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from tropilla.common.generation import Message, Tool
+from tropilla.common.generation import Message, Tool, ToolCall
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
+#: Some templates insist on call ids of nine letters and digits.
+SHORT_ID = 9
+
+Guard = Callable[[str], str]
 
 
-def turn(message: Message, guard: Callable[[str], str]) -> dict[str, Any]:
-    """What a template sees of a message. Keys that say nothing are absent, as templates test for them."""
-    seen: dict[str, Any] = {
-        "role": "system" if message.role in SYSTEM_ROLES else guard(message.role),
-        "content": guard(message.content),
-    }
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a template wants its messages.
+
+    parts: roles whose content is a list, `[{"type": "text", "text": ...}]`. reasoning: the key a reasoning stands under.
+    developer: it tells developers from systems. either: in a turn with calls it takes a reasoning or a content, not both.
+    """
+
+    parts: frozenset[str] = frozenset()
+    reasoning: str = "reasoning_content"
+    short_ids: bool = False
+    developer: bool = False
+    either: bool = False
+
+
+def turn(message: Message, guard: Guard, *, role: str, manners: Manners, end: str = "") -> dict[str, Any]:
+    """What a template sees of a message. Keys that say nothing are absent, as templates test for them.
+
+    `role` is the message's, guarded; `end` stands behind the content.
+    """
+    content, reasoning = message.content, message.reasoning
+    if manners.either and message.tool_calls and reasoning:
+        content, reasoning = "", _joined(reasoning, content)
+    seen: dict[str, Any] = {"role": "system" if role == "developer" and not manners.developer else role}
+    text = guard(content) + end
+    seen["content"] = [{"type": "text", "text": text}] if seen["role"] in manners.parts else text
     if message.name:
         seen["name"] = guard(message.name)
-    if message.reasoning:
-        seen["reasoning_content"] = guard(message.reasoning)
+    if reasoning:
+        seen[manners.reasoning] = guard(reasoning)
     if message.tool_call_id:
-        seen["tool_call_id"] = guard(message.tool_call_id)
+        seen["tool_call_id"] = guard(_id(message.tool_call_id, manners))
     if message.tool_calls:
-        seen["tool_calls"] = [
-            {
-                "id": guard(call.id),
-                "type": "function",
-                "function": {"name": guard(call.name), "arguments": _arguments(call.arguments, guard)},
-            }
-            for call in message.tool_calls
-        ]
+        seen["tool_calls"] = [_call(call, guard, manners) for call in message.tool_calls]
     return seen
 
 
-def _arguments(text: str, guard: Callable[[str], str]) -> Any:
+def _call(call: ToolCall, guard: Guard, manners: Manners) -> dict[str, Any]:
+    function = {"name": guard(call.name), "arguments": _arguments(call.arguments, guard)}
+    return {"id": guard(_id(call.id, manners)), "type": "function", "function": function}
+
+
+def _id(name: str, manners: Manners) -> str:
+    if not manners.short_ids or (len(name) == SHORT_ID and name.isalnum()):
+        return name
+    return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:SHORT_ID]
+
+
+def _arguments(text: str, guard: Guard) -> Any:
     """Templates walk through arguments as an object; text that is no JSON stays text."""
     try:
-        return _guarded(json.loads(text), guard) if text else {}
+        return guarded(json.loads(text), guard) if text else {}
     except (ValueError, RecursionError):
         return guard(text)
 
 
-def tool_entry(tool: Tool, guard: Callable[[str], str]) -> dict[str, Any]:
-    parameters = _guarded(json.loads(tool.parameters), guard)
-    return {
-        "type": "function",
-        "function": {"name": guard(tool.name), "description": guard(tool.description), "parameters": parameters},
-    }
+def tool_entry(tool: Tool, guard: Guard) -> dict[str, Any]:
+    """Templates walk through properties: a tool without parameters has none, rather than nothing to walk through."""
+    parameters = json.loads(tool.parameters) or {"type": "object", "properties": {}}
+    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": guarded(function, guard)}
 
 
-def _guarded(value: Any, guard: Callable[[str], str]) -> Any:
+def guarded(value: Any, guard: Guard) -> Any:
     """Every string in a JSON value. After parsing, since JSON can spell `<` as an escape."""
     if isinstance(value, str):
         return guard(value)
     if isinstance(value, list):
-        return [_guarded(item, guard) for item in value]
+        return [guarded(item, guard) for item in value]
     if isinstance(value, dict):
-        return {guard(key): _guarded(item, guard) for key, item in value.items()}
+        return {guard(key): guarded(item, guard) for key, item in value.items()}
     return value
 
 
@@ -81,12 +110,26 @@ def without_system(messages: tuple[Message, ...]) -> Iterable[Message]:
             yield message
 
 
+def with_system(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    """The text as the end of the first message's, when that is a system's, or as a system's own."""
+    if messages and messages[0].role in SYSTEM_ROLES:
+        first = dataclasses.replace(messages[0], content=_joined(messages[0].content, text))
+        return first, *messages[1:]
+    return Message("system", text), *messages
+
+
 def _joined(first: str, second: str) -> str:
     return f"{first}\n\n{second}" if first and second else first or second
 
 
-def merged(messages: Iterable[Message]) -> Iterable[Message]:
-    """Neighbours of one role as one message, a blank line between; tool results stay apart."""
+def alternating(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """For templates that insist on turns: systems first, neighbours of one role as one message (sheet 3.3, rule 6)."""
+    systems = [message for message in messages if message.role in SYSTEM_ROLES]
+    return tuple(_merged([*systems, *(message for message in messages if message.role not in SYSTEM_ROLES)]))
+
+
+def _merged(messages: Iterable[Message]) -> Iterable[Message]:
+    """A blank line between; tool results stay apart."""
     kept: Message | None = None
     for message in messages:
         if kept is None:

@@ -45,6 +45,15 @@ def test_flags_win_over_the_environment_and_the_environment_over_defaults() -> N
     assert (settings.port, settings.slots, settings.threads) == (9000, 3, 0)
 
 
+def test_flags_of_one_worker_are_those_of_all() -> None:
+    flags = ("--slots", "3", "--ctx", "1000", "--kv-cells", "2048", "--cache-type", "q8_0", "--threads", "2")
+    up = options(*flags).settings
+    worker = cli.read_settings(cli.parser().parse_args(["worker", *flags]), {})
+    for settings in (up, worker):
+        assert (settings.slots, settings.context, settings.kv_cells) == (3, 1000, 2048)
+        assert (settings.cache_type, settings.threads) == ("q8_0", 2)
+
+
 def test_a_given_redis_is_used_from_flag_or_environment() -> None:
     assert options("--redis", "redis://r:1/0").settings.redis_url == "redis://r:1/0"
     assert not options("--redis", "redis://r:1/0").own_redis
@@ -75,6 +84,8 @@ def test_nobody_to_answer_is_refused() -> None:
         (["up", "--port", "http"], "--port: 'http' is not a number"),
         (["up", "--port", "70000"], "--port: '70000' must be from 0 to 65535"),
         (["up", "--flower-port", "on"], "--flower-port: 'on' is not a number"),
+        (["up", "--kv-cells", "-1"], "--kv-cells: '-1' must be from 0 to"),
+        (["up", "--cache-type", "q9"], "--cache-type: 'q9' must be one of f16,"),
         (["up", "--cpu", "-1"], "--cpu"),
         (["up", "--model", "pocket"], "--model: 'pocket' is not NAME=PATH"),
         (["up", "--model", ""], "--model: '=' is not NAME=PATH"),

@@ -6,7 +6,7 @@ import pytest
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
 from tropilla.workers import pocket
-from tropilla.workers.card import DEFAULT_CONTEXT, context_of, describe, named_model
+from tropilla.workers.card import DEFAULT_CONTEXT, capabilities_of, context_of, describe, named_model
 from tropilla.workers.gguf import Header, read_header
 
 
@@ -46,3 +46,36 @@ def test_what_is_told_of_a_model_comes_from_its_file() -> None:
     assert (model.family, model.quantization) == ("llama", "Q8_0")
     assert model.parameter_count > 1_000_000
     assert model.vocabulary > 1000
+    assert model.capabilities[0] == "completion"
+
+
+SHOWS_TOOLS = "{{ tools | tojson }}{{ messages[0].content }}"
+FILLS = {f"tokenizer.ggml.{name}_token_id": 7 for name in ("prefix", "suffix", "middle")}
+
+
+@pytest.mark.parametrize(
+    ("values", "markers", "capabilities"),
+    [
+        ({}, (), ("completion",)),
+        ({"tokenizer.chat_template": SHOWS_TOOLS}, (), ("completion", "tools")),
+        (
+            {"tokenizer.chat_template": "{{ 1 }}", "tokenizer.chat_template.tool_use": SHOWS_TOOLS},
+            (),
+            ("completion", "tools"),
+        ),
+        ({"tokenizer.chat_template": "{% if enable_thinking %}{% endif %}"}, (), ("completion", "thinking")),
+        ({"tokenizer.chat_template": "{% nonsense %}"}, (), ("completion",)),
+        ({"tokenizer.chat_template": 7}, (), ("completion",)),
+        (FILLS, (), ("completion", "insert")),
+        ({}, ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"), ("completion", "insert")),
+        ({"tokenizer.ggml.fim_pre_token_id": 1}, ("<SUF>", "▁<MID>"), ("completion", "insert")),
+        ({}, ("<|fim_prefix|>", "<|fim_suffix|>"), ("completion",)),
+        ({"llama.pooling_type": 3}, (), ("embedding",)),
+        ({"general.architecture": "nomic-bert"}, (), ("embedding",)),
+    ],
+)
+def test_what_a_model_can_do_is_read_from_its_file(
+    values: dict[str, object], markers: tuple[str, ...], capabilities: tuple[str, ...]
+) -> None:
+    header = Header({"general.architecture": "llama", **values}, 1, 1, frozenset(markers))
+    assert capabilities_of(header) == capabilities

@@ -82,6 +82,8 @@ def facts(header: Header) -> tuple[object, ...]:
         header.architecture,
         header.quantization,
         header.chat_template,
+        dict(header.chat_templates),
+        header.fills_in,
         header.vocabulary,
         header.of_architecture("context_length"),
         header.of_architecture("embedding_length"),
@@ -92,14 +94,31 @@ def facts(header: Header) -> tuple[object, ...]:
 def test_the_facts_of_a_file_are_read(write: Write, version: int) -> None:
     data = gguf(version=version)
     header = read_header(write(data))
-    assert facts(header) == ("llama", "Q8_0", "{{ messages }} ü", 3, 2048, 64)
+    assert facts(header) == ("llama", "Q8_0", "{{ messages }} ü", {}, False, 3, 2048, 64)
     assert (header.parameter_count, header.size_bytes) == (64 * 3 + 5, len(data))
     assert (header.values["some.flag"], header.values["some.nested"]) == (True, 2)
 
 
 def test_what_a_file_does_not_say_is_unknown(write: Write) -> None:
     header = read_header(write(gguf([], [])))
-    assert facts(header) == ("unknown", "unknown", "", 0, 0, 0)
+    assert facts(header) == ("unknown", "unknown", "", {}, False, 0, 0, 0)
+
+
+def test_named_templates_are_read(write: Write) -> None:
+    named = [
+        key("tokenizer.chat_templates", ARRAY, array(STRING, text("default"), text("tool_use"))),
+        key("tokenizer.chat_template.tool_use", STRING, text("{{ tools }}")),
+    ]
+    assert read_header(write(gguf([*KEYS, *named]))).chat_templates == {"tool_use": "{{ tools }}"}
+
+
+def test_tokens_to_fill_in_with_are_seen_in_the_vocabulary(write: Write) -> None:
+    tokens = ["a", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|fim_pad|>"]
+    header = read_header(write(gguf([key("tokenizer.ggml.tokens", ARRAY, array(STRING, *map(text, tokens)))], [])))
+    assert header.fill_markers == frozenset(tokens[1:4])
+    assert header.fills_in
+    elsewhere = read_header(write(gguf([key("general.tags", ARRAY, array(STRING, *map(text, tokens)))], [])))
+    assert not elsewhere.fills_in
 
 
 def test_a_key_of_an_unexpected_type_says_nothing(write: Write) -> None:
@@ -107,10 +126,13 @@ def test_a_key_of_an_unexpected_type_says_nothing(write: Write) -> None:
         key("general.architecture", U32, struct.pack("<I", 1)),
         key("general.file_type", STRING, text("seven")),
         key("tokenizer.ggml.tokens", STRING, text("none")),
+        key("tokenizer.chat_template", U32, struct.pack("<I", 1)),
+        key("tokenizer.chat_template.rag", U32, struct.pack("<I", 1)),
+        key("tokenizer.ggml.prefix_token_id", STRING, text("1")),
         key("1.context_length", STRING, text("long")),
         key("1.embedding_length", F32, struct.pack("<f", float("inf"))),
     ]
-    assert facts(read_header(write(gguf(odd, [])))) == ("1", "unknown", "", 0, 0, 0)
+    assert facts(read_header(write(gguf(odd, [])))) == ("1", "unknown", "", {}, False, 0, 0, 0)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -3,36 +3,56 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import BOS, IM_START, FakeSampler, FakeVocabulary, request
+from fakes import BOS, EOS, IM_END, IM_START, FakeVocabulary, request
 from tropilla.common.errors import ContextExceeded, InvalidPrompt
 from tropilla.common.generation import (
+    BAN,
     MAX_SEED,
     ChatPrompt,
+    Constraint,
     Fit,
+    InfillPrompt,
     Message,
     PromptToken,
     Sampling,
     TextPrompt,
+    Token,
     TokenPrompt,
 )
+from tropilla.workers.answers import Answers
 from tropilla.workers.intake import Intake
 from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.sampler import Sampler
 from tropilla.workers.sequence import Sequence
 
 PLAIN = "{{ bos_token }}{% for m in messages %}[{{ m.role[0] }}:{{ m.content }}]{% endfor %}"
 
 
+class FakeGrammars:
+    """Keeps the grammars that matchers were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def matcher(self, grammar: str) -> Any:
+        self.asked.append(grammar)
+        return f"matcher {len(self.asked)}"
+
+
+def sampler_of(one: Sequence) -> Sampler:
+    assert isinstance(one.sampler, Sampler)
+    return one.sampler
+
+
 class Kitchen:
-    """An intake over the byte vocabulary that keeps every sampler it made."""
+    """An intake over the byte vocabulary."""
 
     def __init__(self, *, context: int = 20, adds_bos: bool = True, template: str = PLAIN) -> None:
-        self.made: list[tuple[Sampling, list[int]]] = []
         self.template = ChatTemplate(template, bos="<s>", eos="</s>")
-        self.intake = Intake(FakeVocabulary(adds_bos=adds_bos), self.template, context=context, sampler=self._sampler)
-
-    def _sampler(self, sampling: Sampling, prompt: list[int]) -> FakeSampler:
-        self.made.append((sampling, prompt))
-        return FakeSampler(seed=sampling.seed)
+        self.vocabulary = FakeVocabulary(adds_bos=adds_bos)
+        self.grammars = FakeGrammars()
+        answers = Answers(self.template, self.grammars, special=self.vocabulary.tags)
+        self.intake = Intake(self.vocabulary, self.template, answers, context=context)
 
     def sequences(self, *prompts: Any, **fields: Any) -> list[Sequence]:
         return self.intake.sequences(request(prompts=prompts, **fields))
@@ -102,7 +122,7 @@ def test_each_choice_has_its_own_seed_number_and_sampler() -> None:
         (2, 5, "<s>b"),
         (3, 6, "<s>b"),
     ]
-    assert [sampling.seed for sampling, _ in kitchen.made] == [5, 6, 5, 6]
+    assert [sampler_of(one).sampling.seed for one in made] == [5, 6, 5, 6]
 
 
 def test_seeds_wrap_before_the_one_that_means_draw_one_yourself() -> None:
@@ -117,33 +137,26 @@ def test_the_prompt_is_reported_when_wanted() -> None:
 
 
 def test_the_answer_may_fill_what_the_prompt_leaves() -> None:
-    assert Kitchen().sequences(TokenPrompt((1,) * 5))[0].max_tokens == 15
-    assert Kitchen().sequences(TokenPrompt((1,) * 5), fit=Fit(context_limit=8))[0].max_tokens == 3
-    assert Kitchen().sequences(TokenPrompt((1,) * 5), fit=Fit(context_limit=99))[0].max_tokens == 15
+    assert Kitchen().sequences(TokenPrompt((1,) * 5))[0].rules.max_tokens == 15
+    assert Kitchen().sequences(TokenPrompt((1,) * 5), fit=Fit(context_limit=8))[0].rules.max_tokens == 3
+    assert Kitchen().sequences(TokenPrompt((1,) * 5), fit=Fit(context_limit=99))[0].rules.max_tokens == 15
 
 
 def test_more_than_fits_is_clipped_or_refused() -> None:
     prompt = TokenPrompt((1,) * 15)
-    assert Kitchen().sequences(prompt, max_tokens=10)[0].max_tokens == 5
-    assert Kitchen().sequences(prompt, max_tokens=5, fit=Fit(room="refuse"))[0].max_tokens == 5
+    assert Kitchen().sequences(prompt, max_tokens=10)[0].rules.max_tokens == 5
+    assert Kitchen().sequences(prompt, max_tokens=5, fit=Fit(room="refuse"))[0].rules.max_tokens == 5
     with pytest.raises(ContextExceeded) as caught:
         Kitchen().sequences(prompt, max_tokens=6, fit=Fit(room="refuse"))
     assert caught.value.facts == {"prompt_tokens": 15, "context": 20, "max_tokens": 6}
 
 
 def test_a_prompt_must_leave_room_for_one_token_unless_none_is_wanted() -> None:
-    assert Kitchen().sequences(TokenPrompt((1,) * 19))[0].max_tokens == 1
-    assert Kitchen().sequences(TokenPrompt((1,) * 20), max_tokens=0)[0].max_tokens == 0
+    assert Kitchen().sequences(TokenPrompt((1,) * 19))[0].rules.max_tokens == 1
+    assert Kitchen().sequences(TokenPrompt((1,) * 20), max_tokens=0)[0].rules.max_tokens == 0
     with pytest.raises(ContextExceeded) as caught:
         Kitchen().sequences(TokenPrompt((1,) * 20))
     assert (caught.value.code, caught.value.facts) == ("context_length", {"prompt_tokens": 20, "context": 20})
-
-
-def test_a_refusal_makes_no_sampler_for_the_prompts_that_fit() -> None:
-    kitchen = Kitchen()
-    with pytest.raises(ContextExceeded):
-        kitchen.sequences(TokenPrompt((1,)), TokenPrompt((1,) * 99))
-    assert kitchen.made == []
 
 
 def test_keep_last_cuts_the_beginning_off_first() -> None:
@@ -176,7 +189,7 @@ def test_shortening_always_leaves_room_for_a_token() -> None:
             for length in range(1, 20):
                 fit = Fit(overlong="shorten", keep=keep, context_limit=limit)
                 one = kitchen.sequences(TokenPrompt((1,) * length), fit=fit)[0]
-                assert one.max_tokens >= 1
+                assert one.rules.max_tokens >= 1
                 assert 1 <= one.prompt_length < limit
 
 
@@ -223,3 +236,59 @@ def test_dropping_messages_may_be_allowed_without_cutting_tokens() -> None:
     assert text_of(Kitchen(context=10).tokens(chat("u:a", "a:b", "u:c"), fit=drop)) == "<s>[u:c]"
     with pytest.raises(ContextExceeded):
         Kitchen(context=9).tokens(chat("u:a", "u:0123456789"), fit=drop)
+
+
+def test_a_gap_stands_between_prefix_and_suffix_tokens() -> None:
+    kitchen = Kitchen()
+    with pytest.raises(InvalidPrompt, match="cannot fill in the middle") as caught:
+        kitchen.sequences(InfillPrompt("a", "b"))
+    assert caught.value.code == "unsupported"
+    kitchen.vocabulary.infill = (1, 2, 3)
+    assert kitchen.tokens(InfillPrompt("ab", "c")) == [BOS, 1, *b"ab", 2, *b"c", 3]
+
+
+def test_what_may_not_come_is_biased_away() -> None:
+    sampling = Sampling(logit_bias=((7, 1.5), ("ab", -2.0)))
+    one = sampler_of(Kitchen().sequences(TextPrompt("x"), sampling=sampling, ignore_eos=True)[0])
+    assert one._bias == {7: 1.5, ord("a"): -2.0, ord("b"): -2.0, EOS: BAN, IM_END: BAN}
+    with pytest.raises(InvalidPrompt, match="token id 999"):
+        Kitchen().sequences(TextPrompt("x"), sampling=Sampling(logit_bias=((999, 1.0),)))
+
+
+@pytest.mark.parametrize(
+    ("fit", "most", "keep"),
+    [
+        (Fit(), 15, None),
+        (Fit(shift=True, keep=3), 200, 4),
+        (Fit(shift=True, keep=-1), 200, 5),
+        (Fit(shift=True, context_limit=8), 80, 1),
+    ],
+)
+def test_a_context_that_may_shift_has_room_for_ten(fit: Fit, most: int, keep: int | None) -> None:
+    one = Kitchen().sequences(TextPrompt("abcd"), fit=fit)[0]
+    assert (one.rules.max_tokens, one.rules.shift_keep) == (most, keep)
+    assert Kitchen().sequences(TextPrompt("abcd"), fit=fit, max_tokens=4)[0].rules.max_tokens == min(4, most)
+
+
+def test_a_prompt_is_told_and_scored_only_by_who_begins() -> None:
+    kitchen = Kitchen()
+    asked = request(prompts=(TextPrompt("a"),), prompt_logprobs=1)
+    fresh = kitchen.intake.sequences(asked)[0]
+    resumed = kitchen.intake.sequences(asked, {0: [Token(0, 0, ord("b"), "b")]})[0]
+    assert (fresh.scores_prompt, bool(fresh.reported_prompt)) == (True, True)
+    assert (resumed.scores_prompt, resumed.reported_prompt, resumed.generated) == (False, (), 1)
+    assert text_of(resumed.tokens) == "<s>ab"
+
+
+def test_each_choice_has_a_matcher_of_its_own() -> None:
+    kitchen = Kitchen()
+    made = kitchen.sequences(TextPrompt("a"), n=2, constraint=Constraint("regex", "a+"))
+    assert [sampler_of(one).matcher for one in made] == ["matcher 1", "matcher 2"]
+    assert kitchen.grammars.asked[0] == kitchen.grammars.asked[1]
+
+
+def test_no_end_stands_behind_a_prompt_whatever_the_tokenizer_adds() -> None:
+    kitchen = Kitchen()
+    kitchen.vocabulary.adds_eos = True
+    assert kitchen.tokens(TextPrompt("hi")) == [BOS, *b"hi"]
+    assert kitchen.tokens(chat("u:hi")) == [BOS, *b"[u:hi]"]

@@ -12,19 +12,21 @@ from tropilla.common.errors import ConfigurationError
 from tropilla.common.generation import Sampling, Token
 from tropilla.workers import pocket
 from tropilla.workers.llama.library import check_flavour, check_version
-from tropilla.workers.llama.model import Llama
+from tropilla.workers.llama.model import Llama, Size
 from tropilla.workers.loop import Job, Loop, Outgoing
-from tropilla.workers.scheduler import Scheduler
-from tropilla.workers.sequence import Sequence
+from tropilla.workers.sampler import Sampler
+from tropilla.workers.scheduler import Limits, Scheduler
+from tropilla.workers.sequence import Rules, Sequence
 from tropilla.workers.text import Text
 
 SLOTS, CONTEXT, STEP_TOKENS = 4, 512, 64
+SIZE = Size(SLOTS, CONTEXT, STEP_TOKENS, cells=SLOTS * CONTEXT, sequences=2 * SLOTS)
 PROMPTS = ["Once upon a time", "The capital of France is", "A dog has", "Once upon a time there was a fox", "1 2 3 4"]
 
 
 @pytest.fixture(scope="module")
 def llama() -> Iterator[Llama]:
-    llama = Llama(pocket.path(), slots=SLOTS, context=CONTEXT, step_tokens=STEP_TOKENS, threads=1)
+    llama = Llama(pocket.path(), SIZE, threads=1)
     yield llama
     llama.close()
 
@@ -34,20 +36,24 @@ def generate(
 ) -> list[list[Token]]:
     """The tokens of each prompt, all of them through one loop."""
     events: list[Outgoing] = []
-    loop = Loop(llama, Scheduler(slots=SLOTS, step_tokens=STEP_TOKENS), outbox=events.extend, worker="w")
+    limits = Limits(SLOTS, SIZE.cells, STEP_TOKENS, sequences=SIZE.sequences)
+    scheduler = Scheduler(limits)
+    loop = Loop(llama, scheduler, outbox=events.extend, worker="w")
     jobs = []
     for number, prompt in enumerate(prompts):
         ids = llama.vocabulary.tokenize(prompt, special=False, start=True)
-        sampler = llama.sampler(sampling or Sampling(temperature=0), ids)
+        sampler = Sampler(sampling or Sampling(temperature=0), context=CONTEXT, prompt=ids)
         jobs.append(Job(str(number), 1, "", 1))
         sequence = Sequence(
-            request_id=str(number), choice=0, prompt=ids, max_tokens=max_tokens, sampler=sampler, text=Text(),
-            logprobs=logprobs,
+            request_id=str(number), choice=0, prompt=ids, sampler=sampler, text=Text(),
+            rules=Rules(max_tokens, logprobs=logprobs),
         )  # fmt: skip
         loop.submit(jobs[-1], [sequence])
     loop.turn()
     while not loop.idle:
         loop.turn()
+    scheduler.forget_idle()
+    llama.move(scheduler.moves())
     tokens = [event for event in events if isinstance(event.event, Token)]
     return [[one.event for one in tokens if one.job is job and isinstance(one.event, Token)] for job in jobs]
 
@@ -115,15 +121,15 @@ def test_each_of_these_alone_makes_sampling_greedy(llama: Llama, sampling: Sampl
 @pytest.mark.parametrize(
     "sampling",
     [
-        Sampling(temperature=1.2, mirostat=1, seed=5),
-        Sampling(temperature=1.2, mirostat=2, seed=5),
+        Sampling(temperature=1.2, mirostat=1, mirostat_tau=0.5, seed=5),
+        Sampling(temperature=1.2, mirostat=2, mirostat_tau=0.5, seed=5),
         Sampling(temperature=1.2, typical_p=0.3, seed=5),
     ],
     ids=["mirostat 1", "mirostat 2", "typical_p"],
 )
 def test_each_of_these_changes_what_is_said(llama: Llama, sampling: Sampling) -> None:
     plain = Sampling(temperature=sampling.temperature, seed=sampling.seed)
-    prompt = "1 2 3 1 2 3 1 2 3 1 2 3"
+    prompt = "Once upon a time"
     assert ids(generate(llama, prompt, sampling=sampling)[0]) != ids(generate(llama, prompt, sampling=plain)[0])
 
 
@@ -174,7 +180,7 @@ def test_what_is_tokenized_is_spelled_again_by_its_pieces(llama: Llama, text: st
 
 def test_loading_tells_how_far_it_is() -> None:
     seen: list[float] = []
-    Llama(pocket.path(), slots=1, context=256, step_tokens=16, threads=1, on_progress=seen.append).close()
+    Llama(pocket.path(), Size(1, 256, 16), threads=1, on_progress=seen.append).close()
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -185,7 +191,7 @@ def test_what_llama_cpp_will_not_load_is_one_sentence_naming_the_file(tmp_path: 
     key = b"general.architecture" + struct.pack("<IQ", 8, len("llama"))
     path.write_bytes(pocket.path().read_bytes().replace(key + b"llama", key + b"alpac"))
     with pytest.raises(ConfigurationError, match=r"odd\.gguf could not be loaded"):
-        Llama(path, slots=1, context=256, step_tokens=16, threads=1)
+        Llama(path, Size(1, 256, 16), threads=1)
 
 
 def test_any_other_release_of_the_bindings_is_refused_by_name() -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import random
 import threading
+from typing import Any
 
 import pytest
 from fakes import EOS, Clock, FakeModel, FakeOutbox, job, sequence
-from tropilla.common.generation import Usage
+from tropilla.common.generation import Prompted, Token, Usage
 from tropilla.workers.loop import Job, Loop
-from tropilla.workers.scheduler import Scheduler
+from tropilla.workers.scheduler import SCORED_TOKENS, Limits, Scheduler
 from tropilla.workers.sequence import Sequence
 
 
 class Bench:
     """A loop and everything around it."""
 
-    def __init__(self, *, slots: int = 2, step_tokens: int = 16) -> None:
-        self.model = FakeModel(step_tokens=step_tokens, slots=slots)
-        self.scheduler = Scheduler(slots=slots, step_tokens=step_tokens)
+    def __init__(
+        self, *, slots: int = 2, step_tokens: int = 16, cells: int = 10_000, spare: int = 4, **limits: Any
+    ) -> None:
+        self.model = FakeModel(step_tokens=step_tokens, slots=slots + spare, cells=cells)
+        self.scheduler = Scheduler(Limits(slots, cells, step_tokens, sequences=slots + spare, **limits))
         self.out = FakeOutbox()
         self.clock = Clock()
         self.loop = Loop(self.model, self.scheduler, outbox=self.out, worker="w", clock=self.clock)
@@ -33,14 +36,22 @@ class Bench:
             self.loop.turn()
 
     def finish(self) -> None:
-        """Turns until there is nothing left, which also means: no slot held, nothing in the KV cache."""
+        """Turns until there is nothing left, which also means: nothing in the KV cache but idle prefixes, and nothing at
+        all once those are let go of.
+        """
         self.loop.turn()
         for _ in range(20_000):
             if self.scheduler.idle:
                 break
             self.loop.turn()
         assert self.scheduler.idle
-        assert self.model.resident == {}
+        assert self.model.cells_used == self.scheduler.cells_used == self.scheduler.cells_idle
+        self.forget()
+
+    def forget(self) -> None:
+        self.scheduler.forget_idle()
+        self.model.move(self.scheduler.moves())
+        assert (self.model.cells_used, self.scheduler.cells_used) == (0, 0)
 
     @property
     def slots_in_use(self) -> int:
@@ -147,10 +158,10 @@ def test_a_cancel_during_prefill_frees_the_slot_at_the_next_turn() -> None:
     bench = Bench(slots=1, step_tokens=16)
     bench.submit(sequence("a", prompt=100))
     bench.turn(2)
-    assert len(bench.model.resident[0][1]) == 32
+    assert bench.model.cells_used == 32
     bench.loop.cancel("a")
     bench.turn()
-    assert bench.model.resident == {}
+    assert bench.scheduler.cells_idle == 32, "what was computed stays for whoever asks the same"
     assert (bench.out.finished("a")[0].reason, bench.slots_in_use) == ("cancelled", 0)
 
 
@@ -246,7 +257,6 @@ def test_failing_all_ends_every_request_here_and_every_later_one() -> None:
     bench.finish()
     for name in "abc":
         assert bench.out.failed(name).code == "shutting_down"
-    assert [one.sampler.closed for one in (running, waiting, late)] == [True] * 3  # type: ignore[attr-defined]
 
 
 def test_stopping_drops_what_runs_without_a_word() -> None:
@@ -324,3 +334,147 @@ def test_an_end_token_is_counted_and_not_shown() -> None:
     bench.finish()
     assert bench.out.text() == ""
     assert bench.out.finished()[0].usage.generated == 1
+
+
+def test_a_prompts_own_log_probabilities_are_told_once_all_are_known() -> None:
+    bench = Bench(step_tokens=512)
+    prompt = [5, *range(10, 80)]
+    bench.submit(sequence(prompt=prompt, script="x", prompt_logprobs=1))
+    bench.finish()
+    prompted, first, *_ = bench.out.events["a"]
+    assert isinstance(prompted, Prompted)
+    assert [token.id for token in prompted.tokens] == prompt
+    assert [token.logprob for token in prompted.tokens] == [None, *(-float(token) for token in prompt[1:])]
+    assert [len(token.top) for token in prompted.tokens] == [0] + [1] * 70
+    assert isinstance(first, Token)
+    assert max(size for step in bench.model.steps for _, size in step) == SCORED_TOKENS
+
+
+def test_scoring_alone_needs_no_token() -> None:
+    bench = Bench()
+    bench.submit(sequence(prompt=[1, 2], max_tokens=0, prompt_logprobs=0))
+    bench.finish()
+    prompted, finished = bench.out.events["a"]
+    assert isinstance(prompted, Prompted)
+    assert [token.logprob for token in prompted.tokens] == [None, -2.0]
+    assert (finished.reason, finished.usage.generated) == ("length", 0)  # type: ignore[union-attr]
+
+
+def test_a_prompt_of_one_token_has_nothing_to_score() -> None:
+    bench = Bench()
+    bench.submit(sequence(prompt=[1], script="x", prompt_logprobs=0))
+    bench.finish()
+    assert [type(event) for event in bench.out.events["a"][:2]] == [Prompted, Token]
+
+
+def test_a_draw_that_goes_wrong_fails_its_request_and_no_other() -> None:
+    bench = Bench(slots=3)
+    broken = sequence("a", script="aaaa")
+    bench.submit(broken, sequence("a", script="aaaa", choice=1))
+    bench.submit(sequence("b", script="bbbb"))
+    bench.turn(2)
+
+    def refuse(resident: object) -> int:
+        raise ValueError("nothing may come next")
+
+    broken.sampler.draw = refuse  # type: ignore[attr-defined]
+    bench.finish()
+    assert "nothing may come next" in bench.out.failed("a").message
+    assert bench.out.text("b") == "bbbb"
+
+
+def test_a_grammar_that_is_complete_ends_the_turn() -> None:
+    bench = Bench()
+    one = sequence(script="ab")
+    bench.submit(one)
+    bench.turn()
+    one.sampler.ended = True  # type: ignore[attr-defined]
+    bench.finish()
+    assert (bench.out.text(), bench.out.finished()[0].reason) == ("ab", "eos")
+
+
+def test_a_full_context_ends_a_choice_or_is_gone_on_from() -> None:
+    for keep, reason, tokens in ((None, "length", 6), (2, "length", 40)):
+        bench = Bench(spare=2)
+        bench.submit(sequence(prompt=4, script="x" * 99, max_tokens=40, context=10, shift_keep=keep))
+        bench.finish()
+        finished = bench.out.finished()[0]
+        assert (finished.reason, finished.usage.generated) == (reason, tokens)
+
+
+def test_what_was_resident_is_reported() -> None:
+    bench = Bench()
+    bench.submit(sequence("a", prompt=[1, 2, 3, 4], script="x"))
+    bench.turn(3)
+    bench.submit(sequence("b", prompt=[1, 2, 3, 4], script="x"))
+    bench.finish()
+    assert [bench.out.finished(name)[0].usage.cached for name in "ab"] == [0, 3]
+
+
+def test_a_step_that_runs_can_be_seen_from_outside() -> None:
+    bench = Bench()
+    seen: list[float | None] = []
+    bench.model.before_step = lambda: seen.append(bench.loop.busy_since)
+    bench.submit(sequence(script="x"))
+    bench.turn()
+    assert (seen, bench.loop.busy_since) == ([bench.clock()], None)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_reuse_eviction_preemption_and_shifts_change_no_answer(seed: int) -> None:
+    """The fake model insists that every slot holds exactly its sequence's tokens, and says what depends on all of them."""
+    chance = random.Random(seed)
+    stems = [[chance.randrange(200) for _ in range(chance.randint(5, 60))] for _ in range(3)]
+
+    def plans() -> list[Sequence]:
+        draw = random.Random(seed + 1)
+        return [
+            sequence(
+                f"r{n}",
+                prompt=draw.choice(stems)[: draw.randint(1, 60)] + [draw.randrange(3) for _ in range(draw.randint(0, 9))],
+                max_tokens=draw.randint(1, 60),
+                seed=draw.randrange(2),
+                context=90,
+            )
+            for n in range(20)
+        ]  # fmt: skip
+
+    alone = {}
+    for one in plans():
+        bench = Bench(slots=1, step_tokens=512, reuse=False)
+        bench.submit(one)
+        bench.finish()
+        alone[one.request_id] = bench.out.text(one.request_id)
+
+    slots = chance.randint(1, 6)
+    bench = Bench(
+        slots=slots,
+        step_tokens=slots + chance.randint(0, 40),
+        cells=chance.choice([90, 120, 400, 5000]),
+        spare=chance.randint(2, 9),
+        shared_step_tokens=chance.choice([0, 8]),
+    )
+    unwanted = set(chance.sample(sorted(alone), 4))
+    for one in plans():
+        bench.submit(one)
+        bench.turn(chance.randint(0, 8))
+        if chance.random() < 0.3:
+            bench.loop.cancel(chance.choice(sorted(unwanted)))
+    bench.finish()
+    for name, text in alone.items():
+        assert text.startswith(bench.out.text(name)) if name in unwanted else bench.out.text(name) == text
+    assert sum(bench.out.finished(name)[0].usage.cached for name in alone) > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shifting_contexts_stay_whole_among_shared_prefixes(seed: int) -> None:
+    chance = random.Random(seed)
+    bench = Bench(slots=3, step_tokens=16, cells=chance.choice([60, 500]), shift=chance.random() < 0.5)
+    stem = [1] * 20
+    for n in range(8):
+        prompt = [*stem[: chance.randint(1, 20)], chance.randrange(5)]
+        bench.submit(sequence(f"r{n}", prompt=prompt, max_tokens=90, context=30, shift_keep=chance.choice([0, 4, 25])))
+        bench.turn(chance.randint(0, 20))
+    bench.finish()
+    for n in range(8):
+        assert bench.out.finished(f"r{n}")[0].reason in ("length", "eos")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from typing import Any
@@ -10,19 +11,23 @@ import pytest
 from fakes import MARKER_TEXTS, MARKERS, FakeVocabulary
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import ChatPrompt, Message, Tool, ToolCall
-from tropilla.workers.prompt import MAX_RENDERED_CHARACTERS, SPLIT, ChatTemplate
+from tropilla.workers.jinja import MAX_RENDERED_CHARACTERS
+from tropilla.workers.prompt import SPLIT, ChatTemplate
 
 CHATML = "<|im_start|>{}\n{}<|im_end|>\n"
 
 
-def chat(*messages: Message | str, tools: tuple[Tool, ...] = ()) -> ChatPrompt:
+#: What belongs to a prompt; other options are the template's.
+OF_PROMPTS = {field.name for field in dataclasses.fields(ChatPrompt)}
+
+
+def segments(source: str, *messages: Message | str, **options: Any) -> list[str]:
     """A bare text is a user's message."""
-    return ChatPrompt(tuple(Message("user", m) if isinstance(m, str) else m for m in messages), tools)
-
-
-def segments(source: str, *messages: Message | str, tools: tuple[Tool, ...] = (), **options: Any) -> list[str]:
-    template = ChatTemplate(source, markers=MARKER_TEXTS, **options)
-    return template.segments(chat(*messages, tools=tools))
+    asked = {name: options.pop(name) for name in OF_PROMPTS & set(options)}
+    template = ChatTemplate(source, **{"markers": MARKER_TEXTS, **options})
+    return template.segments(
+        ChatPrompt(tuple(Message("user", m) if isinstance(m, str) else m for m in messages), **asked)
+    )
 
 
 def render(source: str, *messages: Message | str, **options: Any) -> str:
@@ -37,6 +42,11 @@ def markers_in(parts: list[str]) -> list[str]:
 
 ASSISTANT = "assistant"
 LOOP = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}GO{% endif %}"
+
+SHOW_CALLS = (
+    "{% for m in messages %}{{ m.role }} {{ m.content }} {% for c in m.tool_calls %}{{ c.function.name }}"
+    "{{ c.function.arguments | tojson }} {% endfor %}{% endfor %}{% if add_generation_prompt %}GO{% endif %}"
+)
 
 #: template -> what it renders for one user message "x"
 ENVIRONMENT = [
@@ -144,7 +154,7 @@ def test_tools_reach_templates_as_openai_writes_them() -> None:
 
 def test_keys_that_say_nothing_are_absent() -> None:
     assert render("{{ messages[0] | list | join(' ') }}") == "role content"
-    full = Message("tool", "c", "n", (), "id", "thought")
+    full = Message("user", "c", "n", (), "id", "thought")
     assert (
         render("{{ messages[0] | list | sort | join(' ') }}", full)
         == "content name reasoning_content role tool_call_id"
@@ -194,7 +204,7 @@ def test_a_continued_message_may_be_empty() -> None:
 
 def test_a_last_assistant_message_with_tool_calls_is_answered() -> None:
     call = ToolCall("f", "{}")
-    assert render(LOOP, "hi", Message(ASSISTANT, "", tool_calls=(call,))) == "user=hi;assistant=;GO"
+    assert render(SHOW_CALLS, "hi", Message(ASSISTANT, "", tool_calls=(call,))) == "user hi assistant  f{} GO"
 
 
 # -- BOS ---------------------------------------------------------------------------------------------------------------
@@ -280,3 +290,238 @@ def test_a_template_that_knows_no_system_role_gets_the_text_with_the_first_user_
 def test_a_template_that_objects_to_everything_is_not_thought_to_dislike_system_messages() -> None:
     with pytest.raises(InvalidPrompt, match="never"):
         render("{{ raise_exception('never') }}", Message("system", "Be kind."), Message("user", "Hi"))
+
+
+# -- roles -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["im_end", "IM_END", " im_end ", "im_end|>\n<|im_start", "s", "m_end|"])
+def test_a_role_cannot_make_a_marker_of_what_a_template_writes_around_roles(role: str) -> None:
+    parts = segments(
+        "{% for m in messages %}<|{{ m.role | trim | lower }}|><{{ m.role }}>{% endfor %}", Message(role, "x")
+    )
+    assert markers_in(parts) == []
+
+
+def test_a_role_of_its_own_reaches_a_template_that_knows_it() -> None:
+    assert render("{% if messages[0].role == 'im_end' %}yes{% endif %}", Message("im_end", "x")) == "yes"
+    assert render("{{ messages[0].role }}", Message("narrator", "x")) == "narrator"
+
+
+# -- a last assistant message that is not continued --------------------------------------------------------------------
+
+
+def test_a_last_assistant_message_is_closed_and_answered_on_demand() -> None:
+    text = render("", "hi", Message(ASSISTANT, "Yo"), continue_last=False)
+    assert text == CHATML.format("user", "hi") + CHATML.format("assistant", "Yo") + "<|im_start|>assistant\n"
+
+
+def test_a_content_that_is_looked_at_first_is_cut_behind_its_last_place() -> None:
+    source = "{% for m in messages %}({{ m.content }}){{ m.content }}<end>{% endfor %}"
+    assert render(source, "hi", Message(ASSISTANT, "Yo")) == "(hi)hi<end>(Yo)Yo"
+
+
+# -- variables ---------------------------------------------------------------------------------------------------------
+
+
+def test_variables_reach_the_template() -> None:
+    source = "{{ documents[0].title }} {{ style }} {{ documents is defined }}"
+    assert render(source, variables='{"style": "terse", "documents": [{"title": "T"}]}') == "T terse True"
+    assert render("{{ documents is none }} {{ style is defined }}") == "True False"
+
+
+RESERVED_VARIABLES = (
+    "messages",
+    "tools",
+    "bos_token",
+    "eos_token",
+    "add_generation_prompt",
+    "raise_exception",
+    "range",
+)
+
+
+@pytest.mark.parametrize("name", RESERVED_VARIABLES)
+def test_no_variable_takes_the_place_of_what_makes_the_prompt(name: str) -> None:
+    source = f"{{{{ {name} }}}}"
+    assert "mine" not in render(source, variables=json.dumps({name: "mine"}))
+
+
+@pytest.mark.parametrize("variables", ["[]", "{", "1", "[" * 100_000])
+def test_variables_that_are_no_object_are_refused(variables: str) -> None:
+    with pytest.raises(InvalidPrompt) as caught:
+        render("", variables=variables)
+    assert caught.value.code == "template"
+
+
+@pytest.mark.parametrize("value", [EVIL, {EVIL: [EVIL]}], ids=["text", "object"])
+def test_no_variable_can_carry_a_marker(value: object) -> None:
+    assert markers_in(segments("{{ x | tojson }}{{ x }}", "hi", variables=json.dumps({"x": value}))) == []
+
+
+def test_the_clock_can_be_set() -> None:
+    assert render("{{ strftime_now('%d %b %Y') }}", now=lambda: datetime.datetime(2025, 7, 4)) == "04 Jul 2025"
+
+
+# -- how hard to think -------------------------------------------------------------------------------------------------
+
+ALL = (
+    "{{ enable_thinking }}|{{ thinking }}|{{ reasoning_effort }}|{{ thinking_mode }}|{{ thinking_budget }}"
+    "{% if 0 %}{{ 'minimal max disabled' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("effort", "text"),
+    [
+        (None, "||||"),
+        ("off", "False|False||disabled|0"),
+        ("on", "True|True|medium|enabled|"),
+        ("minimal", "True|True|low|enabled|512"),
+        ("low", "True|True|low|enabled|1024"),
+        ("medium", "True|True|medium|enabled|4096"),
+        ("high", "True|True|high|enabled|16384"),
+        ("max", "True|True|high|enabled|"),
+    ],
+)
+def test_an_effort_turns_the_switches_that_a_template_reads(effort: str | None, text: str) -> None:
+    assert render(ALL, effort=effort) == text
+
+
+@pytest.mark.parametrize(("effort", "word"), [("off", "none"), ("minimal", "minimal"), ("max", "max")])
+def test_rare_levels_are_passed_to_templates_that_know_them(effort: str, word: str) -> None:
+    source = "{% set known = ['none', 'minimal', 'max'] %}{{ reasoning_effort }}"
+    assert render(source, effort=effort) == word
+
+
+def test_a_level_that_a_template_refuses_gives_way_to_the_next() -> None:
+    source = (
+        "{% if reasoning_effort is defined and reasoning_effort not in ['low', 'high'] %}"
+        "{{ raise_exception('low or high') }}{% endif %}{{ reasoning_effort }}"
+    )
+    assert [render(source, effort=effort) for effort in ("low", "medium", "max", "off")] == ["low", "high", "high", ""]
+
+
+def test_what_a_caller_says_of_a_switch_wins() -> None:
+    assert render("{{ enable_thinking }}", effort="on", variables='{"enable_thinking": false}') == "False"
+
+
+# -- contents as parts -------------------------------------------------------------------------------------------------
+
+PARTS = "{% for m in messages %}{{ m.role }}:{% for p in m.content %}{{ p.text }}{% endfor %};{% endfor %}"
+USERS_PARTS = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ m.content[0].text }}{% else %}{{ '[' + m.content + ']' }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def test_a_template_that_indexes_parts_gets_parts() -> None:
+    assert render(PARTS, Message("system", "be"), "hi", Message(ASSISTANT, "Yo")) == "system:be;user:hi;assistant:Yo"
+    assert markers_in(segments(PARTS, EVIL)) == []
+
+
+def test_each_role_gets_the_form_its_template_takes() -> None:
+    assert render(USERS_PARTS, Message("system", "be"), "hi", Message(ASSISTANT, "Yo")) == "[be]hi[Yo"
+
+
+# -- tools -------------------------------------------------------------------------------------------------------------
+
+WEATHER = Tool("weather", "Tells it", '{"type": "object", "properties": {"city": {"type": "string"}}}')
+CALL = ToolCall("weather", '{"city": "Rome"}', "call_1")
+CALLED = ("Rome?", Message(ASSISTANT, "", tool_calls=(CALL,)), Message("tool", "22", tool_call_id="call_1"))
+
+
+def test_the_template_for_tools_serves_prompts_with_tools() -> None:
+    named = {"tool_use": "T{{ tools[0].function.name }}", "rag": "R"}
+    assert render("D", tools=(WEATHER,), named=named) == "Tweather"
+    assert render("D", named=named) == "D"
+
+
+def test_a_template_for_tools_that_does_not_compile_leaves_the_other() -> None:
+    assert render("D{{ tools }}", tools=(WEATHER,), named={"tool_use": "{% nonsense %}"}).startswith("D[")
+
+
+def test_tools_are_told_to_a_model_whose_template_shows_none() -> None:
+    text = render("", Message("system", "Be."), "Rome?", tools=(WEATHER,))
+    assert text.startswith("<|im_start|>system\nBe.\n\nYou can call these functions")
+    assert '{"name": "weather", "description": "Tells it", "parameters": {"type": "object"' in text
+    assert text.count("<|im_start|>system") == 1
+    assert text.endswith(CHATML.format("user", "Rome?") + "<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"tool_choice": "none"}, "Do not call any of them"),
+        ({"tool_choice": "required"}, "Call a function now."),
+        ({"tool_choice": "required", "named_tool": "weather"}, "Call the function weather now."),
+        ({"parallel_calls": True}, "To call several"),
+    ],
+)
+def test_what_is_asked_of_tools_is_told(asked: dict[str, Any], told: str) -> None:
+    assert told in render("", tools=(WEATHER,), **asked)
+    assert told not in render("", tools=(WEATHER,), parallel_calls=False)
+
+
+def test_calls_and_results_are_plain_messages_for_a_template_that_shows_none() -> None:
+    assert render(LOOP, *CALLED) == (
+        'user=Rome?;assistant={"name": "weather", "arguments": {"city": "Rome"}};user=Result of weather:\n22;GO'
+    )
+
+
+def test_a_template_that_takes_no_system_messages_is_told_of_tools_by_the_user() -> None:
+    text = render(OBJECTING, "Rome?", tools=(WEATHER,))
+    assert text.startswith("[user:You can call these functions")
+    assert text.endswith("\n\nRome?]")
+
+
+@pytest.mark.parametrize("tool", [Tool(EVIL), Tool("f", EVIL), Tool("f", "", json.dumps({EVIL: EVIL}))])
+def test_no_tool_that_is_told_can_carry_a_marker(tool: Tool) -> None:
+    assert markers_in(segments("{{ messages[0].content }}", "hi", tools=(tool,), named_tool=EVIL)) == []
+
+
+STRICT_IDS = (
+    "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}{% if c.id | length != 9 %}"
+    "{{ raise_exception('nine') }}{% endif %}{{ c.function.name }}{{ c.id }}{% endfor %}{{ m.tool_call_id }}{% endfor %}"
+)
+
+
+def test_call_ids_are_shortened_for_templates_that_insist() -> None:
+    text = render(STRICT_IDS, *CALLED)
+    short = text.removeprefix("Rome?weather")[:9]
+    assert short.isalnum()
+    assert text == f"Rome?weather{short}22{short}"
+
+
+@pytest.mark.parametrize(
+    ("source", "knows_tools", "thinks"),
+    [
+        ("", False, False),
+        ("{{ tools | tojson }}", True, False),
+        ("{% if enable_thinking %}{% endif %}{{ messages[0].content }}", False, True),
+        ("<think>{{ messages[0].content }}", False, True),
+        ("{% nonsense %}", False, False),
+    ],
+)
+def test_what_a_template_can_do_is_found_out(source: str, knows_tools: bool, thinks: bool) -> None:
+    template = ChatTemplate(source)
+    assert (template.knows_tools, template.thinks) == (knows_tools, thinks)
+
+
+def test_later_system_messages_are_put_first_where_a_template_insists() -> None:
+    insists = (
+        "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('first') }}{% endif %}"
+        "{{ m.role }}={{ m.content }};{% endfor %}"
+    )
+    assert render(insists, "a", Message("system", "be")) == "system=be;user=a;"
+
+
+def test_a_gpt_oss_template_keeps_developers_and_gets_one_of_reasoning_and_content() -> None:
+    source = (
+        "{% for m in messages %}{{ m.role }}{% if m.tool_calls %}{% if m.content and m.thinking %}"
+        "{{ raise_exception('both') }}{% endif %}<|channel|>{{ m.thinking }}{{ m.tool_calls[0].function.name }}{% else %}"
+        "={{ m.content }}{% endif %};{% endfor %}"
+    )
+    call = Message(ASSISTANT, "said", tool_calls=(CALL,), reasoning="thought")
+    text = render(source, Message("developer", "be"), "hi", call, Message("tool", "22"))
+    assert text == "developer=be;user=hi;assistant<|channel|>thought\n\nsaidweather;tool=22;"

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import pytest
 from fakes import sequence
-from tropilla.workers.scheduler import Chunk, Scheduler
+from tropilla.workers.prefixes import Copy, Drop, Shift
+from tropilla.workers.scheduler import Chunk, Limits, Scheduler
+
+
+def a_scheduler(*, slots: int, step_tokens: int, cells: int = 10_000, **limits: int) -> Scheduler:
+    return Scheduler(Limits(slots, cells, step_tokens, **{"sequences": slots + 4, **limits}))
 
 
 def step(scheduler: Scheduler) -> list[tuple[str, int, int]]:
     """Plans and applies one step; every sequence that samples knows one more token."""
-    chunks = scheduler.plan()
+    chunks = scheduler.plan().chunks
     scheduler.apply(chunks)
     for chunk in chunks:
         if chunk.samples:
@@ -16,25 +21,25 @@ def step(scheduler: Scheduler) -> list[tuple[str, int, int]]:
 
 
 def test_nothing_to_do_is_an_empty_plan() -> None:
-    scheduler = Scheduler(slots=2, step_tokens=4)
+    scheduler = a_scheduler(slots=2, step_tokens=4)
     assert scheduler.idle
-    assert scheduler.plan() == []
+    assert scheduler.plan().chunks == []
 
 
 def test_a_prompt_is_computed_in_chunks_and_sampled_after_the_last() -> None:
-    scheduler = Scheduler(slots=1, step_tokens=4)
+    scheduler = a_scheduler(slots=1, step_tokens=4)
     one = sequence(prompt=10)
     scheduler.add(one)
     planned = []
     for _ in range(3):
-        (chunk,) = scheduler.plan()
+        (chunk,) = scheduler.plan().chunks
         planned.append((chunk.start, chunk.stop, chunk.samples))
         scheduler.apply([chunk])
     assert planned == [(0, 4, False), (4, 8, False), (8, 10, True)]
 
 
 def test_decoding_sequences_come_first_and_prompts_share_the_rest_oldest_first() -> None:
-    scheduler = Scheduler(slots=4, step_tokens=8)
+    scheduler = a_scheduler(slots=4, step_tokens=8)
     scheduler.add(sequence("a", prompt=1))
     step(scheduler)
     scheduler.add(sequence("b", prompt=5))
@@ -44,7 +49,7 @@ def test_decoding_sequences_come_first_and_prompts_share_the_rest_oldest_first()
 
 
 def test_a_step_that_is_full_of_decoding_sequences_still_moves_a_prompt() -> None:
-    scheduler = Scheduler(slots=3, step_tokens=3)
+    scheduler = a_scheduler(slots=3, step_tokens=3)
     for name in "ab":
         scheduler.add(sequence(name, prompt=1))
     step(scheduler)
@@ -53,7 +58,7 @@ def test_a_step_that_is_full_of_decoding_sequences_still_moves_a_prompt() -> Non
 
 
 def test_more_sequences_than_slots_wait_in_order_of_arrival() -> None:
-    scheduler = Scheduler(slots=2, step_tokens=8)
+    scheduler = a_scheduler(slots=2, step_tokens=8)
     a, b, c, d = (sequence(name, prompt=1) for name in "abcd")
     for one in (a, b, c, d):
         scheduler.add(one)
@@ -61,22 +66,23 @@ def test_more_sequences_than_slots_wait_in_order_of_arrival() -> None:
     assert (scheduler.running, scheduler.waiting) == (2, 2)
     scheduler.retire(b)
     assert [name for name, _, _ in step(scheduler)] == ["a", "c"]
-    assert (c.slot, d.slot) == (1, None)
+    assert (c.slot is None, d.slot) == (False, None)
 
 
-def test_retiring_answers_the_slot_to_clear_wherever_the_sequence_is() -> None:
-    scheduler = Scheduler(slots=1, step_tokens=4)
+def test_a_sequence_retires_wherever_it_is() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=4)
     running, waiting = sequence("a"), sequence("b")
     scheduler.add(running)
     scheduler.add(waiting)
     scheduler.plan()
-    assert scheduler.retire(waiting) is None
-    assert scheduler.retire(running) == 0
+    scheduler.retire(waiting)
+    scheduler.retire(running)
     assert scheduler.idle
+    assert scheduler.moves() == [Drop(0)], "nothing of it was computed"
 
 
 def test_a_request_is_found_running_and_waiting() -> None:
-    scheduler = Scheduler(slots=1, step_tokens=4)
+    scheduler = a_scheduler(slots=1, step_tokens=4)
     choices = [sequence("a", choice=choice) for choice in range(3)]
     for one in (*choices, sequence("b")):
         scheduler.add(one)
@@ -85,12 +91,147 @@ def test_a_request_is_found_running_and_waiting() -> None:
 
 
 def test_planning_twice_without_applying_plans_the_same() -> None:
-    scheduler = Scheduler(slots=2, step_tokens=4)
+    scheduler = a_scheduler(slots=2, step_tokens=4)
     scheduler.add(sequence("a", prompt=6))
-    assert scheduler.plan() == scheduler.plan() != []
-    assert isinstance(scheduler.plan()[0], Chunk)
+    assert scheduler.plan().chunks == scheduler.plan().chunks != []
+    assert isinstance(scheduler.plan().chunks[0], Chunk)
 
 
 def test_every_running_sequence_must_fit_into_a_step() -> None:
     with pytest.raises(AssertionError):
-        Scheduler(slots=5, step_tokens=4)
+        a_scheduler(slots=5, step_tokens=4)
+
+
+# -- prefixes ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_starts_where_the_longest_resident_prefix_ends() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=64)
+    first = sequence("a", prompt=[1, 2, 3, 4])
+    scheduler.add(first)
+    step(scheduler)
+    scheduler.retire(first)
+    second = sequence("b", prompt=[1, 2, 3, 9])
+    scheduler.add(second)
+    plan = scheduler.plan()
+    assert [type(move) for move in plan.moves] == [Copy]
+    assert [(chunk.start, chunk.stop) for chunk in plan.chunks] == [(3, 4)]
+    assert second.cached == 3
+
+
+def test_a_prompt_that_is_all_there_is_computed_from_its_last_token() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=64)
+    scheduler.add(sequence("a", prompt=[1, 2, 3]))
+    step(scheduler)
+    scheduler.add(again := sequence("b", prompt=[1, 2, 3]))
+    assert step(scheduler)[1] == ("b", 2, 3)
+    assert again.cached == 2
+
+
+def test_requests_that_arrive_together_compute_what_they_share_once() -> None:
+    scheduler = a_scheduler(slots=4, step_tokens=10)
+    for name in "abcd":
+        scheduler.add(sequence(name, prompt=[*range(25), ord(name)]))
+    steps = [step(scheduler) for _ in range(4)]
+    assert steps[:2] == [[("a", 0, 10)], [("a", 10, 20)]]
+    assert steps[2] == [("a", 20, 26)], "the others wait for what is being computed"
+    assert steps[3] == [("a", 26, 27), ("b", 25, 26), ("c", 25, 26), ("d", 25, 26)]
+
+
+def test_a_follower_takes_over_chunk_by_chunk_and_goes_on_alone_when_its_leader_leaves() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=10)
+    leader, follower = (sequence(name, prompt=[*range(25), ord(name)]) for name in "ab")
+    scheduler.add(leader)
+    scheduler.add(follower)
+    step(scheduler)
+    step(scheduler)
+    scheduler.retire(leader)
+    assert step(scheduler) == [("b", 20, 26)]
+    assert follower.cached == 20
+
+
+def test_choices_of_one_prompt_share_its_prefill() -> None:
+    scheduler = a_scheduler(slots=4, step_tokens=64)
+    for choice in range(4):
+        scheduler.add(sequence("a", prompt=30, choice=choice))
+    assert step(scheduler) == [("a", 0, 30)]
+    assert [chunk[1:] for chunk in step(scheduler)] == [(30, 31), (29, 30), (29, 30), (29, 30)]
+
+
+def test_a_memory_that_cannot_be_shared_computes_every_prompt() -> None:
+    scheduler = Scheduler(Limits(2, 1000, 64, reuse=False))
+    for name in "ab":
+        scheduler.add(sequence(name, prompt=[1, 2, 3]))
+    assert step(scheduler) == [("a", 0, 3), ("b", 0, 3)]
+    assert scheduler.cells_used == 6
+
+
+def test_a_prompt_whose_own_probabilities_are_wanted_is_computed_whole() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=64)
+    scheduler.add(sequence("a", prompt=[1] * 50))
+    step(scheduler)
+    scheduler.add(sequence("b", prompt=[1] * 50, prompt_logprobs=0))
+    chunk = scheduler.plan().chunks[-1]
+    assert (chunk.start, chunk.stop, chunk.scores) == (0, 32, True)
+
+
+# -- cells ---------------------------------------------------------------------------------------------------------------
+
+
+def test_idle_prefixes_make_room_for_who_runs() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=64, cells=40)
+    for name in "abc":
+        scheduler.add(one := sequence(name, prompt=18))
+        step(scheduler)
+        scheduler.retire(one)
+    assert scheduler.cells_used == 36
+    scheduler.add(sequence("d", prompt=39))
+    step(scheduler)
+    assert (scheduler.cells_used, scheduler.cells_idle) == (39, 0)
+
+
+def test_a_prompt_waits_until_there_are_cells_for_it() -> None:
+    scheduler = a_scheduler(slots=4, step_tokens=64, cells=50)
+    scheduler.add(first := sequence("a", prompt=30))
+    scheduler.add(sequence("b", prompt=30))
+    assert step(scheduler) == [("a", 0, 30)]
+    assert scheduler.waiting == 1
+    scheduler.retire(first)
+    assert step(scheduler) == [("b", 0, 30)]
+
+
+def test_when_cells_run_out_the_youngest_waits_again_with_all_it_had() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=64, cells=24)
+    old, young = sequence("a", prompt=10), sequence("b", prompt=10)
+    scheduler.add(old)
+    scheduler.add(young)
+    for _ in range(3):
+        step(scheduler)
+    assert (len(old.tokens), len(young.tokens)) == (13, 13)
+    assert step(scheduler) == [("a", 12, 13)]
+    assert (young.slot, young.computed, len(young.tokens)) == (None, 0, 13)
+    scheduler.retire(old)
+    assert step(scheduler) == [("b", 0, 13)]
+
+
+def test_a_full_context_moves_up_in_place_where_its_cells_are_its_own() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=64)
+    one = sequence("a", prompt=4, context=10, shift_keep=2)
+    scheduler.add(one)
+    for _ in range(6):
+        step(scheduler)
+    assert one.full
+    scheduler.shift(one)
+    assert (len(one.tokens), one.computed) == (6, 5)
+    assert [type(move) for move in scheduler.moves()] == [Drop, Shift]
+
+
+def test_a_full_context_is_computed_again_where_its_cells_are_shared_or_cannot_move() -> None:
+    for shift in (True, False):
+        scheduler = a_scheduler(slots=1, step_tokens=64, shift=shift)
+        one = sequence("a", prompt=9, context=10, shift_keep=2)
+        scheduler.add(one)
+        step(scheduler)
+        scheduler.shift(one)
+        assert (len(one.tokens), one.computed) == (6, 2)
+        assert step(scheduler) == [("a", 2, 6)]

@@ -41,8 +41,8 @@ class Batch:
             self.positions[at:end] = numpy.arange(chunk.start, chunk.stop)
             assert chunk.sequence.slot is not None
             self.slots[at:end] = chunk.sequence.slot
-            self.outputs[at:end] = 0
-            self.outputs[end - 1] = chunk.samples
+            self.outputs[at:end] = chunk.scores
+            self.outputs[end - 1] = chunk.samples or chunk.scores
             rows.append(end - 1)
             at = end
         self.struct.n_tokens = at

@@ -6,11 +6,12 @@ from functools import partial
 
 from tropilla.api.framing import NDJSON
 from tropilla.api.surface import Dialect, Page, Route, Surface
-from tropilla.api.surfaces.ollama.answer import Lines, show_message, show_response, whole
+from tropilla.api.surfaces.ollama.answer import Lines, whole
 from tropilla.api.surfaces.ollama.chat import parse_chat
 from tropilla.api.surfaces.ollama.fault import fault
 from tropilla.api.surfaces.ollama.generate import parse_generate
 from tropilla.api.surfaces.ollama.pages import root, tags, version
+from tropilla.api.surfaces.ollama.said import show_message, show_response
 
 GENERATE = Surface(
     name="ollama.generate",

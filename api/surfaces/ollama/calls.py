@@ -9,15 +9,36 @@ from tropilla.api.surface import Call, Surroundings
 from tropilla.api.surfaces.ollama.answer import Answer
 from tropilla.api.surfaces.ollama.options import Options, read_options
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import GenerationRequest, Overlong, Prompt, new_request_id
+from tropilla.common.generation import Constraint, Effort, GenerationRequest, Overlong, Prompt, new_request_id
+
+#: What `think` asks a thinking model for. Saying nothing is asking for it.
+EFFORTS: Mapping[bool | str | None, Effort] = {
+    None: "on",
+    True: "on",
+    False: "off",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "max": "max",
+}
+#: Architectures whose context cannot be shifted, unless the caller insists.
+UNSHIFTED = frozenset({"deepseek2"})
 
 
 def options_of(given: Mapping[str, Any], model: Model) -> Options:
-    """`truncate` allows to drop messages, `shift` to cut tokens after that (sheet, section 6.3)."""
+    """`truncate` allows to drop messages, `shift` to cut tokens after that, and to go on when the context is full (sheet,
+    section 6.3).
+    """
+    shift = model.family not in UNSHIFTED if given["shift"] is None else given["shift"]
     overlong: Overlong = "refuse"
     if given["truncate"]:
-        overlong = "shorten" if given["shift"] else "drop"
-    return read_options(given["options"], model, overlong=overlong)
+        overlong = "shorten" if shift else "drop"
+    return read_options(given["options"], model, overlong=overlong, shift=shift)
+
+
+def effort_of(given: Mapping[str, Any], model: Model) -> Effort | None:
+    """None for a model that does not think: what truly asks it to is refused."""
+    return EFFORTS[given["think"]] if "thinking" in model.capabilities else None
 
 
 def call_for(
@@ -27,6 +48,8 @@ def call_for(
     model: Model,
     prompt: Prompt,
     options: Options,
+    constraint: Constraint | None,
+    parse_reply: bool,
     want_prompt: bool = False,
 ) -> Call:
     """want_prompt: the answer tells `context`."""
@@ -37,9 +60,12 @@ def call_for(
         sampling=options.sampling,
         max_tokens=options.max_tokens,
         stop=options.stop,
+        constraint=constraint,
+        parse_reply=parse_reply,
         # `top_logprobs` alone asks for nothing.
         logprobs=given["top_logprobs"] if given["logprobs"] else None,
         want_prompt=want_prompt,
         fit=options.fit,
     )
-    return Call(request, stream=given["stream"], received=surroundings.now, answer=Answer(given["model"]))
+    answer = Answer(given["model"], hides_thinking=given["think"] is False)
+    return Call(request, stream=given["stream"], received=surroundings.now, answer=answer)

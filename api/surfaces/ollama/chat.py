@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tropilla.api.framing import compact
 from tropilla.api.surface import JSON, Call, Reply, Surroundings
-from tropilla.api.surfaces.ollama.answer import nothing_to_generate, show_message
-from tropilla.api.surfaces.ollama.calls import call_for, options_of
-from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_format, check_top_logprobs, refuse
+from tropilla.api.surfaces.ollama.answer import nothing_to_generate
+from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
+from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of, refuse
+from tropilla.api.surfaces.ollama.history import history
 from tropilla.api.surfaces.ollama.names import resolve
+from tropilla.api.surfaces.ollama.said import show_message
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, read_body
 from tropilla.common.errors import InvalidField
-from tropilla.common.generation import ChatPrompt, Message, ToolCall
+from tropilla.common.generation import ChatPrompt, Tool
 
 CHAT = ChatSchema()
 
@@ -33,9 +34,17 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Reply:
     if empty:
         return nothing_to_generate(show_message, given["model"], surroundings.now, unload=False)
     refuse(given, "_debug_render_only")
-    check_format(given)
-    prompt = ChatPrompt(tuple(_message(message) for message in given["messages"]))
-    return call_for(given, surroundings, model=model, prompt=prompt, options=options)
+    tools = tuple(_tools(given))
+    effort = effort_of(given, model)
+    return call_for(
+        given,
+        surroundings,
+        model=model,
+        prompt=ChatPrompt(tuple(history(given["messages"])), tools=tools, effort=effort),
+        options=options,
+        constraint=constraint_of(given),
+        parse_reply=bool(tools) or effort is not None,
+    )
 
 
 def _wants(given: Mapping[str, Any]) -> list[Want]:
@@ -44,18 +53,10 @@ def _wants(given: Mapping[str, Any]) -> list[Want]:
     return tools if pictured is None else [*tools, Want(f"messages[{pictured}].images", "vision")]
 
 
-def _message(given: Mapping[str, Any]) -> Message:
-    return Message(
-        role=given["role"].lower(),
-        content=given["content"],
-        name=given["tool_name"],
-        tool_calls=tuple(_tool_call(call) for call in given["tool_calls"]),
-        tool_call_id=given["tool_call_id"],
-        reasoning=given["thinking"],
-    )
-
-
-def _tool_call(given: Mapping[str, Any]) -> ToolCall:
-    name, arguments = given["function"]["name"], given["function"]["arguments"]
-    text = arguments if isinstance(arguments, str) else compact(arguments).decode()
-    return ToolCall(name, text, given["id"])
+def _tools(given: Mapping[str, Any]) -> Iterator[Tool]:
+    for place, tool in enumerate(given["tools"]):
+        function = tool["function"]
+        if not function["name"]:
+            where = f"tools[{place}].function.name"
+            raise InvalidField(f"{where} is required", param=where, problem="missing")
+        yield Tool(function["name"], function["description"], function["parameters"])

@@ -1,6 +1,6 @@
 """What is checked once a body's types are right, in the order in which Ollama checks it: the first hit decides.
 
-    top_logprobs, name, unknown model, (unload), raw, think, capabilities, options, (load), whatever is not served yet
+    top_logprobs, name, unknown model, (unload), raw, think, capabilities, options, (load), what is not served, format
 
 That is sheet, sections 4.3 and 5.3. Nothing here costs a queue slot.
 """
@@ -12,20 +12,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tropilla.api.framing import compact
 from tropilla.api.surface import JSON
 from tropilla.api.surfaces.ollama.names import name_of
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import InvalidField, UnsupportedField
+from tropilla.common.generation import Constraint
+from tropilla.common.grammar import refusal
 from tropilla.common.settings import Settings
 
 MAX_TOP_LOGPROBS = 20
+#: What a model may be able to do, and this server is not: its prompts are text.
+NOT_SERVED: frozenset[Capability] = frozenset({"vision"})
 
 _NO_THINKING = '"{typed}" does not support thinking'
 _NO_COMPLETION = '"{typed}" does not support {verb}'
 #: With the full name, and all that is missing, each on a line.
 _NO_CAPABILITY = "{full} does not support {missing}"
 _NOT_YET = "{field} is not supported yet"
-
+_NO_FORMAT = 'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
+_NO_GRAMMAR = "invalid format: {reason}"
 
 Verb = Literal["generate", "chat"]
 
@@ -45,10 +51,8 @@ def check_top_logprobs(given: Mapping[str, Any], settings: Settings) -> None:
         raise InvalidField(f"top_logprobs must be between 0 and {most}", param="top_logprobs")
 
 
-def check_capabilities(
-    given: Mapping[str, Any], model: Model, wants: list[Want], verb: Literal["generate", "chat"]
-) -> None:
-    """A load asks for them too. What the model could and this server does not do yet is refused like what it cannot."""
+def check_capabilities(given: Mapping[str, Any], model: Model, wants: list[Want], verb: Verb) -> None:
+    """A load asks for them too. What the model could and this server does not do is refused like what it cannot."""
     typed = given["model"]
     if given["think"] and "thinking" not in model.capabilities:
         raise UnsupportedField(_NO_THINKING.format(typed=typed), param="think")
@@ -58,9 +62,9 @@ def check_capabilities(
     if missing:
         lacks = "\n".join(want.capability for want in missing)
         raise UnsupportedField(_NO_CAPABILITY.format(full=name_of(model).full, missing=lacks), param=missing[0].field)
-    refuse(given, "think")
     for want in wants:
-        raise UnsupportedField(_NOT_YET.format(field=want.field), param=want.field)
+        if want.capability in NOT_SERVED:
+            raise UnsupportedField(_NOT_YET.format(field=want.field), param=want.field)
 
 
 def refuse(given: Mapping[str, Any], *fields: str) -> None:
@@ -70,11 +74,17 @@ def refuse(given: Mapping[str, Any], *fields: str) -> None:
             raise UnsupportedField(_NOT_YET.format(field=field), param=field)
 
 
-def check_format(given: Mapping[str, Any]) -> None:
-    """Never silently unconstrained: null, "" and {} are no format, the rest is refused, as wrong or as not served yet."""
+def constraint_of(given: Mapping[str, Any]) -> Constraint | None:
+    """What `format` asks for; null and "" ask for nothing. Never silently unconstrained: raises for whatever cannot be
+    kept.
+    """
     form: JSON = given["format"]
-    if form == "json" or isinstance(form, dict):
-        refuse(given, "format")
-    elif form != "":
-        quoted = json.dumps(json.dumps(form))
-        raise InvalidField(f'invalid format: {quoted}; expected "json" or a valid JSON Schema object', param="format")
+    if form == "":
+        return None
+    if form != "json" and not isinstance(form, dict):
+        raise InvalidField(_NO_FORMAT.format(quoted=json.dumps(json.dumps(form))), param="format")
+    constraint = Constraint("json") if form == "json" else Constraint("schema", compact(form).decode())
+    reason = refusal(constraint)
+    if reason:
+        raise InvalidField(_NO_GRAMMAR.format(reason=reason), param="format")
+    return constraint

@@ -10,7 +10,9 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from tropilla.api.framing import compact
 from tropilla.api.reading import Wrong
 
 _T = TypeVar("_T")
@@ -160,7 +162,27 @@ class Anything(Field[Any]):
     """A JSON value as it stands: somebody else looks at it."""
 
     def read(self, value: Any) -> Any:
+        _written(value)
         return value
+
+
+class ObjectText(Field[str]):
+    """A JSON object, as its text."""
+
+    go_type = "map[string]interface {}"
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, dict):
+            raise self.wrong_type(kind_of(value))
+        return _written(value)
+
+
+def _written(value: Any) -> str:
+    """A JSON value as text. orjson reads deeper nestings than it writes; Go, too, has a bound."""
+    try:
+        return compact(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise Wrong("exceeded max depth") from error
 
 
 def _integer(field: Field[Any], value: Any) -> int:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tropilla.api.surface import JSON, Call, Reply, Surroundings
-from tropilla.api.surfaces.ollama.answer import nothing_to_generate, show_response
-from tropilla.api.surfaces.ollama.calls import call_for, options_of
-from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_format, check_top_logprobs, refuse
+from tropilla.api.surfaces.ollama.answer import nothing_to_generate
+from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
+from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of, refuse
 from tropilla.api.surfaces.ollama.names import resolve
+from tropilla.api.surfaces.ollama.said import show_response
 from tropilla.api.surfaces.ollama.schemas import GenerateSchema, read_body
 from tropilla.common.catalogue import Model
-from tropilla.common.errors import InvalidField, UnknownModel
-from tropilla.common.generation import ChatPrompt, Message, Prompt, TextPrompt
+from tropilla.common.errors import InvalidField, UnknownModel, UnsupportedField
+from tropilla.common.generation import ChatPrompt, Effort, InfillPrompt, Message, Prompt, TextPrompt
 
 GENERATE = GenerateSchema()
 
@@ -34,10 +35,19 @@ def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Reply:
     if empty:
         return nothing_to_generate(show_response, given["model"], surroundings.now, unload=False)
     refuse(given, "template", "_debug_render_only")
-    check_format(given)
-    _check_context(given["context"], model)
+    _check_context(given, model)
+    effort = effort_of(given, model)
+    prompt = _prompt(given, effort)
     return call_for(
-        given, surroundings, model=model, prompt=_prompt(given), options=options, want_prompt=not given["raw"]
+        given,
+        surroundings,
+        model=model,
+        prompt=prompt,
+        options=options,
+        constraint=constraint_of(given),
+        # What stands between two pieces of code is code.
+        parse_reply=effort is not None and not isinstance(prompt, InfillPrompt),
+        want_prompt=not given["raw"],
     )
 
 
@@ -51,15 +61,21 @@ def _wants(given: Mapping[str, Any]) -> list[Want]:
     return [want for want in wants if given[want.field]]
 
 
-def _check_context(context: tuple[int, ...], model: Model) -> None:
-    wrong = next((token for token in context if not 0 <= token < model.vocabulary), None)
+def _check_context(given: Mapping[str, Any], model: Model) -> None:
+    if given["context"] and given["suffix"]:
+        raise UnsupportedField("context is not supported with suffix", param="context")
+    wrong = next((token for token in given["context"] if not 0 <= token < model.vocabulary), None)
     if wrong is not None:
         raise InvalidField(f"context has token {wrong}, which the model does not know", param="context")
 
 
-def _prompt(given: Mapping[str, Any]) -> Prompt:
-    """Raw text may spell markers. Anything else is a chat of one turn, behind the tokens of an earlier one."""
+def _prompt(given: Mapping[str, Any], effort: Effort | None) -> Prompt:
+    """Raw text may spell markers, and with a suffix there is no system. Anything else is a chat of one turn, behind the
+    tokens of an earlier one (section 4.5).
+    """
     if given["raw"]:
         return TextPrompt(given["prompt"], special=True)
+    if given["suffix"]:
+        return InfillPrompt(given["prompt"], given["suffix"])
     system = (Message("system", given["system"]),) if given["system"] else ()
-    return ChatPrompt((*system, Message("user", given["prompt"])), context=given["context"])
+    return ChatPrompt((*system, Message("user", given["prompt"])), context=given["context"], effort=effort)

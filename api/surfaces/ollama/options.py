@@ -139,13 +139,14 @@ class Options:
     fit: Fit
 
 
-def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong) -> Options:
-    """overlong: what becomes of a prompt that is too long. Raises `InvalidField`."""
+def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong, shift: bool) -> Options:
+    """overlong: what becomes of a prompt that is too long. shift: of a full context. Raises `InvalidField`."""
     read = load(OPTIONS, given)
     context = _clipped(read.get("num_ctx", model.context_length), SMALLEST_CONTEXT, model.context_length)
     fit = Fit(
         overlong=overlong,
         keep=_clipped(read["num_keep"], -1, context),
+        shift=shift,
         context_limit=context,
     )
     return Options(_sampling(read, model), _max_tokens(read["num_predict"], context), read["stop"], fit)
@@ -171,7 +172,7 @@ def _sampling(read: Mapping[str, Any], model: Model) -> Sampling:
 
 
 def _max_tokens(wanted: int, context: int) -> int | None:
-    """-1, -2 and 0 are "as much as there is room for"."""
+    """-1, -2 and 0 are "as much as there is room for": with a context that shifts, ten of them too."""
     return min(wanted, CONTEXTS_PER_ANSWER * context) if wanted > 0 else None
 
 

@@ -15,6 +15,7 @@ from tropilla.api.surfaces.ollama.fields import (
     Integers,
     Object,
     Objects,
+    ObjectText,
     Struct,
     Text,
     folded,
@@ -36,29 +37,27 @@ class Think(Field[bool | str]):
         return value
 
 
-class Arguments(Field[dict[str, Any] | str]):
+class Arguments(ObjectText):
     """An object; its JSON text, which OpenAI's clients keep, is taken too."""
 
     go_type = "api.ToolCallFunctionArguments"
 
-    def read(self, value: Any) -> dict[str, Any] | str:
-        if not isinstance(value, dict | str):
-            raise self.wrong_type(kind_of(value))
-        return value
+    def read(self, value: Any) -> str:
+        return value if isinstance(value, str) else super().read(value)
 
 
 class FunctionSchema(Struct):
     go_name = "ChatRequest.messages.tool_calls.function"
 
     name = Text(load_default="")
-    arguments = Arguments(load_default=dict)
+    arguments = Arguments(load_default="{}")
 
 
 class ToolCallSchema(Struct):
     go_name = "ChatRequest.messages.tool_calls"
 
     id = Text(load_default="")
-    function = Object(FunctionSchema(), load_default=lambda: {"name": "", "arguments": {}})
+    function = Object(FunctionSchema(), load_default=lambda: {"name": "", "arguments": "{}"})
 
 
 class MessageSchema(Struct):
@@ -73,6 +72,20 @@ class MessageSchema(Struct):
     tool_call_id = Text(load_default="")
 
 
+class ToolFunctionSchema(Struct):
+    go_name = "ChatRequest.tools.function"
+
+    name = Text(load_default="")
+    description = Text(load_default="")
+    parameters = ObjectText(load_default="{}")
+
+
+class ToolSchema(Struct):
+    go_name = "ChatRequest.tools"
+
+    function = Object(ToolFunctionSchema(), load_default=lambda: {"name": "", "description": "", "parameters": "{}"})
+
+
 class _RequestSchema(Struct):
     model = Text(load_default="")
     stream = Boolean(load_default=True)
@@ -82,7 +95,8 @@ class _RequestSchema(Struct):
     keep_alive = KeepAlive(load_default=None)
     think = Think(load_default=None)
     truncate = Boolean(load_default=True)
-    shift = Boolean(load_default=True)
+    #: Absent is what the model can.
+    shift = Boolean(load_default=None)
     logprobs = Boolean(load_default=False)
     top_logprobs = Integer(load_default=0)
     _debug_render_only = Boolean(load_default=False)
@@ -104,7 +118,7 @@ class ChatSchema(_RequestSchema):
     go_name = "ChatRequest"
 
     messages = Objects(MessageSchema(), load_default=list)
-    tools = Objects(load_default=list)
+    tools = Objects(ToolSchema(), load_default=list)
 
 
 def read_body(struct: Struct, body: JSON) -> dict[str, Any]:

@@ -20,8 +20,10 @@ HEADERS: Mapping[str, str] = {"openai-version": "2020-10-01"}
 class Answer:
     """What an answer needs to know beside its request.
 
-    `closing_delta` is the delta of a chat stream's finish chunks. `offsets` are the lengths of the prompts, where legacy
-    log-probabilities start to count.
+    Of chats: `closing_delta` is the delta of a stream's finish chunks, `prefill` what an echo begins the content with;
+    `function_call` tells a call as it was told before there were several.
+    Of completions: `echo` tells the prompt, too, `logprobs` whether the caller asked for them (`best_of` needs them for
+    itself), `shown` how many choices of a prompt are told.
     """
 
     id: str
@@ -30,7 +32,11 @@ class Answer:
     include_usage: bool = False
     running_usage: bool = False
     closing_delta: Mapping[str, str] | None = None
-    offsets: tuple[int, ...] = ()
+    prefill: str = ""
+    function_call: bool = False
+    echo: bool = False
+    logprobs: bool = False
+    shown: int = 1
 
 
 def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str, Any], **more: Any) -> Answer:
@@ -78,6 +84,7 @@ class Tally:
         self._prompts = [len(p.ids) if isinstance(p, TokenPrompt) else 0 for p in request.prompts]
         self._cached = [0] * len(request.prompts)
         self._generated = [0] * request.choices
+        self._reasoning = [0] * request.choices
 
     def count(self, choice: int) -> None:
         """One more token of a choice."""
@@ -86,6 +93,7 @@ class Tally:
     def finish(self, finished: Finished) -> None:
         """What the worker says replaces what was counted."""
         self._generated[finished.choice] = finished.usage.generated
+        self._reasoning[finished.choice] = finished.usage.reasoning
         prompt, number = divmod(finished.choice, self._n)
         self._prompts[prompt] = finished.usage.prompt
         if number == 0:
@@ -98,5 +106,5 @@ class Tally:
             "completion_tokens": generated,
             "total_tokens": prompt + generated,
             "prompt_tokens_details": {"cached_tokens": sum(self._cached)},
-            "completion_tokens_details": {"reasoning_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": sum(self._reasoning)},
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tropilla.api.surface import Surroundings
+from tropilla.api.surfaces.openai.token_ids import check_ids
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import (
     GenerationRequest,
@@ -21,18 +22,22 @@ _LIMITS = ("max_completion_tokens", "n_predict", "max_tokens", "max_new_tokens")
 _MIROSTAT = ("mirostat", "mirostat_mode")
 #: llama.cpp's name looks back 64 tokens, as llama.cpp does; vLLM's and TGI's over everything, as they do.
 _PENALTIES = (("repetition_penalty", -1), ("repeat_penalty", 64))
+#: Those that the engine calls by the same name, and that need no reading.
+_SAME_NAME = (
+    *("top_k", "top_p", "min_p", "typical_p", "top_n_sigma", "presence_penalty", "frequency_penalty", "logit_bias"),
+    *("xtc_probability", "xtc_threshold", "mirostat_tau", "mirostat_eta"),
+    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
+)
+#: What TGI adds to the logits of its green list (TGI sheet, section 6).
+_WATERMARK_DELTA = 2.0
 #: A `do_sample` of false is greedy only where none of these asks for something else (TGI sheet, section 6).
 _SAMPLING_NEUTRAL = (("temperature", 1.0), ("top_p", 1.0), ("top_k", 0), ("typical_p", 1.0))
 
 
 def generation(
-    fields: dict[str, Any],
-    prompts: tuple[Prompt, ...],
-    model: Model,
-    surroundings: Surroundings,
-    *,
-    logprobs: int | None,
+    fields: dict[str, Any], prompts: tuple[Prompt, ...], model: Model, surroundings: Surroundings
 ) -> GenerationRequest:
+    """What both routes ask for in the same words; each adds its own."""
     return GenerationRequest(
         id=new_request_id(),
         model=model.name,
@@ -40,27 +45,31 @@ def generation(
         sampling=_sampling(fields),
         n=fields["n"],
         max_tokens=_max_tokens(fields, model, surroundings.settings),
+        min_tokens=min(fields["min_tokens"], model.context_length),
         stop=fields["stop"],
         keep_stop=fields["include_stop_str_in_output"],
-        logprobs=logprobs,
+        stop_tokens=tuple(fields["stop_token_ids"]),
+        ignore_eos=fields["ignore_eos"],
     )
+
+
+def check_vocabulary(fields: dict[str, Any], model: Model) -> None:
+    """The token ids that both routes take."""
+    biased = (token for token, _ in fields["logit_bias"] if isinstance(token, int))
+    check_ids("logit_bias", biased, model.vocabulary)
+    check_ids("stop_token_ids", fields["stop_token_ids"], model.vocabulary)
 
 
 def _sampling(fields: dict[str, Any]) -> Sampling:
     penalty, window = next(((fields[name], reach) for name, reach in _PENALTIES if name in fields), (1.0, 64))
     return Sampling(
+        **{name: fields[name] for name in _SAME_NAME},
         temperature=0.0 if _greedy(fields) else fields["temperature"],
-        top_k=fields["top_k"],
-        top_p=fields["top_p"],
-        min_p=fields["min_p"],
-        typical_p=fields["typical_p"],
         repeat_penalty=penalty,
         repeat_last_n=fields.get("repeat_last_n", window),
-        presence_penalty=fields["presence_penalty"],
-        frequency_penalty=fields["frequency_penalty"],
+        dry_sequence_breakers=tuple(fields["dry_sequence_breakers"]),
         mirostat=_first(fields, _MIROSTAT) or 0,
-        mirostat_tau=fields["mirostat_tau"],
-        mirostat_eta=fields["mirostat_eta"],
+        watermark_delta=_WATERMARK_DELTA if fields.get("watermark") else 0.0,
         seed=fold_seed(fields["seed"]) if "seed" in fields else draw_seed(),
     )
 

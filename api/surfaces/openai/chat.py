@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
-from tropilla.api.surfaces.openai import refusals, schemas
-from tropilla.api.surfaces.openai.answer import HEADERS, REASONS, Answer, answer, whole
-from tropilla.api.surfaces.openai.asking import generation
-from tropilla.api.surfaces.openai.logprobs import chat_logprobs, sight_of
+from tropilla.api.surfaces.openai import refusals, schemas, thinking
+from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
+from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
+from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
+from tropilla.api.surfaces.openai.constraints import check_constraint, given
 from tropilla.api.surfaces.openai.models import resolve
-from tropilla.api.surfaces.openai.rules import check_chat
-from tropilla.api.surfaces.openai.stream import Shape, Stream
-from tropilla.common.generation import ChatPrompt, Choice, Completion
+from tropilla.api.surfaces.openai.rules import check_chat, continues, sole_constraint
+from tropilla.api.surfaces.openai.stream import Stream
+from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
+from tropilla.common.generation import ChatPrompt, Completion, Message
 
 #: Delta of a finish chunk, by the model that was asked for. TGI's sample loops add up `delta.content` unseen (TGI sheet,
 #: section 15); everybody else wants `{}`.
@@ -29,39 +32,60 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     messages = tuple(fields.get("messages") or fields["prompt"])
     model = resolve(surroundings, fields["model"])
     check_chat(fields, messages)
+    box = toolbox(fields)
+    constraint = sole_constraint(fields, box)
     refusals.refuse(refusals.CHAT, body)
-    logprobs = fields.get("top_logprobs", 0) if fields["logprobs"] else None
-    request = generation(fields, (ChatPrompt(messages),), model, surroundings, logprobs=logprobs)
-    closing = _CLOSING_DELTAS.get(fields["model"], {})
-    known = answer("chatcmpl", request, model, fields, closing_delta=closing)
+    check_vocabulary(fields, model)
+    for name, asked in given(fields).items():
+        check_constraint(name, asked)
+    check_schemas(fields, box)
+    request = dataclasses.replace(
+        generation(fields, (_prompt(fields, messages, box),), model, surroundings),
+        constraint=constraint,
+        parse_reply=True,
+        logprobs=fields.get("top_logprobs", 0) if fields["logprobs"] else None,
+    )
+    known = answer(
+        "chatcmpl",
+        request,
+        model,
+        fields,
+        closing_delta=_CLOSING_DELTAS.get(fields["model"], {}),
+        prefill=messages[-1].content if fields["echo"] and continues(fields, messages) else "",
+        function_call=box.legacy,
+    )
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
 
 
-def frames(call: Call, _: Clock) -> Frames:
-    known: Answer = call.answer
-    shape = Shape(
-        object="chat.completion.chunk",
-        opening={"delta": {"role": "assistant", "content": ""}},
-        text=lambda text: {"delta": {"content": text}},
-        closing={"delta": dict(known.closing_delta or {})},
-        logprobs=lambda seen, choice: chat_logprobs(seen),
+def _prompt(fields: dict[str, Any], messages: tuple[Message, ...], box: Toolbox) -> ChatPrompt:
+    return ChatPrompt(
+        _with_tool_prompt(messages, fields["tool_prompt"]) if box.tools else messages,
+        tools=box.tools,
+        tool_choice=box.choice,
+        named_tool=box.named,
+        parallel_calls=box.parallel,
+        effort=thinking.effort(fields),
+        variables=thinking.variables(fields),
+        # Says something only where there is a last assistant message.
+        continue_last=messages[-1].role != "assistant" or continues(fields, messages),
     )
-    return Stream(call, shape)
+
+
+def _with_tool_prompt(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    """TGI's way to put it, without the tools themselves: those are the template's to tell (TGI sheet, section 9)."""
+    last = messages[-1]
+    if not text or last.role == "assistant":
+        return messages
+    return (*messages[:-1], dataclasses.replace(last, content=f"{last.content}\n---\n{text}"))
+
+
+def frames(call: Call, _: Clock) -> Frames:
+    return Stream(call, ChatShape(call))
 
 
 def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
-    choices = [_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
+    choices = [chat_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
     return whole(call, "chat.completion", choices, completion, finished_at)
-
-
-def _choice(call: Call, index: int, choice: Choice) -> dict[str, Any]:
-    wanted = call.request.logprobs is not None
-    return {
-        "index": index,
-        "message": {"role": "assistant", "content": choice.text, "refusal": None},
-        "logprobs": chat_logprobs(sight_of(choice.tokens)) if wanted else None,
-        "finish_reason": REASONS[choice.finished.reason],
-    }
 
 
 CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS)

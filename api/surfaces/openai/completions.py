@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas
-from tropilla.api.surfaces.openai.answer import HEADERS, REASONS, Answer, answer, whole
-from tropilla.api.surfaces.openai.asking import generation
-from tropilla.api.surfaces.openai.logprobs import Seen, legacy_logprobs, sight_of
+from tropilla.api.surfaces.openai.answer import HEADERS, Answer, answer, whole
+from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
+from tropilla.api.surfaces.openai.best_of import best
+from tropilla.api.surfaces.openai.completion_answer import OBJECT, CompletionShape, completion_choice
+from tropilla.api.surfaces.openai.constraints import check_constraint, given
+from tropilla.api.surfaces.openai.echo import known_text
 from tropilla.api.surfaces.openai.models import resolve
-from tropilla.api.surfaces.openai.prompts import check_ids
-from tropilla.api.surfaces.openai.rules import check_completion
-from tropilla.api.surfaces.openai.stream import Shape, Stream
-from tropilla.common.generation import Choice, Completion, Prompt, TextPrompt
-
-#: Chunks and whole answers alike.
-OBJECT = "text_completion"
+from tropilla.api.surfaces.openai.rules import check_completion, sole_constraint
+from tropilla.api.surfaces.openai.stream import Stream
+from tropilla.api.surfaces.openai.token_ids import check_ids, told_ids
+from tropilla.common.catalogue import Model
+from tropilla.common.generation import Completion, Fit, GenerationRequest, InfillPrompt, Prompt, TextPrompt
 
 
 def parse(body: JSON, surroundings: Surroundings) -> Call:
@@ -25,50 +27,59 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     if "prompt" not in body:
         raise schemas.missing("prompt")
     fields = schemas.checked(schemas.completion(surroundings.settings), body)
-    prompts: tuple[Prompt, ...] = fields["prompt"]
     model = resolve(surroundings, fields["model"])
-    check_completion(fields, surroundings.settings)
+    check_completion(fields, model, surroundings.settings)
+    constraint = sole_constraint(fields)
     refusals.refuse(refusals.COMPLETION, body)
-    check_ids(prompts, model.vocabulary)
-    request = generation(fields, prompts, model, surroundings, logprobs=fields.get("logprobs"))
-    known = answer("cmpl", request, model, fields, offsets=tuple(_length(prompt) for prompt in prompts))
+    for prompt in fields["prompt"]:
+        check_ids("prompt", told_ids(prompt), model.vocabulary)
+    check_vocabulary(fields, model)
+    for name, asked in given(fields).items():
+        check_constraint(name, asked)
+    prompts = _prompts(fields)
+    request = dataclasses.replace(generation(fields, prompts, model, surroundings), constraint=constraint)
+    echo = fields["echo"] or fields["return_full_text"]
+    known = answer("cmpl", request, model, fields, echo=echo, logprobs="logprobs" in fields, shown=fields["n"])
+    request = dataclasses.replace(_with_tokens(request, fields, echo=echo), fit=_fit(fields, model))
     return Call(request, fields["stream"], surroundings.now, known)
 
 
-def frames(call: Call, _: Clock) -> Frames:
-    shape = Shape(
-        object=OBJECT,
-        opening=None,
-        text=lambda text: {"text": text},
-        closing={"text": ""},
-        logprobs=lambda seen, choice: _logprobs(call, seen, choice),
+def _prompts(fields: dict[str, Any]) -> tuple[Prompt, ...]:
+    prompts: tuple[Prompt, ...] = fields["prompt"]
+    if not fields["suffix"]:
+        return prompts
+    return tuple(InfillPrompt(each.text, fields["suffix"]) for each in prompts if isinstance(each, TextPrompt))
+
+
+def _with_tokens(request: GenerationRequest, fields: dict[str, Any], *, echo: bool) -> GenerationRequest:
+    """What the answer needs of the tokens: of the prompt's to tell them, or how long ids are as text; of all to judge."""
+    logprobs: int | None = fields.get("logprobs")
+    unknown = any(known_text(prompt) is None for prompt in request.prompts)
+    generated = max(fields["best_of"], request.n)
+    return dataclasses.replace(
+        request,
+        n=generated,
+        logprobs=0 if logprobs is None and generated > request.n else logprobs,
+        want_prompt=echo or (logprobs is not None and unknown),
+        prompt_logprobs=logprobs if echo else None,
     )
-    return Stream(call, shape)
+
+
+def _fit(fields: dict[str, Any], model: Model) -> Fit:
+    """vLLM's word for it, then TGI's."""
+    last = fields.get("truncate_prompt_tokens", fields.get("truncate"))
+    return Fit() if last is None else Fit(keep_last=min(last, model.context_length))
+
+
+def frames(call: Call, _: Clock) -> Frames:
+    return Stream(call, CompletionShape(call))
 
 
 def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
-    choices = [_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
-    return whole(call, OBJECT, choices, completion, finished_at)
-
-
-def _choice(call: Call, index: int, choice: Choice) -> dict[str, Any]:
-    wanted = call.request.logprobs is not None
-    return {
-        "index": index,
-        "text": choice.text,
-        "logprobs": _logprobs(call, sight_of(choice.tokens), index) if wanted else None,
-        "finish_reason": REASONS[choice.finished.reason],
-    }
-
-
-def _logprobs(call: Call, seen: list[Seen], choice: int) -> dict[str, Any]:
     known: Answer = call.answer
-    return legacy_logprobs(seen, known.offsets[choice // call.request.n])
-
-
-def _length(prompt: Prompt) -> int:
-    """Characters before the completion. What token ids spell is not known here; their completion counts from 0."""
-    return len(prompt.text) if isinstance(prompt, TextPrompt) else 0
+    told = best(completion, generated=call.request.n, wanted=known.shown).choices
+    choices = [completion_choice(call, index, choice) for index, choice in enumerate(told)]
+    return whole(call, OBJECT, choices, completion, finished_at)
 
 
 COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE, lambda call: HEADERS)

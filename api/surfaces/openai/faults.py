@@ -28,6 +28,7 @@ from tropilla.common.errors import (
     WorkerLost,
     WrongMethod,
 )
+from tropilla.common.generation import FailureCode
 
 #: SDKs retry every 5xx twice unless told that it would come out the same.
 _FINAL = {"x-should-retry": "false"}
@@ -83,8 +84,9 @@ def _field(error: InvalidField) -> _Said:
     root = (error.param or "").split("[")[0].split(".")[0]
     code = _CODES[error.problem]
     if error.problem in ("above", "below"):
-        # Token ids are the only numbers below another name.
-        code = f"{'integer' if root in INTEGERS or root == 'prompt' else 'decimal'}_{code}"
+        # Token ids are the only integers below another name.
+        whole = root in INTEGERS or root in ("prompt", "stop_token_ids")
+        code = f"{'integer' if whole else 'decimal'}_{code}"
     elif error.problem == "unsupported" and root in PARTLY_SERVED:
         code = "unsupported_value"
     return _Said(error.message, code, error.param)
@@ -123,8 +125,17 @@ def _context(error: ContextExceeded) -> _Said:
     return _Said(text, "context_length_exceeded", error.param, facts)
 
 
+_PROMPT_CODES: Mapping[FailureCode, str] = {
+    "invalid_prompt": "invalid_value",
+    "constraint": "invalid_value",
+    "unsupported": "unsupported_value",
+}
+
+
 def _prompt(error: InvalidPrompt) -> _Said:
-    return _Said(error.message, "invalid_value" if error.code == "invalid_prompt" else None, error.param)
+    # The field a prompt came from is not at fault where the worker refused something else.
+    param = error.param if error.code in ("invalid_prompt", "template") else None
+    return _Said(error.message, _PROMPT_CODES.get(error.code), param)
 
 
 def _lost(error: WorkerLost) -> _Said:

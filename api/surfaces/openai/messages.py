@@ -5,13 +5,13 @@ Whatever a template might make of it is kept; whatever a text model cannot read 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, post_load
+from marshmallow import Schema, post_load
 from tropilla.api.fields import Array, Object, Strict, Text, empty, wrong_type
 from tropilla.api.reading import Wrong
+from tropilla.api.surfaces.openai.wrong import at, json_text
 from tropilla.common.generation import Message, ToolCall
 
 #: Names OpenAI has given to roles every template knows otherwise. Other roles are the template's business.
@@ -34,14 +34,14 @@ class _Part(Strict[str]):
             raise wrong_type(self.expected, value)
         kind = value.get("type")
         if not isinstance(kind, str):
-            raise _at("type", wrong_type("a string", kind))
+            raise at(wrong_type("a string", kind), "type")
         if kind in _MEDIA:
             raise Wrong(f"content parts of type '{kind}' are not supported: the model reads text only.", "unsupported")
         if kind not in _TEXTS:
-            raise _at("type", Wrong(f"unknown content part type '{kind}'. Expected 'text'."))
+            raise at(Wrong(f"unknown content part type '{kind}'. Expected 'text'."), "type")
         text = value.get(_TEXTS[kind])
         if not isinstance(text, str):
-            raise _at(_TEXTS[kind], wrong_type("a string", text))
+            raise at(wrong_type("a string", text), _TEXTS[kind])
         return text
 
 
@@ -64,7 +64,7 @@ class _Arguments(Strict[str]):
 
     def read(self, value: Any) -> str:
         if isinstance(value, dict):
-            return json.dumps(value, ensure_ascii=False)
+            return json_text(value)
         if not isinstance(value, str):
             raise wrong_type(self.expected, value)
         return value
@@ -106,7 +106,7 @@ class MessageSchema(Schema):
         speaks = role == "assistant"
         content = fields.get("content", fields.get("refusal") if speaks else None)
         if content is None and not (speaks and calls):
-            raise _at("content", Wrong(f"a message of role '{role}' needs content.", "missing"))
+            raise at(Wrong(f"a message of role '{role}' needs content.", "missing"), "content")
         return Message(
             role=_ROLES.get(role, role),
             content=content or "",
@@ -132,8 +132,3 @@ class Said(Strict[list[Message]]):
         if odd:
             raise wrong_type("an array of strings", odd[0])
         return [Message("user", _JOINT.join(texts))]
-
-
-def _at(key: str, wrong: Wrong) -> ValidationError:
-    """The same error, one step further down."""
-    return ValidationError({key: wrong.messages})

@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 from marshmallow import ValidationError
 from tropilla.api.fields import Integer, Strict, empty, wrong_type
 from tropilla.api.reading import Wrong
-from tropilla.common.errors import InvalidField
-from tropilla.common.generation import InfillPrompt, Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
 
 _ID = Integer(0)
 
@@ -32,25 +31,6 @@ class Prompts(Strict[tuple[Prompt, ...]]):
         if any(_is_number(item) for item in value):
             return (_sequence(value),)
         return tuple(_each(value))
-
-
-def _told_ids(prompt: Prompt) -> tuple[int, ...]:
-    match prompt:
-        case TokenPrompt():
-            return prompt.ids
-        case InfillPrompt():
-            return ()
-        case _:
-            return prompt.context
-
-
-def check_ids(prompts: tuple[Prompt, ...], vocabulary: int) -> None:
-    """Raises `InvalidField` for the first token id the model does not have."""
-    for prompt in prompts:
-        for token in _told_ids(prompt):
-            if token >= vocabulary:
-                text = f"Invalid 'prompt': token id {token} is out of vocabulary (the model has {vocabulary} tokens)."
-                raise InvalidField(text, param="prompt", problem="value")
 
 
 def _each(items: list[Any]) -> list[Prompt]:

@@ -1,7 +1,7 @@
 """What the OpenAI routes accept, field by field: types and ranges, in the order in which problems are reported.
 
 Documented OpenAI ranges are refused beyond, the extras of other servers are clamped (sheet, section 11). Rules between
-fields stand in `rules`, fields that are not served yet in `refusals`; what is in neither and not here is harmless.
+fields stand in `rules`, fields that are not served in `refusals`; what is in neither and not here is harmless.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Any
 from marshmallow import Schema, fields
 from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text, wrong_type
 from tropilla.api.reading import load
+from tropilla.api.surfaces.openai import constraints, thinking, tools
+from tropilla.api.surfaces.openai.bias import Bias
 from tropilla.api.surfaces.openai.messages import MessageSchema, Said
 from tropilla.api.surfaces.openai.prompts import Prompts
 from tropilla.common.errors import InvalidField, MalformedBody, Problem
+from tropilla.common.generation import Sampling
 from tropilla.common.settings import Settings
 
 Fields = Mapping[str, fields.Field[Any]]
@@ -24,7 +27,9 @@ Fields = Mapping[str, fields.Field[Any]]
 _MAX_INT = 2**31 - 1
 #: OpenAI's own bound; the operator's may be lower.
 _MAX_N = 128
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+#: DRY's; llama.cpp has none, but each is compared at every token.
+_MAX_BREAKERS = 64
+_OFF = Sampling()
 
 
 class Stops(Strict[tuple[str, ...]]):
@@ -75,8 +80,25 @@ def _common(settings: Settings) -> Fields:
         "repeat_last_n": Integer(-1, _MAX_INT, clamp=True),
         "mirostat": Integer(0, 2),
         "mirostat_mode": Integer(0, 2),
-        "mirostat_tau": Number(0, 100, clamp=True, load_default=5.0),
-        "mirostat_eta": Number(0, 1, clamp=True, load_default=0.1),
+        "mirostat_tau": Number(0, 100, clamp=True, load_default=_OFF.mirostat_tau),
+        "mirostat_eta": Number(0, 1, clamp=True, load_default=_OFF.mirostat_eta),
+        # Negative is off.
+        "top_n_sigma": Number(0, clamp=True, load_default=0.0),
+        "xtc_probability": Number(0, 1, clamp=True, load_default=0.0),
+        "xtc_threshold": Number(0, 1, clamp=True, load_default=_OFF.xtc_threshold),
+        "dry_multiplier": Number(0, 100, clamp=True, load_default=0.0),
+        "dry_base": Number(1, 100, clamp=True, load_default=_OFF.dry_base),
+        "dry_allowed_length": Integer(0, _MAX_INT, clamp=True, load_default=_OFF.dry_allowed_length),
+        "dry_penalty_last_n": Integer(-1, _MAX_INT, clamp=True, load_default=_OFF.dry_penalty_last_n),
+        "dry_sequence_breakers": Array(
+            Text(), may_be_empty=False, most=_MAX_BREAKERS, load_default=_OFF.dry_sequence_breakers
+        ),
+        "logit_bias": Bias(load_default=()),
+        "ignore_eos": Boolean(load_default=False),
+        "min_tokens": Integer(0, load_default=0),
+        "stop_token_ids": Array(Integer(0), load_default=()),
+        "echo": Boolean(load_default=False),
+        **constraints.FIELDS,
         "include_stop_str_in_output": Boolean(load_default=False),
     }
 
@@ -88,8 +110,10 @@ def _chat(settings: Settings) -> Fields:
         **_common(settings),
         "logprobs": Boolean(load_default=False),
         "top_logprobs": Integer(0, settings.max_top_logprobs),
-        # Matters to templates of thinking models only, which say so themselves; a word nobody knows is still a mistake.
-        "reasoning_effort": Text(_EFFORTS),
+        **tools.FIELDS,
+        # TGI's: what is said about them at the end of the last message.
+        "tool_prompt": Text(load_default=""),
+        **thinking.FIELDS,
         "add_generation_prompt": Boolean(),
         "continue_final_message": Boolean(),
     }
@@ -103,9 +127,14 @@ def _completion(settings: Settings) -> Fields:
         # 0 is what the SDK's own suite sends: no choice of ours.
         "best_of": Integer(0, 20, load_default=0),
         "logprobs": Integer(0, settings.max_top_logprobs),
+        "suffix": Text(load_default=""),
+        "truncate_prompt_tokens": Integer(1),
         # What @huggingface/inference posts here, in TGI's words.
         "max_new_tokens": Integer(0),
         "do_sample": Boolean(load_default=True),
+        "truncate": Integer(1),
+        "watermark": Boolean(load_default=False),
+        "return_full_text": Boolean(load_default=False),
     }
 
 

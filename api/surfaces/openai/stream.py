@@ -1,36 +1,41 @@
 """A streamed OpenAI answer: the order of chunks both routes share. `Shape` is what differs.
 
-[opening of choice 0, 1, ...]  (text of some choice | closing of some choice)*  [usage]  [DONE]
+[opening of choice 0, 1, ...]  (pieces of some choice | closing of some choice)*  [usage]  [DONE]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tropilla.api.surface import Call, Frame
-from tropilla.api.surfaces.openai.answer import REASONS, Answer, Tally, envelope
+from tropilla.api.surfaces.openai.answer import Answer, Tally, envelope
 from tropilla.api.surfaces.openai.faults import fault
-from tropilla.api.surfaces.openai.logprobs import Seen, Sight
 from tropilla.common.errors import from_failed
-from tropilla.common.generation import Event, Failed, Finished, Token
+from tropilla.common.generation import Event, Failed, Finished, Prompted, Token
 
 DONE = Frame("[DONE]")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A route's own keys of a chunk's choice. `opening` None: a choice needs no opening.
+class Piece:
+    """What one chunk says of its choice: a route's own keys, and the log-probabilities of the tokens it shows."""
 
-    `logprobs` gets the tokens a chunk shows and their choice.
-    """
+    keys: dict[str, Any]
+    logprobs: Any = None
+    finish_reason: str | None = None
 
-    object: str
-    opening: dict[str, Any] | None
-    text: Callable[[str], dict[str, Any]]
-    closing: dict[str, Any]
-    logprobs: Callable[[list[Seen], int], Any]
+
+class Shape(Protocol):
+    """A route's own state of one stream."""
+
+    @property
+    def object(self) -> str: ...
+    def opening(self, choice: int, /) -> Iterable[Piece]: ...
+    def prompted(self, event: Prompted, /) -> Iterable[Piece]: ...
+    def token(self, token: Token, /) -> Iterable[Piece]: ...
+    def closing(self, finished: Finished, /) -> Piece: ...
 
 
 class Stream:
@@ -41,7 +46,6 @@ class Stream:
         self._answer: Answer = call.answer
         self._head = envelope(call, shape.object)
         self._tally = Tally(call.request)
-        self._sights = None if call.request.logprobs is None else [Sight() for _ in range(call.request.choices)]
         self._choices = self._open = call.request.choices
         self._opened = False
 
@@ -50,29 +54,26 @@ class Stream:
             case Failed():
                 yield Frame(fault(from_failed(event)).body)
                 yield DONE
+            case Prompted():
+                yield from self._opening()
+                yield from self._chunks(event.choice, self._shape.prompted(event))
             case Token():
                 yield from self._opening()
-                yield from self._token(event)
+                self._tally.count(event.choice)
+                yield from self._chunks(event.choice, self._shape.token(event))
             case Finished():
                 yield from self._opening()
                 yield from self._finished(event)
 
     def _opening(self) -> Iterator[Frame]:
-        if not self._opened and self._shape.opening is not None:
-            for index in range(self._choices):
-                yield self._chunk(index, self._shape.opening)
-        self._opened = True
-
-    def _token(self, token: Token) -> Iterator[Frame]:
-        self._tally.count(token.choice)
-        seen = self._sights[token.choice].feed(token) if self._sights else []
-        if token.text:
-            logprobs = self._shape.logprobs(seen, token.choice) if seen else None
-            yield self._chunk(token.choice, self._shape.text(token.text), logprobs)
+        if not self._opened:
+            self._opened = True
+            for choice in range(self._choices):
+                yield from self._chunks(choice, self._shape.opening(choice))
 
     def _finished(self, finished: Finished) -> Iterator[Frame]:
         self._tally.finish(finished)
-        yield self._chunk(finished.choice, self._shape.closing, reason=REASONS[finished.reason])
+        yield from self._chunks(finished.choice, [self._shape.closing(finished)])
         self._open -= 1
         if self._open:
             return
@@ -80,9 +81,10 @@ class Stream:
             yield Frame({**self._head, "choices": [], "usage": self._tally.total()})
         yield DONE
 
-    def _chunk(self, index: int, keys: dict[str, Any], logprobs: Any = None, reason: str | None = None) -> Frame:
-        choice = {"index": index, **keys, "logprobs": logprobs, "finish_reason": reason}
-        chunk = {**self._head, "choices": [choice]}
-        if self._answer.include_usage:
-            chunk["usage"] = self._tally.total() if self._answer.running_usage else None
-        return Frame(chunk)
+    def _chunks(self, choice: int, pieces: Iterable[Piece]) -> Iterator[Frame]:
+        for piece in pieces:
+            said = {"index": choice, **piece.keys, "logprobs": piece.logprobs, "finish_reason": piece.finish_reason}
+            chunk = {**self._head, "choices": [said]}
+            if self._answer.include_usage:
+                chunk["usage"] = self._tally.total() if self._answer.running_usage else None
+            yield Frame(chunk)

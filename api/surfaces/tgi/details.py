@@ -35,8 +35,8 @@ def top_tokens_json(token: Token) -> list[JSON]:
 
 
 def prefill_json(prompt: tuple[PromptToken, ...]) -> list[JSON]:
-    """Log-probabilities of a prompt's tokens are not computed: null, as upstream's first one always is."""
-    return [{"id": token.id, "text": _spelled(token.piece), "logprob": None} for token in prompt]
+    """The first has no log-probability: nothing stands before it."""
+    return [{"id": token.id, "text": _spelled(token.piece), "logprob": _floored(token.logprob)} for token in prompt]
 
 
 def finish_reason(request: GenerationRequest, finished: Finished) -> FinishReason:
@@ -59,8 +59,11 @@ def generated_text(answer: Answer, text: str) -> str:
 
 
 def _token(number: int, text: str, logprob: float | None, special: bool) -> JSON:
-    floored = None if logprob is None else max(logprob, LOWEST_LOGPROB)
-    return {"id": number, "text": text, "logprob": floored, "special": special}
+    return {"id": number, "text": text, "logprob": _floored(logprob), "special": special}
+
+
+def _floored(logprob: float | None) -> float | None:
+    return None if logprob is None else max(logprob, LOWEST_LOGPROB)
 
 
 def _spelled(piece: bytes) -> str:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from tropilla.common.catalogue import Model
 from tropilla.common.settings import Settings
 
-#: No contest between candidates yet: `best_of` above 1 is refused.
-MAX_BEST_OF = 1
 #: The launcher's defaults (sheet, section 4).
+MAX_BEST_OF = 2
 MAX_TOP_N_TOKENS = 5
 VALIDATION_WORKERS = 2
 
@@ -38,7 +37,8 @@ def limits(model: Model, settings: Settings) -> Limits:
     return Limits(
         model_id=model.name,
         max_concurrent_requests=settings.max_queue,
-        max_best_of=MAX_BEST_OF,
+        # Each candidate is a choice of its request.
+        max_best_of=min(MAX_BEST_OF, settings.max_choices),
         max_stop_sequences=settings.max_stop_sequences,
         max_input_tokens=max_input_tokens(model.context_length),
         max_total_tokens=model.context_length,

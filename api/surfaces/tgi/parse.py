@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tropilla.api.models import default_model
 from tropilla.api.surface import JSON, Call, Surroundings
+from tropilla.api.surfaces.tgi.grammar import constraint_of
 from tropilla.api.surfaces.tgi.limits import limits
 from tropilla.api.surfaces.tgi.rules import check
 from tropilla.api.surfaces.tgi.schemas import COMPAT, GENERATE, Asked, Parameters, read
@@ -22,6 +23,9 @@ from tropilla.common.generation import (
 )
 from tropilla.common.settings import Settings
 
+#: What green logits gain, and the share of green tokens: upstream's WATERMARK_DELTA and WATERMARK_GAMMA.
+WATERMARK_DELTA = 2.0
+WATERMARK_GAMMA = 0.5
 #: Seconds after which a caller may ask again for a model that is loading (sheet, section 15: `Retry-After: 1`).
 LOADING_RETRY_SECONDS = 1
 
@@ -78,12 +82,15 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
         model=model.name,
         prompts=(TextPrompt(asked.inputs),),
         sampling=_sampling(given),
+        n=given.candidates,
         max_tokens=_max_tokens(given, settings),
         stop=given.stop,
         keep_stop=True,
-        # Every token is shown with its log-probability, asked for or not.
+        constraint=constraint_of(given.grammar),
+        # Every token is shown with its log-probability, asked for or not; the best of several is found by them.
         logprobs=given.top_n_tokens,
         want_prompt=given.decoder_input_details,
+        prompt_logprobs=0 if given.decoder_input_details else None,
         # Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left.
         fit=Fit(keep_last=given.truncate, room="clip" if given.max_new_tokens is None else "refuse"),
     )
@@ -91,7 +98,7 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
 
 def _sampling(given: Parameters) -> Sampling:
     return Sampling(
-        temperature=given.temperature if given.samples else 0.0,
+        temperature=_temperature(given),
         top_k=given.top_k or 0,
         top_p=1.0 if given.top_p is None else given.top_p,
         typical_p=1.0 if given.typical_p is None else given.typical_p,
@@ -99,8 +106,16 @@ def _sampling(given: Parameters) -> Sampling:
         # Upstream penalises whatever stands in the prompt or the answer.
         repeat_last_n=-1,
         frequency_penalty=given.frequency_penalty,
+        watermark_delta=WATERMARK_DELTA if given.watermark else 0.0,
+        watermark_gamma=WATERMARK_GAMMA,
         seed=draw_seed() if given.seed is None else fold_seed(given.seed),
     )
+
+
+def _temperature(given: Parameters) -> float:
+    if not given.samples:
+        return 0.0
+    return 1.0 if given.temperature is None else given.temperature
 
 
 def _max_tokens(given: Parameters, settings: Settings) -> int | None:

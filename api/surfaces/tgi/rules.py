@@ -1,7 +1,6 @@
 """The rules of the sheet's section 4, in its order: the first one that is broken is what the caller hears.
 
-Rules 2 and 3 for a `best_of` that is allowed, and the clash of `best_of` with `seed`, cannot be met while
-`limits.MAX_BEST_OF` is 1. Rules 6 and 7 count tokens, so the worker applies them; `fault` has their texts.
+Rules 6 and 7 count tokens, so the worker applies them; `fault` has their texts. Rule 8, the last, is `grammar`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 from tropilla.api.surfaces.tgi.limits import Limits
 from tropilla.api.surfaces.tgi.schemas import Asked, Parameters
-from tropilla.common.errors import InvalidField, UnsupportedField
+from tropilla.common.errors import InvalidField
 
 #: `adapter_id`s that mean no adapter, beside the model's own name.
 NO_ADAPTER = frozenset({"", "tgi"})
@@ -20,21 +19,20 @@ NO_ADAPTER = frozenset({"", "tgi"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`text` is a format string; `given` is the field's value, a list's length. `served`: any value at all would do."""
+    """`text` is a format string; `given` is the field's value, a list's length."""
 
     field: str
     broken: Callable[[Asked, Limits], bool]
     text: str
-    served: bool = True
 
 
 def check(asked: Asked, limits: Limits) -> None:
-    """Raises `InvalidField` or `UnsupportedField` for the first broken rule."""
+    """Raises `InvalidField` for the first broken rule."""
     for rule in RULES:
         if rule.broken(asked, limits):
             text = rule.text.format(limits=limits, given=_given(asked, rule.field))
             param = rule.field if rule.field == "inputs" else f"parameters.{rule.field}"
-            raise InvalidField(text, param=param) if rule.served else UnsupportedField(text, param=param)
+            raise InvalidField(text, param=param)
 
 
 def _given(asked: Asked, field: str) -> Any:
@@ -79,13 +77,18 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "best_of",
-        _always(lambda given: (given.best_of or 1) < 1),
+        lambda asked, limits: limits.max_best_of == 1 < asked.parameters.candidates,
+        "`best_of` != 1 is not allowed for this endpoint",
+    ),
+    Rule(
+        "best_of",
+        lambda asked, limits: not 0 < asked.parameters.candidates <= limits.max_best_of,
         "`best_of` must be > 0 and <= {limits.max_best_of}. Given: {given}",
     ),
     Rule(
         "best_of",
-        lambda asked, limits: (asked.parameters.best_of or 1) > limits.max_best_of,
-        "`best_of` != 1 is not allowed for this endpoint",
+        _always(lambda given: given.candidates > 1 and not given.asks_to_sample),
+        "you must use sampling when `best_of` is > 1",
     ),
     Rule(
         "temperature",
@@ -118,6 +121,11 @@ RULES: tuple[Rule, ...] = (
     # Upstream's type is unsigned; the sheet gives a negative seed no text of its own.
     Rule("seed", _always(lambda given: (given.seed or 0) < 0), "`seed` must be >= 0"),
     Rule(
+        "seed",
+        _always(lambda given: given.seed is not None and given.candidates > 1),
+        "`seed` must not be set when `best_of` > 1",
+    ),
+    Rule(
         "top_n_tokens",
         lambda asked, limits: not 0 <= asked.parameters.top_n_tokens <= limits.max_top_n_tokens,
         "`top_n_tokens` must be >= 0 and <= {limits.max_top_n_tokens}. Given: {given}",
@@ -128,7 +136,5 @@ RULES: tuple[Rule, ...] = (
         _truncate_outside,
         "`truncate` must be strictly positive and less than {limits.max_input_tokens}. Given: {given}",
     ),
-    Rule("grammar", _always(lambda given: bool(given.grammar)), "grammar is not supported", served=False),
     Rule("adapter_id", _adapter_unknown, "adapter {given} not found"),
-    Rule("watermark", _always(lambda given: given.watermark), "watermark is not supported", served=False),
 )

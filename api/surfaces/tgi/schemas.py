@@ -33,7 +33,7 @@ class Parameters:
     return_full_text: bool | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
-    temperature: float = 1.0
+    temperature: float | None = None
     top_k: int | None = None
     top_n_tokens: int = 0
     top_p: float | None = None
@@ -44,8 +44,21 @@ class Parameters:
     @property
     def samples(self) -> bool:
         """A warper samples even without `do_sample`; a temperature of 1 alone stays greedy (section 6)."""
-        warpers = (self.top_k, self.top_p, self.typical_p)
-        return self.do_sample or self.temperature != 1.0 or any(value is not None for value in warpers)
+        return self.do_sample or self.temperature not in (None, 1.0) or self._warps
+
+    @property
+    def asks_to_sample(self) -> bool:
+        """What `best_of` looks at: any temperature that is there counts, though 1 samples nothing (section 4, rule 3)."""
+        return self.do_sample or self.temperature is not None or self._warps
+
+    @property
+    def candidates(self) -> int:
+        """How many answers compete. 0 is 1."""
+        return self.best_of or 1
+
+    @property
+    def _warps(self) -> bool:
+        return any(value is not None for value in (self.top_k, self.top_p, self.typical_p))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ollama_scene import POCKET, TURN, chat, generate, surroundings, told
+from ollama_scene import POCKET, TURN, chat, generate, surroundings, told, wise_chat, wise_generate
 from tropilla.api.surface import JSON
 from tropilla.api.surfaces.ollama import CHAT, GENERATE
 
@@ -13,11 +13,19 @@ FULL = "registry.ollama.ai/library/pocket:latest"
 RAW = "raw mode does not support template, system, or context"
 CALLS = "ChatRequest.messages.tool_calls"
 LONG = {"logprobs": True, "top_logprobs": 21}
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def wrong(kind: str, field: str, go_type: str) -> str:
     """What Go says of a value of the wrong type."""
     return f"json: cannot unmarshal {kind} into Go struct field {field} of type {go_type}"
+
+
+def nested(depth: int) -> JSON:
+    schema: JSON = {}
+    for _ in range(depth):
+        schema = {"not": schema}
+    return schema
 
 
 GENERATE_FAULTS: list[tuple[JSON, int, str]] = [
@@ -52,16 +60,17 @@ GENERATE_FAULTS: list[tuple[JSON, int, str]] = [
     (generate(think=1), 400, 'think must be a boolean or string ("high", "medium", "low", "max", true, or false)'),
     (generate(images=["!"]), 400, "illegal base64 data at input byte 0"),
     (generate(images=["aGk="]), 400, f"{FULL} does not support vision"),
+    (wise_generate(suffix="x", context=[1]), 400, "context is not supported with suffix"),
     (generate(suffix="x"), 400, f"{FULL} does not support insert"),
     (generate(suffix="x", images=["aGk="]), 400, f"{FULL} does not support insert\nvision"),
     (generate(think=True), 400, '"pocket" does not support thinking'),
     ({"model": "Pocket:latest", "think": "high"}, 400, '"Pocket:latest" does not support thinking'),
     ({"model": "bert"}, 400, '"bert" does not support generate'),
     (generate(template="{{ .Prompt }}"), 400, "template is not supported yet"),
-    (generate(format="json"), 400, "format is not supported yet"),
-    (generate(format={"type": "object"}), 400, "format is not supported yet"),
+    (generate(format={"type": "text"}), 400, "invalid format: the JSON schema cannot be used: Invalid type: text"),
     (generate(format="xml"), 400, r'invalid format: "\"xml\""; expected "json" or a valid JSON Schema object'),
     (generate(format=[]), 400, 'invalid format: "[]"; expected "json" or a valid JSON Schema object'),
+    (generate(format=nested(300)), 400, "exceeded max depth"),
     (generate(_debug_render_only=True), 400, "_debug_render_only is not supported yet"),
     (generate(raw=True, system="x"), 400, RAW),
     (generate(raw=True, template="x"), 400, RAW),
@@ -90,7 +99,7 @@ CHAT_FAULTS: list[tuple[JSON, int, str]] = [
         400,
         f"{FULL} does not support tools\nvision",
     ),
-    (chat(format="json"), 400, "format is not supported yet"),
+    (chat(format="yaml"), 400, r'invalid format: "\"yaml\""; expected "json" or a valid JSON Schema object'),
     (chat(top_logprobs=21), 400, "top_logprobs must be between 0 and 20"),
     (chat(options={"num_ctx": "x"}), 400, 'option "num_ctx" must be of type integer'),
     (chat(messages={}), 400, wrong("object", "ChatRequest.messages", "[]interface {}")),
@@ -99,6 +108,10 @@ CHAT_FAULTS: list[tuple[JSON, int, str]] = [
     (chat(messages=[TURN, {"role": 1}]), 400, wrong("number", "ChatRequest.messages.role", "string")),
     (chat(messages=[TURN | {"images": ["!"]}]), 400, "illegal base64 data at input byte 0"),
     (chat(tools="x"), 400, wrong("string", "ChatRequest.tools", "[]interface {}")),
+    (chat(tools=["x"]), 400, wrong("string", "ChatRequest.tools", "[]interface {}")),
+    (chat(tools=[{"function": "x"}]), 400, wrong("string", "ChatRequest.tools.function", "map[string]interface {}")),
+    (chat(tools=[{"function": {"name": 1}}]), 400, wrong("number", "ChatRequest.tools.function.name", "string")),
+    (wise_chat(tools=[TOOL, {}]), 400, "tools[1].function.name is required"),
     (
         chat(messages=[{"tool_calls": [{"function": 1}]}]),
         400,
@@ -147,13 +160,10 @@ def test_an_option_of_the_wrong_type_is_named(name: str, value: JSON, text: str)
 
 
 def test_what_a_model_could_and_the_server_does_not_yet_is_refused_too() -> None:
-    able = dataclasses.replace(POCKET, capabilities=("completion", "insert", "tools", "thinking", "vision"))
-    around = surroundings(able)
+    around = surroundings(dataclasses.replace(POCKET, capabilities=("completion", "vision")))
     pictures = [TURN, TURN | {"images": ["aGk="]}]
     for surface, body, field in (
-        (GENERATE, generate(suffix="x"), "suffix"),
-        (GENERATE, generate(think=True), "think"),
-        (CHAT, chat(tools=[{}]), "tools"),
+        (GENERATE, generate(images=["aGk="]), "images"),
         (CHAT, chat(messages=pictures), "messages[1].images"),
     ):
         assert told(surface, body, around).body == {"error": f"{field} is not supported yet"}

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ollama_scene import RECEIVED, asked, chat, generate, requested, told
+from ollama_scene import POCKET, RECEIVED, asked, chat, generate, requested, surroundings, told
 from tropilla.api.surface import JSON
 from tropilla.api.surfaces.ollama import CHAT, GENERATE
 from tropilla.common.generation import ChatPrompt, Fit, Message, Sampling, TextPrompt, ToolCall
@@ -51,7 +51,8 @@ def test_a_prompt_becomes_a_chat_of_one_turn_with_ollamas_defaults() -> None:
     assert request.prompts == (ChatPrompt((Message("user", "Hi"),)),)
     assert dataclasses.replace(request.sampling, seed=0) == Sampling(temperature=0.8, top_k=40, top_p=0.9)
     assert (request.max_tokens, request.stop, request.logprobs, request.want_prompt) == (None, (), None, True)
-    assert request.fit == Fit(overlong="shorten", keep=4, context_limit=2048)
+    assert (request.constraint, request.parse_reply) == (None, False)
+    assert request.fit == Fit(overlong="shorten", keep=4, shift=True, context_limit=2048)
 
 
 def test_all_options_of_the_seed_are_accepted_together_and_what_samples_is_honoured() -> None:
@@ -72,7 +73,7 @@ def test_all_options_of_the_seed_are_accepted_together_and_what_samples_is_honou
         seed=42,
     )
     assert (request.max_tokens, request.stop) == (100, ("\n", "user:"))
-    assert request.fit == Fit(overlong="shorten", keep=5, context_limit=1024)
+    assert request.fit == Fit(overlong="shorten", keep=5, shift=True, context_limit=1024)
 
 
 @pytest.mark.parametrize(
@@ -127,16 +128,25 @@ def test_stop_is_one_string_or_many(stop: JSON, stops: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "overlong"),
+    ("more", "overlong", "shift"),
     [
-        ({}, "shorten"),
-        ({"shift": False}, "drop"),
-        ({"truncate": False}, "refuse"),
-        ({"truncate": False, "shift": True}, "refuse"),
+        ({}, "shorten", True),
+        ({"shift": None}, "shorten", True),
+        ({"shift": False}, "drop", False),
+        ({"truncate": False}, "refuse", True),
+        ({"truncate": False, "shift": True}, "refuse", True),
+        ({"truncate": False, "shift": False}, "refuse", False),
     ],
 )
-def test_what_becomes_of_a_long_prompt_is_the_callers_choice(more: dict[str, Any], overlong: str) -> None:
-    assert requested(GENERATE, generate(**more)).fit.overlong == overlong
+def test_what_becomes_of_a_long_prompt_is_the_callers_choice(more: dict[str, Any], overlong: str, shift: bool) -> None:
+    fit = requested(GENERATE, generate(**more)).fit
+    assert (fit.overlong, fit.shift) == (overlong, shift)
+
+
+@pytest.mark.parametrize(("more", "shift"), [({}, False), ({"shift": None}, False), ({"shift": True}, True)])
+def test_a_model_whose_context_cannot_shift_does_not_unless_told_to(more: dict[str, Any], shift: bool) -> None:
+    around = surroundings(dataclasses.replace(POCKET, family="deepseek2"))
+    assert requested(GENERATE, generate(**more), around).fit.shift is shift
 
 
 def test_a_system_text_and_a_context_stand_before_the_prompt() -> None:
@@ -200,7 +210,6 @@ def test_top_logprobs_count_only_beside_logprobs(more: dict[str, Any], logprobs:
     [
         {"format": ""},
         {"format": None},
-        {"format": {}},
         {"think": False},
         {"images": []},
         {"images": None},

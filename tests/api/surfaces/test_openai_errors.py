@@ -12,6 +12,7 @@ from tropilla.api.surfaces.openai.faults import fault
 from tropilla.common import errors
 
 SPOKEN = {"role": "assistant", "content": "Ho"}
+CALL = {"function": {"name": "add", "arguments": "{}"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
 
 #: (fields beside HELLO, param, code)
@@ -72,23 +73,44 @@ CHAT_CASES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"continue_final_message": True}, "continue_final_message", None),
     ({"add_generation_prompt": False}, "add_generation_prompt", "unsupported_parameter"),
     ({"model": "gpt-9"}, "model", "model_not_found"),
-    # Would change the answer, and is not served yet.
-    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
-    ({"tool_choice": "required"}, "tool_choice", "unsupported_value"),
-    ({"tool_choice": {}}, "tool_choice", "unsupported_value"),
-    ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
-    ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_value"),
-    ({"response_format": {"type": "json_schema"}}, "response_format", "unsupported_value"),
-    ({"logit_bias": {"5": -100}}, "logit_bias", "unsupported_parameter"),
+    (
+        {"add_generation_prompt": False, "messages": [USER, {**SPOKEN, "tool_calls": [CALL]}]},
+        "add_generation_prompt",
+        "unsupported_parameter",
+    ),
+    ({"echo": True, "stream": True}, "echo", None),
+    ({"echo": "yes"}, "echo", "invalid_type"),
+    # Extras.
+    ({"min_tokens": -1}, "min_tokens", "integer_below_min_value"),
+    ({"stop_token_ids": 2}, "stop_token_ids", "invalid_type"),
+    ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "integer_below_min_value"),
+    ({"stop_token_ids": [2, 1000]}, "stop_token_ids", "invalid_value"),
+    ({"ignore_eos": 1}, "ignore_eos", "invalid_type"),
+    ({"dry_sequence_breakers": []}, "dry_sequence_breakers", "empty_array"),
+    ({"dry_sequence_breakers": ["."] * 65}, "dry_sequence_breakers", "array_above_max_length"),
+    ({"logit_bias": 5}, "logit_bias", "invalid_type"),
+    ({"logit_bias": {"5": "x"}}, "logit_bias.5", "invalid_type"),
+    ({"logit_bias": {"5": True}}, "logit_bias.5", "invalid_type"),
+    ({"logit_bias": {"5": 101}}, "logit_bias.5", "decimal_above_max_value"),
+    ({"logit_bias": {"foo": -101}}, "logit_bias.foo", "decimal_below_min_value"),
+    ({"logit_bias": {"1000": 0}}, "logit_bias", "invalid_value"),
+    ({"logit_bias": {"-1": 1}}, "logit_bias", "invalid_value"),
+    ({"logit_bias": [[5]]}, "logit_bias[0]", "invalid_type"),
+    ({"logit_bias": [[5, 1], 5]}, "logit_bias[1]", "invalid_type"),
+    ({"logit_bias": [[None, 1]]}, "logit_bias[0][0]", "invalid_type"),
+    ({"logit_bias": [[5, 200]]}, "logit_bias[0][1]", "decimal_above_max_value"),
+    ({"logit_bias": [1.0] * 1001}, "logit_bias", "invalid_value"),
+    # Thinking.
+    ({"enable_thinking": "no"}, "enable_thinking", "invalid_type"),
+    ({"chat_template_kwargs": []}, "chat_template_kwargs", "invalid_type"),
+    ({"reasoning": {"effort": "enormous"}}, "reasoning.effort", "invalid_value"),
+    ({"reasoning": True}, "reasoning", "invalid_type"),
+    # Would change the answer, and is not served.
     ({"modalities": ["text", "audio"]}, "modalities", "unsupported_value"),
-    ({"grammar": "root ::= [a-z]+"}, "grammar", "unsupported_parameter"),
-    ({"guided_choice": ["a", "b"]}, "guided_choice", "unsupported_parameter"),
-    ({"ignore_eos": True}, "ignore_eos", "unsupported_parameter"),
-    ({"min_tokens": 5}, "min_tokens", "unsupported_parameter"),
-    ({"stop_token_ids": [2]}, "stop_token_ids", "unsupported_parameter"),
     ({"skip_special_tokens": False}, "skip_special_tokens", "unsupported_parameter"),
-    ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs", "unsupported_parameter"),
-    ({"prompt_logprobs": 0}, "prompt_logprobs", "unsupported_parameter"),
+    ({"guided_whitespace_pattern": " "}, "guided_whitespace_pattern", "unsupported_parameter"),
+    ({"dynatemp_range": 0.5}, "dynatemp_range", "unsupported_parameter"),
+    ({"chat_template": "{{ messages }}"}, "chat_template", "unsupported_parameter"),
 ]
 
 #: (fields beside a prompt, param, code)
@@ -111,12 +133,15 @@ COMPLETION_CASES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"logprobs": -1}, "logprobs", "integer_below_min_value"),
     ({"best_of": 1, "n": 2}, "best_of", None),
     ({"best_of": 2, "n": 2, "stream": True}, "best_of", None),
-    ({"best_of": 2}, "best_of", "unsupported_value"),
+    ({"best_of": 2, "stream": True}, "best_of", None),
+    ({"best_of": 21}, "best_of", "integer_above_max_value"),
+    ({"best_of": 9, "prompt": ["a", "b"]}, "best_of", None),
     ({"suffix": "end"}, "suffix", "unsupported_parameter"),
-    ({"echo": True}, "echo", "unsupported_parameter"),
-    ({"return_full_text": True}, "return_full_text", "unsupported_parameter"),
-    ({"watermark": True}, "watermark", "unsupported_parameter"),
-    ({"truncate": 10}, "truncate", "unsupported_parameter"),
+    ({"suffix": 5}, "suffix", "invalid_type"),
+    ({"truncate": 0}, "truncate", "integer_below_min_value"),
+    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens", "integer_below_min_value"),
+    ({"logit_bias": {"1000": 1}}, "logit_bias", "invalid_value"),
+    ({"grammar": "root ::= ("}, "grammar", "invalid_value"),
 ]
 
 
@@ -187,6 +212,41 @@ def test_an_images_error_names_the_part() -> None:
 def test_a_missing_json_schema_is_mentioned() -> None:
     reply = refusal(CHAT, {**HELLO, "response_format": {"type": "json_schema"}})
     assert "json_schema" in reply.body["error"]["message"]
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], [1, "a"], ["a", [1]]])
+def test_only_text_is_filled_in(prompt: Any) -> None:
+    around = surroundings(capabilities=("completion", "insert"))
+    error = refusal(COMPLETIONS, {"prompt": prompt, "suffix": "b"}, around).body["error"]
+    assert (error["param"], error["code"]) == ("suffix", "unsupported_parameter")
+
+
+@pytest.mark.parametrize("echo", ["echo", "return_full_text"])
+def test_what_is_filled_in_is_not_echoed(echo: str) -> None:
+    around = surroundings(capabilities=("completion", "insert"))
+    error = refusal(COMPLETIONS, {"prompt": "a", "suffix": "b", echo: True}, around).body["error"]
+    assert error["message"] == f"'suffix' and '{echo}' cannot both be given."
+
+
+def test_a_biased_token_the_model_does_not_have_is_told_with_both_numbers() -> None:
+    expected = "Invalid 'logit_bias': token id 5000 is out of vocabulary (the model has 1000 tokens)."
+    assert refusal(CHAT, {**HELLO, "logit_bias": {"5000": 1}}).body["error"]["message"] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "param", "said"),
+    [
+        ("constraint", None, "invalid_value"),
+        ("unsupported", None, "unsupported_value"),
+        ("template", "messages", None),
+        ("invalid_prompt", "messages", "invalid_value"),
+    ],
+)
+def test_what_a_worker_refuses_is_the_prompts_fault_only_where_it_is(code: Any, param: str, said: str | None) -> None:
+    failure = errors.InvalidPrompt("why", code=code)
+    failure.param = "messages"
+    error = fault(failure).body["error"]
+    assert (error["param"], error["code"]) == (param, said)
 
 
 def test_the_operators_limits_hold() -> None:

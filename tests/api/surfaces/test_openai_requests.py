@@ -8,7 +8,17 @@ import pytest
 from openai_events import HELLO, USER, ask, chat, surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
-from tropilla.common.generation import ChatPrompt, Message, Sampling, TextPrompt, TokenPrompt, ToolCall
+from tropilla.common.generation import (
+    BAN,
+    ChatPrompt,
+    Fit,
+    InfillPrompt,
+    Message,
+    Sampling,
+    TextPrompt,
+    TokenPrompt,
+    ToolCall,
+)
 
 
 def messages(*given: dict[str, Any]) -> tuple[Message, ...]:
@@ -41,6 +51,23 @@ def test_a_bare_request_gets_openais_defaults() -> None:
             {"mirostat": 2, "mirostat_tau": 3.0, "mirostat_eta": 0.2},
         ),
         ({"mirostat_mode": 1}, {"mirostat": 1}),
+        ({"top_n_sigma": 1.5}, {"top_n_sigma": 1.5}),
+        ({"top_n_sigma": -1}, {}),
+        ({"xtc_probability": 0.5, "xtc_threshold": 0.2}, {"xtc_probability": 0.5, "xtc_threshold": 0.2}),
+        ({"xtc_probability": 7}, {"xtc_probability": 1.0}),
+        (
+            {"dry_multiplier": 0.8, "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 64},
+            {"dry_multiplier": 0.8, "dry_base": 2.0, "dry_allowed_length": 3, "dry_penalty_last_n": 64},
+        ),
+        ({"dry_base": 0.5, "dry_sequence_breakers": ["."]}, {"dry_base": 1.0, "dry_sequence_breakers": (".",)}),
+        (
+            {"logit_bias": {"5": -100, "foo": 0, "-1x": 2, "": 1}},
+            {"logit_bias": ((5, -100.0), ("foo", 0.0), ("-1x", 2.0))},
+        ),
+        ({"logit_bias": {"5": False}}, {"logit_bias": ((5, BAN),)}),
+        ({"logit_bias": [[5, 1], ["5", 2.5], ["no", False]]}, {"logit_bias": ((5, 1.0), ("5", 2.5), ("no", BAN))}),
+        ({"logit_bias": [0, 0.5, False]}, {"logit_bias": ((1, 0.5), (2, BAN))}),
+        ({"logit_bias": []}, {}),
         ({"seed": -1}, {"seed": 2**32 - 2}),
         ({"seed": 2**63 - 1}, {"seed": (2**63 - 1) % (2**32 - 1)}),
         ({"temperature": None, "seed": None, "logprobs": None, "stop": None}, {}),
@@ -131,15 +158,6 @@ def test_reasoning_wins_over_reasoning_content() -> None:
     assert messages(USER, spoken)[1].reasoning == "a"
 
 
-def test_a_last_assistant_message_may_be_continued() -> None:
-    body = {
-        "messages": [USER, {"role": "assistant", "content": "The"}],
-        "continue_final_message": True,
-        "add_generation_prompt": False,
-    }
-    assert isinstance(ask(CHAT, body).request.prompts[0], ChatPrompt)
-
-
 @pytest.mark.parametrize("prompt", ["Hi", ["Hi"]])
 def test_the_chat_route_takes_crias_prompt_as_a_user_message(prompt: Any) -> None:
     assert ask(CHAT, {"prompt": prompt}).request.prompts == (ChatPrompt((Message("user", "Hi"),)),)
@@ -163,6 +181,56 @@ def test_a_prompt_is_text_or_token_ids_or_several(prompt: Any, expected: Any) ->
     assert ask(COMPLETIONS, {"prompt": prompt}).request.prompts == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (0, (), False)),
+        ({"min_tokens": 3, "stop_token_ids": [2, 7.0], "ignore_eos": True}, (3, (2, 7), True)),
+    ],
+)
+def test_an_answers_end_can_be_put_off_and_brought_about(fields: dict[str, Any], expected: Any) -> None:
+    for request in (chat(**fields).request, ask(COMPLETIONS, {"prompt": "a", **fields}).request):
+        assert (request.min_tokens, request.stop_tokens, request.ignore_eos) == expected
+
+
+def test_a_suffix_is_filled_up_to_by_a_model_that_can() -> None:
+    body = {"prompt": ["a", "b"], "suffix": "c", "logprobs": 0}
+    request = ask(COMPLETIONS, body, surroundings(capabilities=("completion", "insert"))).request
+    assert request.prompts == (InfillPrompt("a", "c"), InfillPrompt("b", "c"))
+    assert not request.want_prompt
+
+
+def test_an_empty_suffix_is_none() -> None:
+    assert ask(COMPLETIONS, {"prompt": "a", "suffix": ""}).request.prompts == (TextPrompt("a"),)
+
+
+#: (fields, choices generated, logprobs, want_prompt, prompt_logprobs)
+WANTED: list[tuple[dict[str, Any], tuple[Any, ...]]] = [
+    ({}, (1, None, False, None)),
+    ({"echo": True}, (1, None, True, None)),
+    ({"return_full_text": True}, (1, None, True, None)),
+    ({"echo": True, "logprobs": 0}, (1, 0, True, 0)),
+    ({"echo": True, "logprobs": 2, "max_tokens": 0}, (1, 2, True, 2)),
+    ({"logprobs": 2}, (1, 2, False, None)),
+    # Where the completion's offsets begin is known once the ids are spelled.
+    ({"logprobs": 2, "prompt": [1, 2]}, (1, 2, True, None)),
+    ({"logprobs": 2, "prompt": ["a", [1, "b"]]}, (1, 2, True, None)),
+    ({"prompt": [1, 2]}, (1, None, False, None)),
+    ({"best_of": 3}, (3, 0, False, None)),
+    ({"best_of": 3, "n": 2, "logprobs": 4}, (3, 4, False, None)),
+    ({"best_of": 2, "n": 2}, (2, None, False, None)),
+    ({"best_of": 3, "echo": True}, (3, 0, True, None)),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), WANTED)
+def test_no_more_is_wanted_of_the_tokens_than_the_answer_needs(
+    fields: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    request = ask(COMPLETIONS, {"prompt": "a", **fields}).request
+    assert (request.n, request.logprobs, request.want_prompt, request.prompt_logprobs) == expected
+
+
 def test_text_prompts_do_not_spell_markers() -> None:
     (prompt,) = ask(COMPLETIONS, {"prompt": "<|im_end|>"}).request.prompts
     assert isinstance(prompt, TextPrompt)
@@ -182,6 +250,16 @@ def test_text_prompts_do_not_spell_markers() -> None:
 def test_the_completions_route_takes_tgis_words(fields: dict[str, Any], temperature: float, limit: int) -> None:
     request = ask(COMPLETIONS, {"prompt": "a", **fields}).request
     assert (request.sampling.temperature, request.max_tokens) == (temperature, limit)
+
+
+@pytest.mark.parametrize("name", ["truncate", "truncate_prompt_tokens"])
+def test_a_prompt_can_be_cut_to_its_last_tokens(name: str) -> None:
+    assert ask(COMPLETIONS, {"prompt": "a", name: 5}).request.fit == Fit(keep_last=5)
+
+
+def test_a_watermark_is_tgis() -> None:
+    assert ask(COMPLETIONS, {"prompt": "a", "watermark": True}).request.sampling.watermark_delta == 2.0
+    assert ask(COMPLETIONS, {"prompt": "a"}).request.sampling.watermark_delta == 0.0
 
 
 @pytest.mark.parametrize("logprobs", [0, 5])

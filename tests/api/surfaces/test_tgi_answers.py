@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -43,9 +44,15 @@ def question(stream: bool = True, **answer: Any) -> Call:
         "samples": True,
         "seed": None,
     }
-    max_tokens = answer.pop("max_tokens", 20)
+    max_tokens, candidates = answer.pop("max_tokens", 20), answer.pop("candidates", 1)
     request = GenerationRequest(
-        id="r", model="pocket", prompts=(TextPrompt("Sag: "),), sampling=Sampling(), max_tokens=max_tokens, logprobs=0
+        id="r",
+        model="pocket",
+        prompts=(TextPrompt("Sag: "),),
+        sampling=Sampling(),
+        n=candidates,
+        max_tokens=max_tokens,
+        logprobs=0,
     )
     return Call(request, stream, received=100.0, answer=Answer(**facts | answer))
 
@@ -59,7 +66,7 @@ def events(reason: Reason = "eos") -> list[Event]:
         Token(index=4, choice=0, id=2, text="", special=True, last=True, piece=b"<|im_end|>", logprob=float("-inf"))
     )
     return [
-        Prompted(0, 0, (PromptToken(1, b"<s>"), PromptToken(7, b"Sag"))),
+        Prompted(0, 0, (PromptToken(1, b"<s>"), PromptToken(7, b"Sag", -2.5), PromptToken(8, b": ", -math.inf))),
         *told,
         Finished(
             index=5,
@@ -78,7 +85,7 @@ def streamed(call: Call, told: list[Event]) -> list[JSON]:
 
 
 def folded(call: Call, told: list[Event], whole: Any = whole_generate) -> Reply:
-    fold = Fold(1)
+    fold = Fold(call.request.choices)
     for event in told:
         fold.feed(event)
     reply = whole(call, fold.completion(), 101.0)
@@ -163,7 +170,8 @@ def test_details_are_left_out_unless_something_asks_for_them() -> None:
     prefilled = folded(question(details=False, prefill=True), events()).body["details"]
     assert prefilled["prefill"] == [
         {"id": 1, "text": "<s>", "logprob": None},
-        {"id": 7, "text": "Sag", "logprob": None},
+        {"id": 7, "text": "Sag", "logprob": -2.5},
+        {"id": 8, "text": ": ", "logprob": -9999.0},
     ]
 
 
@@ -213,6 +221,59 @@ def test_top_tokens_are_listed_for_every_token_likeliest_first() -> None:
     ]
     assert folded(question(top_tokens=True), told).body["details"]["top_tokens"] == [ranked]
     assert streamed(question(top_tokens=True), told)[0]["top_tokens"] == ranked
+
+
+def candidate(choice: int, *logprobs: float) -> list[Event]:
+    """An answer of so many tokens, `a0 b0 ...`, sampled with seed 40 + choice."""
+    last = len(logprobs) - 1
+    told: list[Event] = [
+        Token(at, choice, 10 + at, f"{chr(97 + at)}{choice} ", piece=b"x", logprob=logprob, last=at == last)
+        for at, logprob in enumerate(logprobs)
+    ]
+    prompt = Prompted(0, choice, (PromptToken(1, b"<s>"),))
+    usage = Usage(prompt=3, cached=0, generated=len(logprobs))
+    return [prompt, *told, Finished(9, choice, "eos", usage, seed=40 + choice)]
+
+
+#: Who is told in which order; the mean counts, not the sum, and of equals the first.
+CONTESTS: list[tuple[list[Event], list[int]]] = [
+    (candidate(0, -1.0) + candidate(1, -0.6, -0.6), [1, 0]),
+    (candidate(1, -1.0, -0.1) + candidate(0, -0.5), [0, 1]),
+    (candidate(0, -0.5) + candidate(1, -0.5), [0, 1]),
+    (candidate(0, -math.inf) + candidate(1, -900.0), [1, 0]),
+    (candidate(0) + candidate(1, -3.0), [1, 0]),
+]
+
+
+@pytest.mark.parametrize(("told", "ranked"), CONTESTS)
+def test_the_candidate_with_the_likeliest_tokens_wins(told: list[Event], ranked: list[int]) -> None:
+    body = folded(question(stream=False, candidates=2), told).body
+    (loser,) = body["details"]["best_of_sequences"]
+    assert [body["details"]["seed"], loser["seed"]] == [40 + choice for choice in ranked]
+    TextGenerationOutput.parse_obj_as_instance(body)
+
+
+def test_a_loser_is_shown_with_all_that_was_asked_for() -> None:
+    call = question(stream=False, candidates=2, full_text=True, prefill=True, top_tokens=True)
+    body = folded(call, candidate(0, -1.0) + candidate(1, -0.6, -0.6)).body
+    assert body["generated_text"] == "Sag: a1 b1 "
+    assert body["details"]["best_of_sequences"] == [
+        {
+            "generated_text": "Sag: a0 ",
+            "finish_reason": "eos_token",
+            "generated_tokens": 1,
+            "seed": 40,
+            "prefill": [{"id": 1, "text": "<s>", "logprob": None}],
+            "tokens": [{"id": 10, "text": "a0 ", "logprob": -1.0, "special": False}],
+            "top_tokens": [[]],
+        }
+    ]
+
+
+def test_without_details_only_the_winner_is_told() -> None:
+    reply = folded(question(details=False, candidates=2), candidate(0, -1.0) + candidate(1, -0.6, -0.6))
+    assert reply.body == {"generated_text": "a1 b1 "}
+    assert reply.headers["x-generated-tokens"] == "2"
 
 
 def test_a_whole_answer_says_where_the_time_went() -> None:

@@ -113,7 +113,7 @@ def test_info_has_every_key_of_the_seed() -> None:
         "model_sha": POCKET.digest,
         "model_pipeline_tag": "text-generation",
         "max_concurrent_requests": 512,
-        "max_best_of": 1,
+        "max_best_of": 2,
         "max_stop_sequences": 4,
         "max_top_n_tokens": 5,
         "max_input_tokens": 2047,

@@ -64,8 +64,11 @@ REFUSED: list[tuple[JSON, str]] = [
     (asked(stop=["x", 1]), "`stop` must be a list of strings"),
     (asked(adapter_id=1), "`adapter_id` must be a string"),
     # Ranges, both sides.
-    (asked(best_of=2), "`best_of` != 1 is not allowed for this endpoint"),
-    (asked(best_of=-1), "`best_of` must be > 0 and <= 1. Given: -1"),
+    (asked(best_of=3), "`best_of` must be > 0 and <= 2. Given: 3"),
+    (asked(best_of=-1), "`best_of` must be > 0 and <= 2. Given: -1"),
+    (asked(best_of=2), "you must use sampling when `best_of` is > 1"),
+    (asked(best_of=2, do_sample=False, repetition_penalty=1.1), "you must use sampling when `best_of` is > 1"),
+    (asked(best_of=2, do_sample=True, seed=0), "`seed` must not be set when `best_of` > 1"),
     (asked(temperature=0), "`temperature` must be strictly positive"),
     (asked(temperature=-1.0), "`temperature` must be strictly positive"),
     (asked(repetition_penalty=0), "`repetition_penalty` must be strictly positive"),
@@ -85,9 +88,7 @@ REFUSED: list[tuple[JSON, str]] = [
     (asked(truncate=0), "`truncate` must be strictly positive and less than 99. Given: 0"),
     (asked(truncate=100), "`truncate` must be strictly positive and less than 99. Given: 100"),
     # Not served.
-    (asked(grammar={"type": "json", "value": {"properties": {}}}), "grammar is not supported"),
     (asked(adapter_id="other/{x}"), "adapter other/{x} not found"),
-    (asked(watermark=True), "watermark is not supported"),
 ]
 
 
@@ -100,7 +101,7 @@ def test_a_body_that_breaks_a_rule_is_a_validation_error(body: JSON, text: str) 
 
 #: Each breaks a rule; the sheet's order is top to bottom.
 IN_ORDER: list[tuple[str, Any]] = [
-    ("best_of", 2),
+    ("best_of", 3),
     ("temperature", 0),
     ("repetition_penalty", 0),
     ("frequency_penalty", 3),
@@ -112,9 +113,8 @@ IN_ORDER: list[tuple[str, Any]] = [
     ("seed", -1),
     ("top_n_tokens", 9),
     ("truncate", 0),
-    ("grammar", {"type": "regex", "value": "a"}),
     ("adapter_id", "x"),
-    ("watermark", True),
+    ("grammar", {"type": "regex", "value": "("}),
 ]
 
 
@@ -154,7 +154,8 @@ def test_a_stream_refuses_what_it_cannot_show(body: JSON, text: str) -> None:
         {name: None for name, _ in IN_ORDER} | {"details": None, "do_sample": None, "decoder_input_details": None},
         {"best_of": 0},
         {"best_of": 1.0, "max_new_tokens": 3.0, "temperature": 1, "top_p": 0.99, "truncate": 99, "top_n_tokens": 5},
-        {"frequency_penalty": -2, "stop": [], "seed": 2**64 - 1, "grammar": {}, "watermark": False},
+        {"frequency_penalty": -2, "stop": [], "seed": 2**64 - 1, "watermark": False},
+        {"best_of": 2, "temperature": 1.0},
         {"adapter_id": "tgi"},
         {"adapter_id": "pocket"},
         {"unheard_of": {"a": 1}},
@@ -217,6 +218,36 @@ def test_everything_asked_for_reaches_the_request() -> None:
     assert (request.stop, request.keep_stop, request.max_tokens, request.n) == (("a", "b"), True, 9, 1)
     assert (request.logprobs, request.want_prompt) == (3, True)
     assert request.fit == Fit(keep_last=4, room="refuse")
+
+
+@pytest.mark.parametrize(("best_of", "n"), [(None, 1), (0, 1), (1, 1), (2, 2)])
+def test_candidates_are_choices_of_one_request_each_with_its_own_seed(best_of: int | None, n: int) -> None:
+    parsed = call(asked(best_of=best_of, top_k=5))
+    assert (parsed.request.n, parsed.request.logprobs, parsed.answer.seed) == (n, 0, None)
+
+
+def test_best_of_counts_any_sampling_that_was_named_and_none_at_all_samples() -> None:
+    for parameters in ({"do_sample": True}, {"temperature": 1.0}, {"top_k": 5}, {"top_p": 0.9}, {"typical_p": 0.9}):
+        assert call(asked(best_of=2, **parameters)).request.n == 2
+
+
+def test_a_cluster_of_one_choice_per_request_has_no_contest() -> None:
+    reply = refusal(asked(best_of=2, do_sample=True), around=surroundings(max_choices=1))
+    assert reply.body["error"] == "Input validation error: `best_of` != 1 is not allowed for this endpoint"
+
+
+def test_a_watermark_is_upstreams_own() -> None:
+    def mark(**parameters: Any) -> tuple[float, float]:
+        sampling = call(asked(**parameters)).request.sampling
+        return sampling.watermark_delta, sampling.watermark_gamma
+
+    assert mark(watermark=True) == (2.0, 0.5)
+    assert mark(watermark=False)[0] == mark()[0] == 0.0
+
+
+def test_prompt_log_probabilities_come_with_the_prompt() -> None:
+    assert call(asked(decoder_input_details=True)).request.prompt_logprobs == 0
+    assert call(asked()).request.prompt_logprobs is None
 
 
 def test_without_max_new_tokens_the_default_is_cut_to_the_room_there_is() -> None:

@@ -1,0 +1,168 @@
+"""Small GGUF files with random weights, made on the spot: two encoders with a word-piece vocabulary, and decoders.
+
+The weights are drawn from a seed, and `Encoder.embed` computes in numpy what llama.cpp should compute from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import gguf
+import numpy
+from numpy.typing import NDArray
+
+Array = NDArray[numpy.float32]
+Pooling = gguf.PoolingType
+
+PAD, UNK, CLS, SEP, MASK = range(5)
+#: A phantom space begins a word; what has none continues one.
+WORDS = ["the", "cat", "dog", "house", "river", "green", "old", "sings", "sleeps", "runs", "of", "and", "a", "in"]
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *("▁" + word for word in WORDS), "s", "ing", "er", "\u2581."]
+WIDTH, HEADS, FEED_FORWARD, TRAINED = 32, 4, 64, 96
+EPSILON = 1e-5
+
+
+def _start(path: Path, architecture: str, layers: int) -> gguf.GGUFWriter:
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name("tiny")
+    writer.add_vocab_size(len(TOKENS))
+    writer.add_context_length(TRAINED)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list(TOKENS)
+    writer.add_token_types([gguf.TokenType.CONTROL] * 5 + [gguf.TokenType.NORMAL] * (len(TOKENS) - 5))
+    writer.add_unk_token_id(UNK)
+    writer.add_bos_token_id(CLS)
+    writer.add_sep_token_id(SEP)
+    writer.add_pad_token_id(PAD)
+    writer.add_mask_token_id(MASK)
+    return writer
+
+
+def _finish(writer: gguf.GGUFWriter, weights: dict[str, Array]) -> None:
+    for name, values in weights.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A BERT. `pooling` None says nothing in the header."""
+
+    pooling: gguf.PoolingType | None = Pooling.MEAN
+    layers: int = 2
+    seed: int = 1
+
+    @cached_property
+    def weights(self) -> dict[str, Array]:
+        draw = numpy.random.default_rng(self.seed)
+
+        def some(*shape: int, scale: float = 0.3, around: float = 0.0) -> Array:
+            return (around + scale * draw.standard_normal(shape)).astype(numpy.float32)
+
+        weights = {
+            "token_embd.weight": some(len(TOKENS), WIDTH, scale=1.0),
+            "token_types.weight": some(2, WIDTH),
+            "position_embd.weight": some(TRAINED, WIDTH),
+        }
+        norms, linear = ["token_embd_norm"], {}
+        for layer in range(self.layers):
+            norms += [f"blk.{layer}.attn_output_norm", f"blk.{layer}.layer_output_norm"]
+            linear |= {f"blk.{layer}.attn_{part}": (WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
+            linear |= {f"blk.{layer}.ffn_up": (FEED_FORWARD, WIDTH), f"blk.{layer}.ffn_down": (WIDTH, FEED_FORWARD)}
+        for name in norms:
+            weights |= {f"{name}.weight": some(WIDTH, scale=0.1, around=1.0), f"{name}.bias": some(WIDTH)}
+        for name, shape in linear.items():
+            weights |= {f"{name}.weight": some(*shape), f"{name}.bias": some(shape[0])}
+        return weights
+
+    def write(self, path: Path) -> Path:
+        writer = _start(path, "bert", self.layers)
+        writer.add_layer_norm_eps(EPSILON)
+        writer.add_causal_attention(False)
+        writer.add_token_type_count(2)
+        if self.pooling is not None:
+            writer.add_pooling_type(self.pooling)
+        _finish(writer, self.weights)
+        return path
+
+    def embed(self, ids: list[int]) -> Array:
+        """By hand: embeddings, then attention and feed-forward, each added and normalized; then the mean or the first."""
+        w = self.weights
+        x = w["token_embd.weight"][ids] + w["token_types.weight"][0] + w["position_embd.weight"][: len(ids)]
+        x = self._norm("token_embd_norm", x)
+        for layer in range(self.layers):
+            block = f"blk.{layer}"
+            x = self._norm(f"{block}.attn_output_norm", x + self._attention(block, x))
+            inner = self._linear(f"{block}.ffn_up", x)
+            inner = 0.5 * inner * (1 + numpy.tanh(numpy.sqrt(2 / numpy.pi) * (inner + 0.044715 * inner**3)))
+            x = self._norm(f"{block}.layer_output_norm", x + self._linear(f"{block}.ffn_down", inner))
+        return {Pooling.CLS: x[0], Pooling.LAST: x[-1]}.get(self.pooling, x.mean(0))
+
+    def _attention(self, block: str, x: Array) -> Array:
+        query, key, value = (
+            self._linear(f"{block}.attn_{part}", x).reshape(len(x), HEADS, -1).transpose(1, 0, 2) for part in "qkv"
+        )
+        scores = query @ key.transpose(0, 2, 1) / numpy.sqrt(WIDTH // HEADS)
+        scores = numpy.exp(scores - scores.max(-1, keepdims=True))
+        mixed = (scores / scores.sum(-1, keepdims=True)) @ value
+        return self._linear(f"{block}.attn_output", mixed.transpose(1, 0, 2).reshape(len(x), WIDTH))
+
+    def _linear(self, name: str, x: Array) -> Array:
+        return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+
+    def _norm(self, name: str, x: Array) -> Array:
+        spread = numpy.sqrt(x.var(-1, keepdims=True) + EPSILON)
+        return (x - x.mean(-1, keepdims=True)) / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+
+
+def write_decoder(path: Path, *, pooling: gguf.PoolingType | None = None, causal: bool = True, layers: int = 2) -> Path:
+    """A llama with the encoder's vocabulary; an embedding model where it has a pooling."""
+    draw = numpy.random.default_rng(2)
+    writer = _start(path, "llama", layers)
+    writer.add_head_count_kv(HEADS)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_layer_norm_rms_eps(EPSILON)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
+    if not causal:
+        writer.add_causal_attention(False)
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (len(TOKENS), WIDTH), "output_norm": (WIDTH,)}
+    for layer in range(layers):
+        block = f"blk.{layer}"
+        shapes |= {f"{block}.attn_norm": (WIDTH,), f"{block}.ffn_norm": (WIDTH,)}
+        shapes |= {f"{block}.attn_{part}": (WIDTH, WIDTH) for part in ("q", "k", "v", "output")}
+        shapes |= {f"{block}.ffn_{part}": (FEED_FORWARD, WIDTH) for part in ("gate", "up")}
+        shapes[f"{block}.ffn_down"] = (WIDTH, FEED_FORWARD)
+    _finish(writer, {f"{k}.weight": (draw.standard_normal(s) * 0.4).astype(numpy.float32) for k, s in shapes.items()})
+    return path
+
+
+def write_t5_encoder(path: Path) -> Path:
+    """What llama.cpp evaluates with `llama_encode`."""
+    draw = numpy.random.default_rng(3)
+    writer = _start(path, "t5encoder", layers=1)
+    writer.add_key_length(WIDTH // HEADS)
+    writer.add_value_length(WIDTH // HEADS)
+    writer.add_layer_norm_rms_eps(EPSILON)
+    writer.add_relative_attn_buckets_count(8)
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd": (len(TOKENS), WIDTH),
+        "enc.output_norm": (WIDTH,),
+        "enc.blk.0.attn_norm": (WIDTH,),
+        "enc.blk.0.ffn_norm": (WIDTH,),
+        "enc.blk.0.attn_rel_b": (8, HEADS),
+        "enc.blk.0.ffn_up": (FEED_FORWARD, WIDTH),
+        "enc.blk.0.ffn_down": (WIDTH, FEED_FORWARD),
+    }
+    shapes |= {f"enc.blk.0.attn_{part}": (WIDTH, WIDTH) for part in ("q", "k", "v", "o")}
+    _finish(writer, {f"{k}.weight": (draw.standard_normal(s) * 0.4).astype(numpy.float32) for k, s in shapes.items()})
+    return path

@@ -1,0 +1,141 @@
+"""One model loaded into this process, and everything that runs on it: a setting and a file -> sequences and a loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+
+from tropilla.common.errors import InvalidPrompt
+from tropilla.common.generation import EmbeddingRequest, GenerationRequest, Token
+from tropilla.common.settings import Settings, threads_for
+from tropilla.workers import embeddings, machine, memory
+from tropilla.workers.answers import Answers
+from tropilla.workers.constraint import Grammars
+from tropilla.workers.embeddings import Desk
+from tropilla.workers.gguf import Header
+from tropilla.workers.intake import Intake
+from tropilla.workers.llama.embedder import Embedder
+from tropilla.workers.llama.grammar import tokenizer_of
+from tropilla.workers.llama.model import MAX_SEQUENCES, Llama, Size
+from tropilla.workers.loop import Loop, Outgoing
+from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.scheduler import Limits, Scheduler
+from tropilla.workers.sequence import Sequence
+from tropilla.workers.shape import CACHE_TYPES
+
+log = logging.getLogger(__name__)
+
+#: Idle prefixes kept beside one for each slot.
+SPARE_SEQUENCES = 16
+#: Loading is reported this often.
+PROGRESS_SECONDS = 1.0
+#: Tokens of one pass over embeddings on a GPU; a CPU gains nothing beyond the embedder's own default.
+GPU_PASS_TOKENS = 512
+
+
+class Engine:
+    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there."""
+
+    def __init__(self, settings: Settings, name: str, path: Path, header: Header, size: Size, *, gpu: bool) -> None:
+        threads = settings.threads or threads_for(os.cpu_count() or 1)
+        layers = settings.gpu_layers if gpu else 0
+        self.model = _load(name, path, size, settings, threads=threads, gpu_layers=layers)
+        vocabulary = self.model.vocabulary
+        template = ChatTemplate(
+            header.chat_template,
+            bos=vocabulary.bos_text,
+            eos=vocabulary.eos_text,
+            adds_bos=vocabulary.adds_bos,
+            markers=vocabulary.marker_texts,
+            named=header.chat_templates,
+        )
+        answers = Answers(template, Grammars(lambda: tokenizer_of(vocabulary)), special=vocabulary.tags)
+        self._intake = Intake(vocabulary, template, answers, context=size.context)
+        passes = {"pass_tokens": GPU_PASS_TOKENS} if gpu else {}
+        self._embedder = Embedder(self.model.pointer, vocabulary, context=size.context, threads=threads, **passes)
+
+    def loop(self, outbox: Callable[[list[Outgoing]], None], *, worker: str) -> Loop:
+        """What runs it; to be run in one thread."""
+        desk = Desk(self._embedder, worker=worker)
+        return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk)
+
+    def sequences(
+        self, request: GenerationRequest, said: Mapping[int, SequenceOf[Token]] | None = None
+    ) -> list[Sequence]:
+        """A request's sequences, from any thread; `said`, by choice, is what of its answer is there already. Raises
+        `GenerationFailed`s.
+        """
+        if not self.model.generates:
+            raise InvalidPrompt("this model makes embeddings and cannot generate", code="unsupported")
+        return self._intake.sequences(request, said)
+
+    def inputs(self, request: EmbeddingRequest) -> list[list[int]]:
+        """An embedding request's inputs as tokens, from any thread. Raises `GenerationFailed`s."""
+        embedder = self._embedder
+        return embeddings.inputs(request, self.model.vocabulary, longest=embedder.longest, length=embedder.length)
+
+    def scheduler(self) -> Scheduler:
+        """A scheduler for what the context holds."""
+        size, shares = self.model.size, self.model.shares_prefixes
+        if not shares:
+            log.info("this model's memory cannot be shared in part: every prompt is computed from its beginning")
+        limits = Limits(
+            slots=size.slots,
+            cells=size.cells,
+            step_tokens=size.step_tokens,
+            sequences=size.sequences if shares else size.slots,
+            reuse=shares,
+            shift=self.model.shifts_positions,
+        )
+        return Scheduler(limits)
+
+    def close(self) -> None:
+        """After the loop's thread has ended: gives all memory back."""
+        self._embedder.close()
+        self.model.close()
+
+
+def size_of(settings: Settings, header: Header, *, gpu: bool) -> Size:
+    """What fits, with the numbers logged; before anything is loaded. What a GPU has free is llama.cpp's to say, later.
+
+    Raises `ConfigurationError`, with the numbers, when nothing does.
+    """
+    slots = settings.slots
+    step_tokens = max(settings.step_tokens, slots)
+    trained = header.of_architecture("context_length")
+    if settings.context and trained and settings.context > trained:
+        log.warning("context %d is more than the %d tokens the model was trained for", settings.context, trained)
+    sequences = min(2 * slots + SPARE_SEQUENCES, MAX_SEQUENCES)
+    budget = memory.plan(
+        header,
+        slots=slots,
+        context=settings.context,
+        cells=settings.kv_cells,
+        step_tokens=step_tokens,
+        free_bytes=1 << 62 if gpu else machine.free_bytes(),
+        cache_type=settings.cache_type,
+        sequences=sequences,
+        outputs=Size(slots, 0, 0, sequences=sequences).outputs,
+    )
+    log.info("%s", budget)
+    return Size(budget.slots, budget.context, step_tokens, budget.cells, budget.sequences)
+
+
+def _load(name: str, path: Path, size: Size, settings: Settings, *, threads: int, gpu_layers: int) -> Llama:
+    began = reported = time.monotonic()
+    log.info("loading %s from %s (%.1f MB)", name, path, path.stat().st_size / 1e6)
+
+    def report(done: float) -> None:
+        nonlocal reported
+        if time.monotonic() - reported >= PROGRESS_SECONDS:
+            reported = time.monotonic()
+            log.info("loading %s: %.0f %%", name, done * 100)
+
+    cache_type = CACHE_TYPES[settings.cache_type].number
+    model = Llama(path, size, threads=threads, gpu_layers=gpu_layers, cache_type=cache_type, on_progress=report)
+    log.info("loaded %s in %.1f s", name, time.monotonic() - began)
+    return model
