@@ -75,6 +75,7 @@ MAX_FILE_LINES = 250
 LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES = {
     "common/bus.py": "everything that Redis is asked, in one place",
+    "common/codec.py": "every form on the wire, in one table",
     "common/generation.py": "the whole vocabulary, in one place",
     "workers/loop.py": "one thread's state and everything that may change it",
     "workers/prefixes.py": "a tree, and every move that keeps it true",

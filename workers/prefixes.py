@@ -59,13 +59,15 @@ class Match:
 
 
 class _Node:
-    __slots__ = ("children", "holders", "parent", "tokens")
+    __slots__ = ("children", "holders", "parent", "reused", "tokens")
 
     def __init__(self, tokens: Sequence[int], parent: _Node | None) -> None:
         self.tokens = list(tokens)
         self.parent = parent
         self.children: dict[int, _Node] = {}
         self.holders: set[int] = set()
+        #: Somebody has shared it: others may, too.
+        self.reused = False
 
 
 class Prefixes:
@@ -75,8 +77,12 @@ class Prefixes:
         self._root = _Node((), None)
         #: slot -> the last node it holds, and how many tokens lead there
         self._ends: dict[int, tuple[_Node, int]] = {}
-        #: Slots that nobody runs in, least recently used first.
-        self._idle: OrderedDict[int, None] = OrderedDict()
+        #: Slots that nobody runs in, least recently used first, with the time (`now`) of their last use.
+        self._idle: OrderedDict[int, int] = OrderedDict()
+        #: Idle slots that hold nothing any more but what was reused.
+        self._faded: set[int] = set()
+        #: The caller's clock; any number that grows.
+        self.now = 0
         #: Cells in the tree: each node's once, however many hold it.
         self.cells = 0
 
@@ -110,7 +116,10 @@ class Prefixes:
             return []
         assert match.slot is not None
         self.touch(match.slot)
-        self._hold(slot, self._node_at(tokens[: match.length]), match.length)
+        end = self._node_at(tokens[: match.length])
+        for node in _path(end):
+            node.reused = True
+        self._hold(slot, end, match.length)
         return [Copy(match.slot, slot, start, match.length)]
 
     def publish(self, slot: int, tokens: Sequence[int]) -> list[Move]:
@@ -139,7 +148,7 @@ class Prefixes:
         node, length = self._ends.get(slot, (self._root, 0))
         if not length or node.holders != {slot} or node.children:
             return self.release(slot)
-        self._idle[slot] = None
+        self._idle[slot] = self.now
         # Those on the way to it say nothing that it does not.
         moves: list[Move] = []
         above = set(_path(node))
@@ -174,14 +183,34 @@ class Prefixes:
         self._forget(slot)
         self._prune(path)
         self._idle.pop(slot, None)
+        self._faded.discard(slot)
         return [Drop(slot)]
 
     def evict(self) -> tuple[int, list[Move]] | None:
         """Releases the idle slot least recently used; None when there is none."""
-        if not self._idle:
-            return None
-        slot = next(iter(self._idle))
-        return slot, self.release(slot)
+        slot = next(iter(self._idle), None)
+        return None if slot is None else (slot, self.release(slot))
+
+    def fade(self, *, fresh: int, reused: int) -> tuple[list[int], list[Move]]:
+        """Lets go of what idle slots hold for nobody: all that was last of use before `reused`, and of what was before
+        `fresh` all that was never shared. Answers the slots that are free now, too.
+        """
+        free: list[int] = []
+        moves: list[Move] = []
+        for slot, used in list(self._idle.items()):
+            if used >= fresh:
+                break
+            end, _ = self._ends[slot]
+            length = 0 if used < reused else sum(len(node.tokens) for node in _path(end) if node.reused)
+            kept = next((node for node in _path(end) if node.reused), self._root)
+            if not length or (kept is not end and kept.holders != {slot}):
+                moves += self.release(slot)
+                free.append(slot)
+            elif slot not in self._faded:
+                self._faded.add(slot)
+                self.trim(slot, length)
+                moves.append(Drop(slot, length))
+        return free, moves
 
     # -- the tree -------------------------------------------------------------------------------------------------------
 
@@ -207,7 +236,7 @@ class Prefixes:
         """Cuts a run in two; answers the first half, which the old node hangs below."""
         assert node.parent is not None
         head = _Node(node.tokens[:at], node.parent)
-        head.holders = set(node.holders)
+        head.holders, head.reused = set(node.holders), node.reused
         node.parent.children[head.tokens[0]] = head
         node.tokens = node.tokens[at:]
         node.parent = head
@@ -235,6 +264,7 @@ class Prefixes:
     def touch(self, slot: int | None) -> None:
         """The slot was of use just now."""
         if slot is not None and slot in self._idle:
+            self._idle[slot] = self.now
             self._idle.move_to_end(slot)
 
     def _nodes(self, node: _Node) -> Iterator[_Node]:

@@ -100,6 +100,15 @@ class Sampler:
         return self.matcher is not None and self.matcher.ended
 
     @property
+    def slow(self) -> bool:
+        """Whether a draw sorts or computes over much of the vocabulary, and so gains from a thread of its own."""
+        sampling = self.sampling
+        if sampling.watermark_delta:
+            return True
+        sorts = sampling.typical_p < 1.0 or sampling.top_p < 1.0 or sampling.xtc_probability > 0.0 or sampling.mirostat
+        return bool(sampling.temperature >= GREEDY_BELOW and not sampling.top_k and sorts)
+
+    @property
     def edits(self) -> bool:
         """Whether the next draw changes its row of logits."""
         early = self.drawn < self._min_tokens

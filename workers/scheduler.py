@@ -22,6 +22,8 @@ from tropilla.workers.sequence import Sequence
 
 #: How many of a prompt's tokens are computed in one step when each gives a row of logits.
 SCORED_TOKENS = 32
+#: An idle prefix that was never shared is kept for this part of the time that one is kept that was.
+UNSHARED_PATIENCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Limits:
     step_tokens: evaluated in one step at the most; `shared_step_tokens` of them while others are decoding, since every
     stream waits for the step. reuse: prefixes can be shared (not in recurrent memories or sliding windows). shift:
     positions can be moved.
+    idle_tokens: when so many tokens were evaluated since an idle prefix was last of use, it is let go of (0: never).
+    Every token looks at every cell, be it only to see that it is somebody else's: by then the prefix has cost as much as
+    computing it again. What nobody has shared yet stays for a sixteenth of that.
     """
 
     slots: int
@@ -60,6 +65,7 @@ class Limits:
     step_tokens: int
     sequences: int = 0
     shared_step_tokens: int = 0
+    idle_tokens: int = 0
     reuse: bool = True
     shift: bool = True
 
@@ -109,6 +115,7 @@ class Scheduler:
 
     def plan(self) -> Plan:
         """The next step; without chunks when there is nothing to do."""
+        self._fade()
         self._seat()
         for sequence in list(self._leaders):
             self._follow(sequence)
@@ -129,6 +136,7 @@ class Scheduler:
         for chunk in chunks:
             sequence = chunk.sequence
             sequence.computed = chunk.stop
+            self._prefixes.now += chunk.stop - chunk.start
             # The prompt is there: whoever comes may share it.
             if chunk.start < sequence.prompt_length <= chunk.stop:
                 self._publish(sequence)
@@ -292,6 +300,14 @@ class Scheduler:
             if not self._evict():
                 return False
         return True
+
+    def _fade(self) -> None:
+        """Lets go of idle prefixes that cost more than they are worth."""
+        patience, now = self.limits.idle_tokens, self._prefixes.now
+        if patience:
+            free, moves = self._prefixes.fade(fresh=now - patience // UNSHARED_PATIENCE, reused=now - patience)
+            self._moves += moves
+            self._free += free
 
     def _evict(self) -> bool:
         evicted = self._prefixes.evict()

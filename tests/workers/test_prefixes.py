@@ -175,6 +175,11 @@ def test_the_tree_mirrors_the_cells_whatever_comes_and_goes(seed: int) -> None:
                 slot = chance.choice(list(running))
                 del running[slot]
                 bench.rest(slot)
+        bench.tree.now += chance.randrange(9)
+        if chance.random() < 0.3:
+            gone, moves = bench.tree.fade(fresh=bench.tree.now - 20, reused=bench.tree.now - 90)
+            bench.cells.move(moves)
+            assert not set(gone) & {*running, *bench.tree.idle}
         free = [slot for slot in range(12) if slot not in running and slot not in bench.tree.idle]
         if not free and (out := bench.tree.evict()):
             bench.cells.move(out[1])

@@ -235,3 +235,39 @@ def test_a_full_context_is_computed_again_where_its_cells_are_shared_or_cannot_m
         scheduler.shift(one)
         assert (len(one.tokens), one.computed) == (6, 2)
         assert step(scheduler) == [("a", 2, 6)]
+
+
+def test_an_idle_prefix_is_let_go_of_once_it_has_cost_what_it_would_cost_again() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=64, idle_tokens=800)
+    scheduler.add(first := sequence("a", prompt=30))
+    step(scheduler)
+    scheduler.retire(first)
+    scheduler.add(second := sequence("b", prompt=40))
+    step(scheduler)
+    assert scheduler.cells_idle == 30
+    for _ in range(12):
+        step(scheduler)
+    assert scheduler.cells_idle == 0
+    scheduler.retire(second)
+    for _ in range(60):
+        step(scheduler)
+    assert scheduler.cells_idle == 52, "while nothing is computed it costs nothing"
+
+
+def test_what_was_shared_stays_longer_than_what_was_not() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=64, idle_tokens=800)
+    stem = list(range(20))
+    for name in "ab":
+        scheduler.add(one := sequence(name, prompt=[*stem, ord(name)] * 1))
+        step(scheduler)
+        scheduler.retire(one)
+    assert scheduler.cells_idle == 22
+    scheduler.add(other := sequence("c", prompt=30))
+    for _ in range(60):
+        step(scheduler)
+    assert scheduler.cells_idle == 20, "the two ends are gone"
+    for _ in range(800):
+        step(scheduler)
+    assert scheduler.cells_idle == 0
+    scheduler.retire(other, keep=False)
+    assert scheduler.cells_used == 0

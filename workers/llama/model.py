@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from tropilla.workers.scheduler import SCORED_TOKENS, Chunk
 #: llama.cpp's LLAMA_MAX_SEQ.
 MAX_SEQUENCES = 256
 #: A draw from fewer logits than this is over before another thread has woken up.
-PARALLEL_LOGITS = 1 << 17
+PARALLEL_VOCABULARY = 1 << 15
 
 Logits = NDArray[numpy.float32]
 
@@ -83,6 +83,7 @@ class Llama:
         self._row = ctypes.c_float * self.vocabulary.size
         self._pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="draw")
         self._threads = threads
+        self._parallel = threads > 1 and self.vocabulary.size >= PARALLEL_VOCABULARY
 
     @property
     def pointer(self) -> Any:
@@ -169,11 +170,25 @@ class Llama:
 
     def draw(self, draws: Sequence[Draw]) -> list[Drawn | Exception]:
         """Draws and accepts, in parallel over sequences; what went wrong with one of them stands in its place."""
-        # llama.cpp brings its rows in order at the first question; the others may come from any thread.
+        # llama.cpp brings its rows in order at the first question; after that they may be read from any thread.
         rows = [self._logits(draw.row) for draw in draws]
-        if len(draws) < 2 or self._threads < 2 or len(draws) * self.vocabulary.size < PARALLEL_LOGITS:
-            return [self._draw(draw, row) for draw, row in zip(draws, rows, strict=True)]
-        return list(self._pool.map(self._draw, draws, rows))
+        drawn: list[Drawn | Exception] = [Drawn(0)] * len(draws)
+
+        def some(places: Iterable[int]) -> None:
+            for place in places:
+                drawn[place] = self._draw(draws[place], rows[place])
+
+        # A draw from few candidates takes 0.1 ms, most of it holding the interpreter's lock: two threads are slower.
+        slow = [place for place, draw in enumerate(draws) if draw.sampler.slow] if self._parallel else []
+        if len(slow) < 2:
+            some(range(len(draws)))
+            return drawn
+        helpers = [self._pool.submit(some, slow[at :: self._threads]) for at in range(1, self._threads)]
+        some(place for place in range(len(draws)) if place not in slow)
+        some(slow[:: self._threads])
+        for helper in helpers:
+            helper.result()
+        return drawn
 
     def score(self, row: int, tokens: Sequence[int], top: int) -> list[tuple[float, tuple[Alternative, ...]]]:
         """Log-probabilities of the token that follows each row from `row` on, and of the likeliest alternatives."""
