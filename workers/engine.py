@@ -34,6 +34,8 @@ SPARE_SEQUENCES = 16
 #: How many parameters of a layer's head are worth one look at a cell that is somebody else's. Measured on a CPU: with the
 #: 135M shape (393,000 parameters a head and layer) a look costs a 9,300th of computing the cell.
 PARAMETERS_PER_LOOK = 42
+#: A tiny model's prefixes are kept for a turn of conversation, whatever they cost.
+LEAST_IDLE_TOKENS = 4096
 #: Loading is reported this often.
 PROGRESS_SECONDS = 1.0
 #: Tokens of one pass over embeddings on a GPU; a CPU gains nothing beyond the embedder's own default.
@@ -57,7 +59,8 @@ class Engine:
             named=header.chat_templates,
         )
         heads = header.of_architecture("attention.head_count") * header.of_architecture("block_count")
-        self._idle_tokens = header.parameter_count // max(heads, 1) // PARAMETERS_PER_LOOK
+        looks = header.parameter_count // max(heads, 1) // PARAMETERS_PER_LOOK
+        self._idle_tokens = max(looks, LEAST_IDLE_TOKENS)
         answers = Answers(template, Grammars(lambda: tokenizer_of(vocabulary)), special=vocabulary.tags)
         self._intake = Intake(vocabulary, template, answers, context=size.context)
         passes = {"pass_tokens": GPU_PASS_TOKENS} if gpu else {}

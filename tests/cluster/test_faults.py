@@ -205,8 +205,10 @@ def test_a_queued_request_whose_model_loses_its_last_worker_gets_an_error(make_h
 
 def test_no_token_is_lost_or_repeated_while_subscriptions_break(busy: Herd) -> None:
     body = ask(TGI, "a", "endless", tokens=400)
-    with post(busy, TGI, body) as answer:
-        undisturbed = list(answer.items())
+    # Twice, so that the prompt is as resident as it will be: a prompt computed in another shape rounds differently.
+    for _ in range(2):
+        with post(busy, TGI, body) as answer:
+            undisturbed = list(answer.items())
     answers = [post(busy, TGI, body) for _ in range(2)]
     seen: list[list[Any]] = [[], []]
     streams = [answer.items() for answer in answers]
