@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--llama-server-flags", default="", metavar="TEXT", help="more flags for llama-server (none)")
     top.add_argument("--quick", action="store_true", help="one round with little work; like --cells it keeps no result")
+    top.add_argument("--keep", action="store_true", help="keep the result though it is of some --cells only")
     top.add_argument("--render-only", action="store_true", help="only write the page again")
     return top
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not asked.render_only:
             run(asked)
-        if asked.render_only or whole(asked):
+        if asked.render_only or kept(asked):
             page.write(PAGE, page.latest(RESULTS))
             say(f"written: {PAGE}")
     except BenchError as error:
@@ -88,13 +89,13 @@ def run(asked: argparse.Namespace) -> None:
     for file in files:
         result = one_model(file, chosen, asked, rounds, all_servers) | {"machine": facts}
         show(result)
-        if whole(asked):
+        if kept(asked):
             measure.keep(RESULTS / f"{result['date']}-{file.name}.json", result)
 
 
-def whole(asked: argparse.Namespace) -> bool:
-    """Whether the run is one to be kept; a look at some cells must not take the place of a full result."""
-    return not (asked.quick or asked.cells)
+def kept(asked: argparse.Namespace) -> bool:
+    """Whether the run is one to be kept; a look at some cells must not take the place of a full result unasked."""
+    return not asked.quick and (asked.keep or not asked.cells)
 
 
 def one_model(

@@ -52,9 +52,8 @@ class Limits:
     """What one worker's context can hold.
 
     slots: sequences that run at once. sequences: those and the idle prefixes kept for later ones. cells: tokens in all.
-    step_tokens: evaluated in one step at the most; `shared_step_tokens` of them while others are decoding, since every
-    stream waits for the step. reuse: prefixes can be shared (not in recurrent memories or sliding windows). shift:
-    positions can be moved.
+    step_tokens: evaluated in one step at the most, which every stream waits for. reuse: prefixes can be shared (not in
+    recurrent memories or sliding windows). shift: positions can be moved.
     idle_tokens: when so many tokens were evaluated since an idle prefix was last of use, it is let go of (0: never).
     Every token looks at every cell, be it only to see that it is somebody else's: by then the prefix has cost as much as
     computing it again. What nobody has shared yet stays for a sixteenth of that.
@@ -64,7 +63,6 @@ class Limits:
     cells: int
     step_tokens: int
     sequences: int = 0
-    shared_step_tokens: int = 0
     idle_tokens: int = 0
     reuse: bool = True
     shift: bool = True
@@ -269,9 +267,7 @@ class Scheduler:
 
     def _prompts(self, decoding: list[Chunk]) -> list[Chunk]:
         limits = self.limits
-        tokens = limits.shared_step_tokens if decoding and limits.shared_step_tokens else limits.step_tokens
-        budget = max(tokens, len(decoding) + 1) - len(decoding)
-        budget = min(budget, limits.step_tokens - len(decoding))
+        budget = limits.step_tokens - len(decoding)
         chunks: list[Chunk] = []
         reserved = len(decoding)
         for sequence in self._running.values():

@@ -452,7 +452,7 @@ def test_reuse_eviction_preemption_and_shifts_change_no_answer(seed: int) -> Non
         step_tokens=slots + chance.randint(0, 40),
         cells=chance.choice([90, 120, 400, 5000]),
         spare=chance.randint(2, 9),
-        shared_step_tokens=chance.choice([0, 8]),
+        idle_tokens=chance.choice([0, 64, 2000]),
     )
     unwanted = set(chance.sample(sorted(alone), 4))
     for one in plans():
