@@ -105,15 +105,23 @@ def after_reasoning(grammar: str, close: str, *, marker: bool, token: int | None
 
     marker: the tag is one special token and not text. It is found by its spelling `<...>`, or is given as `token`.
     """
-    if marker:
-        tag = close if token is None else f"<[{token}]>"
-        # Spelled out in ordinary tokens the tag would look the same to a reader of the text, and bind nothing.
-        spelled = json.dumps(close)
-        thought = f"start: TEXT {tag} @answer\nTEXT: ANY & ~(ANY {spelled} ANY)\nANY: /(?s:.*)/"
-    else:
-        thought = f"start: thought @answer\nthought[suffix={json.dumps(close)}]: /(?s:.*)/"
+    tag = "" if not marker else close if token is None else f"<[{token}]>"
+    before, rules = thought(close, tag=tag)
+    lark = "\n".join([f"start: {before} @answer", *rules])
     answer = {**json.loads(grammar)["grammars"][0], "name": "answer"}
-    return json.dumps({"grammars": [{"lark_grammar": thought}, answer]})
+    return json.dumps({"grammars": [{"lark_grammar": lark}, answer]})
+
+
+def thought(close: str, *, tag: str = "", open_pattern: str = "") -> tuple[str, list[str]]:
+    """Lark for any text up to and including the first `close`: what stands in a rule, and the rules it needs.
+
+    tag: how Lark refers to `close` where it is one special token. open_pattern: a regex for what comes first, where that
+    and `close` are text.
+    """
+    if not tag:
+        return "thought", [f"thought[suffix={json.dumps(close)}]: /{open_pattern}(?s:.*)/"]
+    # Spelled out in ordinary tokens the tag would look the same to a reader of the text, and bind nothing.
+    return f"TEXT {tag}", [f"TEXT: ANY & ~(ANY {json.dumps(close)} ANY)", "ANY: /(?s:.*)/"]
 
 
 def sentence(kind: str, reason: str) -> str:

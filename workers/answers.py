@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import ChatPrompt, GenerationRequest, Prompt
-from tropilla.common.grammar import grammar_of
+from tropilla.common.grammar import grammar_of, thought
 from tropilla.workers.calls import grammar as grammar_of_calls
 from tropilla.workers.calls import opens_reasoning
 from tropilla.workers.families import GENERIC, family_of, reasoning_tags
@@ -98,14 +98,13 @@ class Answers:
         if tags is None or not (inside or (isinstance(prompt, ChatPrompt) and prompt.effort != "off")):
             return "", []
         opening, closing = self._special.get(tags.open), self._special.get(tags.close)
-        if inside and closing is not None:
-            return f"THOUGHT <[{closing}]> SPACE?", ["THOUGHT: /(?s:.*)/", _SPACE]
-        if inside:
-            return "thought SPACE?", [f"thought[suffix={json.dumps(tags.close)}]: /(?s:.*)/", _SPACE]
-        if opening is not None and closing is not None:
-            return f"(<[{opening}]> THOUGHT <[{closing}]> SPACE?)?", ["THOUGHT: /(?s:.*)/", _SPACE]
-        thought = f"thought[suffix={json.dumps(tags.close)}]: /{_escaped(tags.open)}(?s:.*)/"
-        return "(thought SPACE?)?", [thought, _SPACE]
+        if inside or (opening is not None and closing is not None):
+            before, rules = thought(tags.close, tag="" if closing is None else f"<[{closing}]>")
+            before = f"{before} SPACE?" if inside else f"(<[{opening}]> {before} SPACE?)?"
+        else:
+            before, rules = thought(tags.close, open_pattern=_escaped(tags.open))
+            before = f"({before} SPACE?)?"
+        return before, [*rules, _SPACE]
 
 
 #: Models put a blank line behind their reasoning.
@@ -117,4 +116,5 @@ def _calls(prompt: ChatPrompt) -> bool:
 
 
 def _escaped(text: str) -> str:
-    return "".join(character if character.isalnum() else f"\\{character}" for character in text)
+    """As a regex. By number: in Rust's, `\\<` is the beginning of a word."""
+    return "".join(character if character.isalnum() else f"\\x{{{ord(character):x}}}" for character in text)

@@ -9,15 +9,12 @@ from pathlib import Path
 from tropilla.common import names
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import ConfigurationError
-from tropilla.common.settings import Settings
 from tropilla.workers import pocket
 from tropilla.workers.gguf import Header
 from tropilla.workers.prompt import ChatTemplate
 
 log = logging.getLogger(__name__)
 
-#: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
-DEFAULT_CONTEXT = 4096
 #: Architectures that read a text and write none.
 ENCODERS = frozenset(
     {
@@ -70,11 +67,3 @@ def capabilities_of(header: Header) -> tuple[Capability, ...]:
         ("thinking", template.thinks),
     )
     return ("completion", *(capability for capability, there in facts if there))
-
-
-def context_of(settings: Settings, header: Header) -> int:
-    """Tokens one request may use: what the operator says, else what the model was trained for, within reason."""
-    trained = header.of_architecture("context_length")
-    if settings.context and trained and settings.context > trained:
-        log.warning("context %d is more than the %d tokens the model was trained for", settings.context, trained)
-    return settings.context or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)

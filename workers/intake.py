@@ -51,9 +51,7 @@ class Vocabulary(Protocol):
 
 
 class Intake:
-    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold. shifts: whether a
-    full context can be gone on from.
-    """
+    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold."""
 
     def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, answers: Answers, *, context: int) -> None:
         self._vocabulary = vocabulary

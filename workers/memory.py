@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
-from tropilla.workers.card import DEFAULT_CONTEXT
 from tropilla.workers.gguf import Header
 from tropilla.workers.shape import CACHE_TYPES, Shape
 
+#: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
+DEFAULT_CONTEXT = 4096
 #: llama.cpp rounds n_ctx up to this.
 CELLS_BLOCK = 256
 #: A physical batch larger than this gains nothing on any backend measured by llama.cpp.

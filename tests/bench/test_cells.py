@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("gguf")
-
 from bench import cells, models
 from bench.cells import CELLS, SIZES, Asker, Cell
 

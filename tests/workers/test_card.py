@@ -4,9 +4,8 @@ import hashlib
 
 import pytest
 from tropilla.common.errors import ConfigurationError
-from tropilla.common.settings import Settings
 from tropilla.workers import pocket
-from tropilla.workers.card import DEFAULT_CONTEXT, capabilities_of, context_of, describe, named_model
+from tropilla.workers.card import capabilities_of, describe, named_model
 from tropilla.workers.gguf import Header, read_header
 
 
@@ -25,17 +24,6 @@ def test_a_setting_names_a_model_and_its_file() -> None:
 def test_a_setting_that_is_no_name_and_file_is_refused_by_name(setting: str) -> None:
     with pytest.raises(ConfigurationError):
         named_model(setting)
-
-
-@pytest.mark.parametrize(
-    ("asked", "trained", "context"),
-    [(0, 2048, 2048), (0, 131_072, DEFAULT_CONTEXT), (0, 0, DEFAULT_CONTEXT), (512, 2048, 512), (8192, 2048, 8192)],
-)
-def test_a_request_may_use_what_the_operator_says_else_what_the_model_was_made_for(
-    asked: int, trained: int, context: int
-) -> None:
-    header = Header({"general.architecture": "llama", "llama.context_length": trained}, 1, 1)
-    assert context_of(Settings(context=asked), header) == context
 
 
 def test_what_is_told_of_a_model_comes_from_its_file() -> None:

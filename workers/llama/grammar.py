@@ -17,4 +17,4 @@ def tokenizer_of(vocabulary: Vocabulary) -> LLTokenizer:
     ends = [token for token in range(vocabulary.size) if vocabulary.ends_turn(token)]
     if not ends:
         raise InvalidPrompt("this model has no token that ends a turn and cannot be constrained", code="constraint")
-    return lltokenizer_from_vocab(vocabulary._vocab, eos_token=ends)
+    return lltokenizer_from_vocab(vocabulary.pointer, eos_token=ends)
