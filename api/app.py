@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
 
 from flask import Flask, Response, g, request
-from tropilla.api import hangup, placement
+from tropilla.api import placement
 from tropilla.api.cluster import Cluster
-from tropilla.api.framing import Framing, compact
-from tropilla.api.inbox import GONE, Inbox, Mailbox
+from tropilla.api.conversation import Conversation, answers, respond, streamed, whole
+from tropilla.api.inbox import Inbox
 from tropilla.api.reading import parse_json
-from tropilla.api.relay import PULSE, ClientGone, Pulse, Relay
-from tropilla.api.surface import Call, Dialect, Fold, Page, Reply, Route, Surface, Surroundings
+from tropilla.api.relay import ClientGone, Relay
+from tropilla.api.surface import Dialect, Enquiry, Page, Reply, Route, Surface, Surroundings
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
-from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod, from_failed
-from tropilla.common.generation import Event, Failed, GenerationRequest, Request, new_request_id
+from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod
+from tropilla.common.generation import Request, new_request_id
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
-
-#: What the kernel may hold of a stream that its client does not read; left to itself it is some megabytes.
-UNREAD_BYTES = 128 << 10
 
 #: A request id a client may choose: what fits into a log line and a header.
 _SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
@@ -54,9 +49,9 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app.extensions["tropilla"] = collaborators
     for dialect in dialects:
         for route in dialect.routes:
-            methods = ["POST"] if isinstance(route, Route) else ["GET"]
-            view = _generator(collaborators, route.surface) if isinstance(route, Route) else _page(collaborators, route)
-            app.add_url_rule(route.path, f"{methods[0]} {route.path}", _answered(dialect, view), methods=methods)
+            method = "GET" if isinstance(route, Page) else "POST"
+            view = _answered(dialect, _view(collaborators, route))
+            app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     app.before_request(_name_request)
     app.after_request(_label_response)
     app.register_error_handler(HTTPException, _misrouted(dialects))
@@ -91,123 +86,76 @@ def _answered(dialect: Dialect, view: View) -> View:
         except ClientGone:
             return Response(status=499)
         except RequestEntityTooLarge:
-            return _respond(dialect.fault(_too_large()))
+            return respond(dialect.fault(_too_large()))
         except TropillaError as error:
-            return _respond(dialect.fault(error))
+            return respond(dialect.fault(error))
 
     return answer
 
 
+def _view(collaborators: Collaborators, route: Route | Enquiry | Page) -> View:
+    match route:
+        case Route():
+            return _generator(collaborators, route.surface)
+        case Enquiry():
+            return _enquiry(collaborators, route)
+        case Page():
+            return _page(collaborators, route)
+
+
 def _page(collaborators: Collaborators, page: Page) -> View:
     def view(**variables: str) -> Response:
-        return _respond(page.answer(_surroundings(collaborators), variables))
+        return respond(page.answer(_surroundings(collaborators, variables), variables))
 
     return view
 
 
 def _generator(collaborators: Collaborators, surface: Surface) -> View:
-    def view() -> Response:
-        call = surface.parse(parse_json(request.get_data(cache=False)), _surroundings(collaborators))
+    def view(**variables: str) -> Response:
+        body = parse_json(request.get_data(cache=False))
+        call = surface.parse(body, _surroundings(collaborators, variables))
         if isinstance(call, Reply):
-            return _respond(call)
-        g.request_id = g.request_id or call.request.id
-        lane = placement.lane(collaborators.cluster.catalogue(), call.request.model)
-        conversation = _Conversation(collaborators, call.request, lane)
-        try:
-            return _streamed(surface, call, conversation) if call.stream else _whole(surface, call, conversation)
-        except GenerationFailed as error:
-            if error.status < 500:
-                error.param = call.prompt_field
-            raise
+            return respond(call)
+        with _blaming(call.prompt_field):
+            conversation = _conversation(collaborators, call.request)
+            return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
 
     return view
 
 
-class _Conversation:
-    """The events of one request together with the watch over its client's socket. To be closed."""
+def _enquiry(collaborators: Collaborators, enquiry: Enquiry) -> View:
+    def view(**variables: str) -> Response:
+        body = parse_json(request.get_data(cache=False))
+        question = enquiry.parse(body, _surroundings(collaborators, variables))
+        if isinstance(question, Reply):
+            return respond(question)
+        with _blaming(question.prompt_field):
+            answered = answers(_conversation(collaborators, question.request))
+            return respond(enquiry.answer(question, answered, time.time()))
 
-    def __init__(self, collaborators: Collaborators, generation: GenerationRequest, lane: Lane) -> None:
-        self._environ = request.environ
-        self._stop_watching: Callable[[], None] = lambda: None
-        self.events = collaborators.relay.run(generation, lane, self._opened)
-        client = self._environ.get("gunicorn.socket")
-        if client is not None:
-            # A client that takes nothing for so long is gone too; the write fails and the stream is closed.
-            client.settimeout(collaborators.settings.write_seconds)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
-
-    def _opened(self, mailbox: Mailbox) -> None:
-        self._stop_watching = hangup.watch(self._environ, lambda: mailbox.mark(GONE))
-
-    def close(self) -> None:
-        self._stop_watching()
-        cast(Any, self.events).close()
+    return view
 
 
-def _whole(surface: Surface, call: Call, conversation: _Conversation) -> Response:
-    fold = Fold(call.request.choices)
+@contextmanager
+def _blaming(prompt_field: str) -> Iterator[None]:
+    """A prompt that the worker refuses is a fault of the field it came from."""
     try:
-        for event in conversation.events:
-            if not isinstance(event, Pulse):
-                fold.feed(event)
-    finally:
-        conversation.close()
-    return _respond(surface.whole(call, fold.completion(), time.time()))
-
-
-def _streamed(surface: Surface, call: Call, conversation: _Conversation) -> Response:
-    """What is known to be wrong before the first byte has a real status: so the first event is awaited here."""
-    try:
-        first = next(conversation.events)
-        if isinstance(first, Failed):
-            raise from_failed(first)
-    except BaseException:
-        conversation.close()
+        yield
+    except GenerationFailed as error:
+        if error.status < 500:
+            error.param = prompt_field
         raise
-    headers = {**surface.framing.headers, **surface.stream_headers(call)}
-    body = _body(surface, call, itertools.chain((first,), conversation.events))
-    # No direct_passthrough: Werkzeug would hand out the generator itself, and nobody would call what `call_on_close` took.
-    response = Response(body, headers=headers)
-    # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
-    response.call_on_close(conversation.close)
-    return response
 
 
-def _body(surface: Surface, call: Call, events: Iterator[Event | Pulse]) -> Iterator[bytes]:
-    framing: Framing = surface.framing
-    frames = surface.frames(call, time.time)
-    try:
-        for event in events:
-            if event is PULSE:
-                yield framing.heartbeat
-                continue
-            data = b"".join(framing.frame(frame.data, frame.event) for frame in frames.feed(cast(Event, event)))
-            if data:
-                yield data
-    except ClientGone:
-        return
-    except Exception as error:
-        # A bug of ours: the stream has begun, so it ends with the dialect's last words instead of a torn line.
-        log.exception("a stream broke")
-        failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
-        yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
+def _conversation(collaborators: Collaborators, asked: Request) -> Conversation:
+    g.request_id = g.request_id or asked.id
+    lane = placement.lane(collaborators.cluster.catalogue(), asked.model)
+    return Conversation(collaborators.relay, collaborators.settings, asked, lane)
 
 
-def _surroundings(collaborators: Collaborators) -> Surroundings:
-    return Surroundings(collaborators.cluster.catalogue(), collaborators.settings, time.time())
-
-
-def _respond(reply: Reply) -> Response:
-    """Text goes out as text, None as an empty body, everything else as JSON."""
-    headers = dict(reply.headers)
-    if reply.body is None:
-        body, kind = b"", "text/plain; charset=utf-8"
-    elif isinstance(reply.body, str):
-        body, kind = reply.body.encode(), "text/plain; charset=utf-8"
-    else:
-        body, kind = compact(reply.body), "application/json"
-    headers.setdefault("Content-Type", kind)
-    return Response(body, status=reply.status, headers=headers)
+def _surroundings(collaborators: Collaborators, variables: Mapping[str, str]) -> Surroundings:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Surroundings(collaborators.cluster.catalogue(), collaborators.settings, time.time(), headers, variables)
 
 
 def _name_request() -> None:
@@ -231,13 +179,13 @@ def _misrouted(dialects: tuple[Dialect, ...]) -> Callable[[HTTPException], Respo
     def answer(error: HTTPException) -> Response:
         dialect = next(owner for prefix, owner in owned if _below(request.path, prefix))
         if isinstance(error, MethodNotAllowed):
-            response = _respond(dialect.fault(WrongMethod(request.method, request.path)))
+            response = respond(dialect.fault(WrongMethod(request.method, request.path)))
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return response
         if error.code == 404:
-            return _respond(dialect.fault(UnknownRoute(request.method, request.path)))
+            return respond(dialect.fault(UnknownRoute(request.method, request.path)))
         if error.code == 500:
-            return _respond(dialect.fault(TropillaError("internal error")))
+            return respond(dialect.fault(TropillaError("internal error")))
         return error.get_response()  # type: ignore[return-value]
 
     return answer

@@ -18,7 +18,7 @@ from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import DecodeError, Overloaded, StoreUnavailable
-from tropilla.common.generation import Embedded, Event, Failed, FailureCode, Finished, Request
+from tropilla.common.generation import Embedded, Event, Failed, FailureCode, Finished, Request, Tokenized
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class _Watch:
         self._heard = self._pulsed = self._answered = self._clock()
         if isinstance(event, Failed):
             self._open = 0
-        elif isinstance(event, Finished | Embedded):
+        elif isinstance(event, Finished | Embedded | Tokenized):
             self._open -= 1
         return event
 

@@ -20,6 +20,7 @@ from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import (
     Choice,
     Completion,
+    EmbeddingRequest,
     Event,
     Failed,
     Finished,
@@ -27,6 +28,7 @@ from tropilla.common.generation import (
     Prompted,
     PromptToken,
     Token,
+    TokenizeRequest,
 )
 from tropilla.common.settings import Settings
 
@@ -54,12 +56,15 @@ class Reply:
 class Surroundings:
     """What a dialect may know of the cluster while it parses: a snapshot, so that parsing stays a pure function.
 
-    `now` is when the request came, Unix seconds.
+    `now` is when the request came, Unix seconds. `headers` are the request's, names in lower case; `path` holds the
+    variables of the route it came by.
     """
 
     catalogue: Catalogue
     settings: Settings
     now: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +110,33 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A request that was understood and generates nothing. The fields are `Call`'s."""
+
+    request: EmbeddingRequest | TokenizeRequest
+    received: float
+    answer: Any = None
+    prompt_field: str = "input"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """A POST route that generates. `path` is a Werkzeug rule without variables."""
+    """A POST route that generates. `path` is a Werkzeug rule; `Surroundings.path` gets its variables."""
 
     path: str
     surface: Surface
+
+
+@dataclass(frozen=True, slots=True)
+class Enquiry:
+    """A POST route that asks a model something without generating: vectors, tokens, rendered prompts.
+
+    `parse` is as a surface's; `answer` gets one event for each prompt, in their order, and the time.
+    """
+
+    path: str
+    parse: Callable[[JSON, Surroundings], Question | Reply]
+    answer: Callable[[Question, tuple[Any, ...], float], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +159,7 @@ class Dialect:
     """
 
     name: str
-    routes: tuple[Route | Page, ...]
+    routes: tuple[Route | Enquiry | Page, ...]
     prefixes: tuple[str, ...]
     fault: Callable[[TropillaError], Reply]
 

@@ -36,6 +36,8 @@ from tropilla.common.generation import (
     TextPrompt,
     Timings,
     Token,
+    Tokenized,
+    TokenizeRequest,
     TokenPrompt,
     Tool,
     ToolCall,
@@ -43,7 +45,7 @@ from tropilla.common.generation import (
 )
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
-VERSION = 2
+VERSION = 3
 
 
 def _bytes_out(piece: bytes) -> str:
@@ -62,14 +64,20 @@ def _top_in(rows: list[Any]) -> tuple[Alternative, ...]:
     return tuple(Alternative(row[0], _bytes_in(row[1]), row[2]) for row in rows)
 
 
+def _prompt_tokens_out(tokens: tuple[PromptToken, ...]) -> list[object]:
+    return [[token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top)] for token in tokens]
+
+
+def _prompt_tokens_in(rows: list[Any]) -> tuple[PromptToken, ...]:
+    return tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3])) for t in rows)
+
+
 def _prompted_out(event: Prompted) -> list[object]:
-    tokens = [[token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top)] for token in event.tokens]
-    return ["p", event.choice, tokens]
+    return ["p", event.choice, _prompt_tokens_out(event.tokens)]
 
 
 def _prompted_in(index: int, row: list[Any]) -> Prompted:
-    tokens = tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3])) for t in row[2])
-    return Prompted(index, row[1], tokens)
+    return Prompted(index, row[1], _prompt_tokens_in(row[2]))
 
 
 #: Flags in the fifth place of a token's row: the last three say which of the optional groups follow, in this order.
@@ -139,6 +147,14 @@ def _embedded_in(index: int, row: list[Any]) -> Embedded:
     return Embedded(index, row[1], base64.b64decode(row[2], validate=True), row[3], row[4])
 
 
+def _tokenized_out(event: Tokenized) -> list[object]:
+    return ["k", event.choice, _prompt_tokens_out(event.tokens), event.text, event.worker]
+
+
+def _tokenized_in(index: int, row: list[Any]) -> Tokenized:
+    return Tokenized(index, row[1], _prompt_tokens_in(row[2]), row[3], row[4])
+
+
 def _failed_out(event: Failed) -> list[object]:
     return ["x", event.code, event.message, dict(event.facts)]
 
@@ -155,6 +171,7 @@ EVENTS: Mapping[str, tuple[type, _Writer, _Reader]] = {
     "t": (Token, _token_out, _token_in),
     "f": (Finished, _finished_out, _finished_in),
     "e": (Embedded, _embedded_out, _embedded_in),
+    "k": (Tokenized, _tokenized_out, _tokenized_in),
     "x": (Failed, _failed_out, _failed_in),
 }
 _WRITERS: Mapping[type, _Writer] = {kind: writer for kind, writer, _ in EVENTS.values()}
@@ -178,9 +195,10 @@ def decode_event(index: int, data: bytes) -> Event:
 PROMPTS: Mapping[str, type] = {"chat": ChatPrompt, "text": TextPrompt, "tokens": TokenPrompt, "infill": InfillPrompt}
 _PROMPT_TAGS: Mapping[type, str] = {kind: tag for tag, kind in PROMPTS.items()}
 #: tag -> type of request
-REQUESTS: Mapping[str, type[GenerationRequest] | type[EmbeddingRequest]] = {
+REQUESTS: Mapping[str, type[Request]] = {
     "generation": GenerationRequest,
     "embedding": EmbeddingRequest,
+    "tokenize": TokenizeRequest,
 }
 _REQUEST_TAGS: Mapping[type, str] = {kind: tag for tag, kind in REQUESTS.items()}
 
@@ -202,7 +220,8 @@ def decode_request(data: bytes) -> Request:
         if envelope["version"] < VERSION:
             raise DecodeError(f"ticket of version {envelope['version']}, older than this worker reads", data)
         kind, fields = REQUESTS[envelope["kind"]], envelope["request"]
-        fields["fit"] = Fit(**fields["fit"])
+        if kind is not TokenizeRequest:
+            fields["fit"] = Fit(**fields["fit"])
         if kind is GenerationRequest:
             fields["sampling"] = _sampling_in(fields["sampling"])
             fields["stop"], fields["stop_tokens"] = tuple(fields["stop"]), tuple(fields["stop_tokens"])

@@ -5,7 +5,8 @@ request; a surface turns the events into its own JSON again. Nothing here knows 
 
     GenerationRequest --> Prompted? Token* Finished, for each choice, interleaved     or
     EmbeddingRequest  --> Embedded, for each input, in any order                      or
-    either            --> whatever came so far, Failed
+    TokenizeRequest   --> Tokenized, for each input, in order                         or
+    any of them       --> whatever came so far, Failed
 """
 
 from __future__ import annotations
@@ -261,7 +262,23 @@ class EmbeddingRequest:
         return len(self.prompts)
 
 
-Request = GenerationRequest | EmbeddingRequest
+@dataclass(frozen=True, slots=True)
+class TokenizeRequest:
+    """How prompts look to the model, one `Tokenized` each: choice = place of the prompt. Nothing is computed."""
+
+    id: str
+    model: str
+    prompts: tuple[Prompt, ...]
+    #: With the BOS that the model's tokenizer puts before a text that opens a prompt.
+    opens: bool = True
+
+    @property
+    def choices(self) -> int:
+        """How many `Tokenized` events a request that does not fail ends with."""
+        return len(self.prompts)
+
+
+Request = GenerationRequest | EmbeddingRequest | TokenizeRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +405,19 @@ class Embedded:
         return struct.unpack(f"<{len(self.vector) // 4}f", self.vector)
 
 
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """One prompt as the model would see it. `text` is what was tokenized: a chat as its template renders it; of token ids
+    what they spell, as far as it is UTF-8. It ends its choice as `Finished` does.
+    """
+
+    index: int
+    choice: int
+    tokens: tuple[PromptToken, ...]
+    text: str
+    worker: str = ""
+
+
 #: Why a request failed, for programs. `errors.CODES` says what each means to a caller.
 FailureCode = Literal[
     "context_length",
@@ -413,7 +443,7 @@ class Failed:
     facts: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = Prompted | Token | Finished | Embedded | Failed
+Event = Prompted | Token | Finished | Embedded | Tokenized | Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import EmbeddingRequest, GenerationRequest, Token
+from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, Token, TokenizeRequest
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import embeddings, machine, memory
 from tropilla.workers.answers import Answers
@@ -85,6 +85,10 @@ class Engine:
         """An embedding request's inputs as tokens, from any thread. Raises `GenerationFailed`s."""
         embedder = self._embedder
         return embeddings.inputs(request, self.model.vocabulary, longest=embedder.longest, length=embedder.length)
+
+    def tokenized(self, request: TokenizeRequest) -> list[tuple[tuple[PromptToken, ...], str]]:
+        """Each prompt's tokens and text, from any thread. Raises `GenerationFailed`s."""
+        return self._intake.tokenized(request)
 
     def scheduler(self) -> Scheduler:
         """A scheduler for what the context holds."""

@@ -22,6 +22,7 @@ from tropilla.common.generation import (
     Sampling,
     TextPrompt,
     Token,
+    TokenizeRequest,
     TokenPrompt,
 )
 from tropilla.workers.answers import Answers
@@ -75,6 +76,25 @@ class Intake:
             for place, (prompt, ids) in enumerate(zip(request.prompts, rendered, strict=True))
             for number in range(request.n)
         ]
+
+    def tokenized(self, request: TokenizeRequest) -> list[tuple[tuple[PromptToken, ...], str]]:
+        """Each prompt's tokens and text. Raises `InvalidPrompt`."""
+        return [self._tokenized(prompt, opens=request.opens) for prompt in request.prompts]
+
+    def _tokenized(self, prompt: Prompt, *, opens: bool) -> tuple[tuple[PromptToken, ...], str]:
+        match prompt:
+            case ChatPrompt():
+                text = "".join(self._template.segments(prompt))
+                ids = self._ids(prompt)
+            case TextPrompt(text=text) if not opens:
+                ids = [*prompt.context, *self._vocabulary.tokenize(text, special=prompt.special, start=False)]
+            case TextPrompt(text=text):
+                ids = self._ids(prompt)
+            case _:
+                ids = list(prompt.ids) if isinstance(prompt, TokenPrompt) else self._ids(prompt)
+                self._check(ids)
+                text = b"".join(self._vocabulary.piece(token) for token in ids).decode(errors="replace")
+        return self._reported(ids), text
 
     def _sequence(
         self,

@@ -12,14 +12,24 @@ from tropilla.common import codec
 from tropilla.common.bus import Bus, Claim, Lease
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
-from tropilla.common.generation import EmbeddingRequest, Event, Failed, Finished, GenerationRequest, Request, Usage
+from tropilla.common.generation import (
+    EmbeddingRequest,
+    Event,
+    Failed,
+    Finished,
+    GenerationRequest,
+    Request,
+    Tokenized,
+    TokenizeRequest,
+    Usage,
+)
 from tropilla.common.settings import Settings
 from tropilla.workers.card import describe, named_model
 from tropilla.workers.engine import Engine, size_of
 from tropilla.workers.gguf import read_header
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.llama.library import check_flavour
-from tropilla.workers.loop import Job
+from tropilla.workers.loop import Job, Outgoing
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.watchdog import Watchdog
 
@@ -166,6 +176,19 @@ class Pin:
             case EmbeddingRequest():
                 inputs = self._engine.inputs(request)
                 self._loop.embed(job, inputs, dimensions=request.dimensions, normalize=request.normalize)
+            case TokenizeRequest():
+                self._publisher.put(self._tokenized(job, request))
+
+    def _tokenized(self, job: Job, request: TokenizeRequest) -> list[Outgoing]:
+        """Nothing to compute: the ticket's own thread answers."""
+        prompts = self._engine.tokenized(request)
+        job.outcome = f"{sum(len(tokens) for tokens, _ in prompts)} tokens counted"
+        return [
+            Outgoing(
+                job, Tokenized(job.number(), place, tokens, text, self.worker.name), ends=place + 1 == len(prompts)
+            )
+            for place, (tokens, text) in enumerate(prompts)
+        ]
 
     def _conclude(self, request: Request, claim: Claim, event: Event) -> str:
         payload, kept = codec.encode_event(event), self._settings.journal_seconds

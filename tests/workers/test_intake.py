@@ -17,6 +17,7 @@ from tropilla.common.generation import (
     Sampling,
     TextPrompt,
     Token,
+    TokenizeRequest,
     TokenPrompt,
 )
 from tropilla.workers.answers import Answers
@@ -292,3 +293,27 @@ def test_no_end_stands_behind_a_prompt_whatever_the_tokenizer_adds() -> None:
     kitchen.vocabulary.adds_eos = True
     assert kitchen.tokens(TextPrompt("hi")) == [BOS, *b"hi"]
     assert kitchen.tokens(chat("u:hi")) == [BOS, *b"[u:hi]"]
+
+
+def tokenized(*prompts: Any, opens: bool = True) -> list[tuple[list[int], str]]:
+    answers = Kitchen().intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
+    return [([token.id for token in tokens], text) for tokens, text in answers]
+
+
+def test_a_chat_is_counted_as_its_template_renders_it() -> None:
+    chat = ChatPrompt((Message("user", "a"),))
+    [(ids, text)] = tokenized(chat)
+    assert text == "[u:a]"
+    assert ids == Kitchen().tokens(chat)
+
+
+def test_a_text_is_counted_with_and_without_what_opens_a_prompt() -> None:
+    assert tokenized(TextPrompt("ab")) == [([BOS, *b"ab"], "ab")]
+    assert tokenized(TextPrompt("ab"), opens=False) == [(list(b"ab"), "ab")]
+    assert tokenized(TextPrompt(""), opens=False) == [([], "")]
+
+
+def test_token_ids_are_spelled_out() -> None:
+    assert tokenized(TokenPrompt(tuple("né".encode())), TokenPrompt(())) == [(list("né".encode()), "né"), ([], "")]
+    with pytest.raises(InvalidPrompt, match="token id 70000 is out of vocabulary"):
+        tokenized(TokenPrompt((70000,)))
