@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 from tropilla.api import placement
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, whole
+from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.reading import parse_json
 from tropilla.api.relay import ClientGone, Relay
@@ -47,7 +48,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = collaborators.settings.max_body_bytes
     app.extensions["tropilla"] = collaborators
-    for dialect in dialects:
+    for dialect in (*dialects, described(dialects)):
         for route in dialect.routes:
             method = "GET" if isinstance(route, Page) else "POST"
             view = _answered(dialect, _view(collaborators, route))

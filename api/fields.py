@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from marshmallow import EXCLUDE, Schema, fields
+from tropilla.api.about import FLAG, TEXT, Described, Nested, Shape, one_of, several, shape_of
 from tropilla.api.reading import Wrong, without_nulls
 
 _T = TypeVar("_T")
@@ -46,7 +47,7 @@ def empty() -> Wrong:
     return Wrong("empty array. Expected an array with minimum length 1, but got an empty array instead.", "empty")
 
 
-class Strict(fields.Field[_T]):
+class Strict(Described, fields.Field[_T]):
     """A field whose absence is reported as such, and null as a wrong type (`without_nulls` has taken what may be null)."""
 
     expected = "a value"
@@ -67,13 +68,18 @@ class Strict(fields.Field[_T]):
 class _Bounded(Strict[_Number]):
     """Checks low <= value <= high, or with `clamp` moves the value there."""
 
-    noun = ""
+    noun = json_type = ""
 
     def __init__(
         self, low: float | None = None, high: float | None = None, *, clamp: bool = False, **more: Any
     ) -> None:
         super().__init__(**more)
         self.low, self.high, self.clamp = low, high, clamp
+
+    def described(self, _: Nested, /) -> Shape:
+        """What is clamped has no bounds: anything is taken."""
+        bounds = {} if self.clamp else {"minimum": self.low, "maximum": self.high}
+        return {"type": self.json_type, **{key: bound for key, bound in bounds.items() if bound is not None}}
 
     def _within(self, value: float) -> float:
         if self.high is not None and value > self.high:
@@ -94,7 +100,7 @@ class _Bounded(Strict[_Number]):
 class Integer(_Bounded[int]):
     """An integer, or a number without a fraction."""
 
-    expected, noun = "an integer", "integer"
+    expected, noun, json_type = "an integer", "integer", "integer"
 
     def read(self, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
@@ -105,7 +111,7 @@ class Integer(_Bounded[int]):
 class Number(_Bounded[float]):
     """A number. orjson has refused NaN and infinities before."""
 
-    expected, noun = "a decimal", "decimal"
+    expected, noun, json_type = "a decimal", "decimal", "number"
 
     def read(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -115,6 +121,7 @@ class Number(_Bounded[float]):
 
 class Boolean(Strict[bool]):
     expected = "a boolean"
+    shape = FLAG
 
     def read(self, value: Any) -> bool:
         if not isinstance(value, bool):
@@ -139,8 +146,11 @@ class Text(Strict[str]):
             raise Wrong(f"unknown value '{value}'. Expected one of {wanted}.", "value")
         return value
 
+    def described(self, _: Nested, /) -> Shape:
+        return one_of(*self.among) if self.among else TEXT
 
-class Array(fields.List[_T]):
+
+class Array(Described, fields.List[_T]):
     """A list of one kind of field. An error inside names the item."""
 
     expected = "an array"
@@ -162,6 +172,9 @@ class Array(fields.List[_T]):
             raise too_long(self.most, len(value))
         return super()._deserialize(value, *path, **more)
 
+    def described(self, nested: Nested, /) -> Shape:
+        return several(shape_of(self.inner, nested), least=0 if self.may_be_empty else 1, most=self.most)
+
 
 class Object(Strict[Any]):
     """A JSON object, checked and made into something by a schema of its own. Its nulls are absent, unknown keys dropped."""
@@ -176,3 +189,6 @@ class Object(Strict[Any]):
         if not isinstance(value, dict):
             raise wrong_type(self.expected, value)
         return self.schema.load(without_nulls(value), unknown=EXCLUDE)
+
+    def described(self, nested: Nested, /) -> Shape:
+        return nested(self.schema)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tropilla.api.about import UNTOLD, About, Shape
 from tropilla.api.framing import Framing
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import TropillaError, from_failed
@@ -107,6 +108,7 @@ class Surface:
     whole: Callable[[Call, Completion, float], Reply]
     framing: Framing
     stream_headers: Callable[[Call], Mapping[str, str]] = lambda call: {}
+    about: About = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Enquiry:
     path: str
     parse: Callable[[JSON, Surroundings], Question | Reply]
     answer: Callable[[Question, tuple[Any, ...], float], Reply]
+    about: About = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class Page:
 
     path: str
     answer: Callable[[Surroundings, Mapping[str, str]], Reply]
+    about: About = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +159,15 @@ class Dialect:
     """One protocol: its routes, and how it says what went wrong.
 
     `prefixes`: paths below which even an unknown route is answered in this dialect; "" claims every path nobody else
-    claims.
+    claims. `error` is the shape of what `fault` answers, `title` what people call the protocol.
     """
 
     name: str
     routes: tuple[Route | Enquiry | Page, ...]
     prefixes: tuple[str, ...]
     fault: Callable[[TropillaError], Reply]
+    error: Shape = field(default_factory=dict)
+    title: str = ""
 
 
 class Fold:

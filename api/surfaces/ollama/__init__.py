@@ -6,6 +6,7 @@ from functools import partial
 
 from tropilla.api.framing import NDJSON
 from tropilla.api.surface import Dialect, Page, Route, Surface
+from tropilla.api.surfaces.ollama import about
 from tropilla.api.surfaces.ollama.answer import Lines, whole
 from tropilla.api.surfaces.ollama.chat import parse_chat
 from tropilla.api.surfaces.ollama.fault import fault
@@ -19,6 +20,7 @@ GENERATE = Surface(
     frames=partial(Lines, show_response),
     whole=partial(whole, show_response),
     framing=NDJSON,
+    about=about.GENERATE,
 )
 CHAT = Surface(
     name="ollama.chat",
@@ -26,6 +28,7 @@ CHAT = Surface(
     frames=partial(Lines, show_message),
     whole=partial(whole, show_message),
     framing=NDJSON,
+    about=about.CHAT,
 )
 
 OLLAMA = Dialect(
@@ -33,10 +36,12 @@ OLLAMA = Dialect(
     routes=(
         Route("/api/generate", GENERATE),
         Route("/api/chat", CHAT),
-        Page("/", root),
-        Page("/api/version", version),
-        Page("/api/tags", tags),
+        Page("/", root, about.ROOT),
+        Page("/api/version", version, about.VERSION),
+        Page("/api/tags", tags, about.TAGS),
     ),
     prefixes=("/api",),
     fault=fault,
+    error=about.ERROR,
+    title="Ollama",
 )

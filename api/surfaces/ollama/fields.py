@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from tropilla.api.about import ANYTHING, FLAG, INTEGER, OBJECT, TEXT, Described, Nested, Shape, several
 from tropilla.api.framing import compact
 from tropilla.api.reading import Wrong
 
@@ -43,7 +44,7 @@ class Struct(Schema):
     go_name = ""
 
 
-class Reader(fields.Field[_T]):
+class Reader(Described, fields.Field[_T]):
     """A field that needs nothing but its value."""
 
     def read(self, value: Any) -> _T:
@@ -67,6 +68,7 @@ class Field(Reader[_T]):
 
 class Boolean(Field[bool]):
     go_type = "bool"
+    shape = FLAG
 
     def read(self, value: Any) -> bool:
         if not isinstance(value, bool):
@@ -76,6 +78,7 @@ class Boolean(Field[bool]):
 
 class Text(Field[str]):
     go_type = "string"
+    shape = TEXT
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -87,6 +90,7 @@ class Integer(Field[int]):
     """An integer, or a number without a fraction."""
 
     go_type = "int"
+    shape = INTEGER
 
     def read(self, value: Any) -> int:
         return _integer(self, value)
@@ -94,6 +98,7 @@ class Integer(Field[int]):
 
 class Integers(Field[tuple[int, ...]]):
     go_type = "int"
+    shape = several(INTEGER)
 
     def read(self, value: Any) -> tuple[int, ...]:
         if not isinstance(value, list):
@@ -115,6 +120,9 @@ class Object(Field[dict[str, Any]]):
             raise self.wrong_type(kind_of(value))
         return value if self.struct is None else _loaded(self.struct, value)
 
+    def described(self, nested: Nested, /) -> Shape:
+        return OBJECT if self.struct is None else nested(self.struct)
+
 
 class Objects(Field[list[dict[str, Any]]]):
     """A list of objects, each loaded by a struct, or as they stand. An error names the item's place."""
@@ -130,6 +138,9 @@ class Objects(Field[list[dict[str, Any]]]):
             raise self.wrong_type(kind_of(value))
         return [self._item(place, item) for place, item in enumerate(value)]
 
+    def described(self, nested: Nested, /) -> Shape:
+        return several(OBJECT if self.struct is None else nested(self.struct))
+
     def _item(self, place: int, item: Any) -> dict[str, Any]:
         try:
             if not isinstance(item, dict):
@@ -144,6 +155,7 @@ class Images(Field[tuple[str, ...]]):
     """Base64 in the standard alphabet, no `data:` URLs."""
 
     go_type = "api.ImageData"
+    shape = several({**TEXT, "contentEncoding": "base64"})
 
     def read(self, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -161,6 +173,8 @@ class Images(Field[tuple[str, ...]]):
 class Anything(Field[Any]):
     """A JSON value as it stands: somebody else looks at it."""
 
+    shape = ANYTHING
+
     def read(self, value: Any) -> Any:
         _written(value)
         return value
@@ -170,6 +184,7 @@ class ObjectText(Field[str]):
     """A JSON object, as its text."""
 
     go_type = "map[string]interface {}"
+    shape = OBJECT
 
     def read(self, value: Any) -> str:
         if not isinstance(value, dict):

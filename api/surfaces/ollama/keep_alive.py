@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tropilla.api.about import NUMBER, TEXT, either
 from tropilla.api.reading import Wrong
 from tropilla.api.surfaces.ollama.fields import Field
 
@@ -46,6 +47,8 @@ def seconds(value: Any) -> float:
 
 
 class KeepAlive(Field[float]):
+    shape = either(NUMBER, TEXT)
+
     def read(self, value: Any) -> float:
         return seconds(value)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from marshmallow import Schema
+from tropilla.api.about import FLAG, INTEGER, NUMBER, TEXT, Nested, Shape, either, several
 from tropilla.api.reading import Wrong, load
 from tropilla.api.surfaces.ollama.fields import Reader
 from tropilla.common.catalogue import Model
@@ -20,6 +21,7 @@ _T = TypeVar("_T")
 
 #: Floats end up in 32 bits beside logits: far beyond this, sampling computes with infinities.
 LARGEST = 1000.0
+_MODES: Shape = {"type": "integer", "enum": [0, 1, 2]}
 #: Ollama has no bound; ours keeps the search per token short.
 MAX_STOPS = 64
 #: A context below this is raised to it.
@@ -39,6 +41,8 @@ class Integer(_Option[int]):
     """An integer; Ollama cuts fractions off."""
 
     go_type = "type integer"
+    #: Fractions are for those who send them.
+    shape = INTEGER
 
     def read(self, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -48,6 +52,8 @@ class Integer(_Option[int]):
 
 class Mode(Integer):
     """0, 1 or 2."""
+
+    shape = _MODES
 
     def read(self, value: Any) -> int:
         mode = super().read(value)
@@ -70,9 +76,13 @@ class Float(_Option[float]):
             raise Wrong(f'option "{self.name}" must be between {self.low:g} and {self.high:g}')
         return float(value)
 
+    def described(self, _: Nested, /) -> Shape:
+        return {**NUMBER, "minimum": self.low, "maximum": self.high}
+
 
 class Boolean(_Option[bool]):
     go_type = "type boolean"
+    shape = FLAG
 
     def read(self, value: Any) -> bool:
         if not isinstance(value, bool):
@@ -84,6 +94,7 @@ class Stops(_Option[tuple[str, ...]]):
     """A list of strings; one string will do."""
 
     go_type = "type array"
+    shape = either(TEXT, several(TEXT, most=MAX_STOPS))
 
     def read(self, value: Any) -> tuple[str, ...]:
         stops = [value] if isinstance(value, str) else value

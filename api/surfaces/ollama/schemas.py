@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tropilla.api.about import FLAG, OBJECT, TEXT, Nested, Shape, either, one_of
 from tropilla.api.reading import Wrong, load
 from tropilla.api.surface import JSON
 from tropilla.api.surfaces.ollama.fields import (
@@ -22,6 +23,7 @@ from tropilla.api.surfaces.ollama.fields import (
     kind_of,
 )
 from tropilla.api.surfaces.ollama.keep_alive import KeepAlive
+from tropilla.api.surfaces.ollama.options import OPTIONS
 from tropilla.common.errors import InvalidField
 
 THINK_LEVELS = ("high", "medium", "low", "max")
@@ -29,6 +31,8 @@ _THINK_CHOICES = ", ".join(f'"{level}"' for level in THINK_LEVELS) + ", true, or
 
 
 class Think(Field[bool | str]):
+    shape = either(FLAG, one_of(*THINK_LEVELS))
+
     def read(self, value: Any) -> bool | str:
         if not isinstance(value, bool | str):
             raise Wrong(f"think must be a boolean or string ({_THINK_CHOICES})", "type")
@@ -41,6 +45,7 @@ class Arguments(ObjectText):
     """An object; its JSON text, which OpenAI's clients keep, is taken too."""
 
     go_type = "api.ToolCallFunctionArguments"
+    shape = either(OBJECT, TEXT)
 
     def read(self, value: Any) -> str:
         return value if isinstance(value, str) else super().read(value)
@@ -86,11 +91,18 @@ class ToolSchema(Struct):
     function = Object(ToolFunctionSchema(), load_default=lambda: {"name": "", "description": "", "parameters": "{}"})
 
 
+class _Options(Object):
+    """They are loaded when the model is known."""
+
+    def described(self, nested: Nested, /) -> Shape:
+        return nested(OPTIONS)
+
+
 class _RequestSchema(Struct):
     model = Text(load_default="")
     stream = Boolean(load_default=True)
     format = Anything(load_default="")
-    options = Object(load_default=dict)
+    options = _Options(load_default=dict)
     #: Absent is the server's default, which here is for ever.
     keep_alive = KeepAlive(load_default=None)
     think = Think(load_default=None)

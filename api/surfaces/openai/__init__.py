@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tropilla.api.surface import Dialect, Page, Route
+from tropilla.api.surfaces.openai import about
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.openai.faults import fault
@@ -14,12 +15,14 @@ OPENAI = Dialect(
     routes=(
         Route("/v1/chat/completions", CHAT),
         Route("/v1/completions", COMPLETIONS),
-        Page("/v1/models", listing),
-        Page("/v1/models/<path:id>", retrieve),
+        Page("/v1/models", listing, about.MODELS),
+        Page("/v1/models/<path:id>", retrieve, about.MODEL),
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
-        Page("/models", listing),
+        Page("/models", listing, about.MODELS),
     ),
     prefixes=("/v1", "/chat", "/completions", "/models"),
     fault=fault,
+    error=about.ERROR,
+    title="OpenAI",
 )

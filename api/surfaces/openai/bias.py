@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from marshmallow import ValidationError
+from tropilla.api.about import INTEGER, TEXT, Nested, Shape, either, several
 from tropilla.api.fields import Integer, Number, Strict, wrong_type
 from tropilla.api.surfaces.openai.wrong import at
 from tropilla.common.generation import BAN
@@ -39,6 +40,12 @@ class Bias(Strict[tuple[Pair, ...]]):
         if value and not isinstance(value[0], list):
             return tuple(_dense(value))
         return tuple(_pairs(value))
+
+    def described(self, nested: Nested, /) -> Shape:
+        weight = either(_WEIGHT.described(nested), {"const": False})
+        pair = {"type": "array", "prefixItems": [either(INTEGER, TEXT), weight], "minItems": 2, "maxItems": 2}
+        named = {"type": "object", "additionalProperties": weight}
+        return either(named, several(weight), several(pair))
 
 
 def _named(biases: dict[str, Any]) -> Iterator[Pair]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
-from tropilla.api.surfaces.openai import refusals, schemas, thinking
+from tropilla.api.surfaces.openai import about, refusals, schemas, thinking
 from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
@@ -88,4 +88,4 @@ def whole_answer(call: Call, completion: Completion, finished_at: float) -> Repl
     return whole(call, "chat.completion", choices, completion, finished_at)
 
 
-CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS)
+CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS, about.CHAT)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
-from tropilla.api.surfaces.openai import refusals, schemas
+from tropilla.api.surfaces.openai import about, refusals, schemas
 from tropilla.api.surfaces.openai.answer import HEADERS, Answer, answer, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.best_of import best
@@ -82,4 +82,4 @@ def whole_answer(call: Call, completion: Completion, finished_at: float) -> Repl
     return whole(call, OBJECT, choices, completion, finished_at)
 
 
-COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE, lambda call: HEADERS)
+COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE, lambda call: HEADERS, about.COMPLETIONS)

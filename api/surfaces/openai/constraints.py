@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields
+from tropilla.api.about import FLAG, OBJECT, TEXT, Nested, Shape, either, one_of, or_null, record, several
 from tropilla.api.fields import Array, Strict, Text, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.api.surfaces.openai.wrong import absent, at, json_text, parsed
@@ -25,6 +26,7 @@ class _Schema(Strict[Constraint | None]):
     """A JSON schema, or its JSON text. An empty one says nothing."""
 
     expected = "an object"
+    shape = either(OBJECT, {**TEXT, "contentMediaType": "application/json"})
 
     def read(self, value: Any) -> Constraint | None:
         if value in ("", {}):
@@ -34,6 +36,7 @@ class _Schema(Strict[Constraint | None]):
 
 class _Regex(Strict[Constraint | None]):
     expected = "a string"
+    shape = TEXT
 
     def read(self, value: Any) -> Constraint | None:
         return Constraint("regex", value) if _text(value) else None
@@ -43,6 +46,7 @@ class _Grammar(Strict[Constraint | None]):
     """vLLM takes a grammar in either notation; only GBNF defines its rules with `::=`."""
 
     expected = "a string"
+    shape = TEXT
 
     def read(self, value: Any) -> Constraint | None:
         return Constraint("gbnf" if "::=" in value else "lark", value) if _text(value) else None
@@ -52,6 +56,7 @@ class _Choice(Strict[Constraint | None]):
     """One of some strings."""
 
     expected = "an array of strings"
+    shape = several(TEXT)
     _strings = Array(Text())
 
     def read(self, value: Any) -> Constraint | None:
@@ -63,6 +68,7 @@ class _Anything(Strict[Constraint | None]):
     """Any JSON object."""
 
     expected = "a boolean"
+    shape = FLAG
 
     def read(self, value: Any) -> Constraint | None:
         if not isinstance(value, bool):
@@ -99,6 +105,10 @@ class _Structured(Strict[Constraint | None]):
                 raise at(error, name) from error
         return None
 
+    def described(self, nested: Nested, /) -> Shape:
+        forms = {name: or_null(form.described(nested)) for name, form in self._forms.items()}
+        return {**record("", {}, forms), "maxProperties": 1}
+
 
 class _ResponseFormat(Strict[Constraint | None]):
     expected = "an object"
@@ -117,6 +127,16 @@ class _ResponseFormat(Strict[Constraint | None]):
             raise at(Wrong(f"unknown value '{kind}'. Expected one of {_listed(_FORMATS)}."), "type")
         return _FORMATS[kind](value)
 
+    def described(self, _: Nested, /) -> Shape:
+        return record(
+            "", {"type": one_of(*_FORMATS)}, {"json_schema": _NAMED, "value": _VALUE, "schema": or_null(OBJECT)}
+        )
+
+
+#: OpenAI's schema with its name, and what TGI has in its place.
+_NAMED = or_null(record("", {}, {"name": TEXT, "schema": or_null(OBJECT)}))
+_VALUE = or_null(either(OBJECT, TEXT))
+
 
 class _GBNF(_ResponseFormat):
     """llama.cpp's `grammar`; TGI's of the same name is its response format."""
@@ -127,6 +147,9 @@ class _GBNF(_ResponseFormat):
         if isinstance(value, dict):
             return super().read(value)
         return Constraint("gbnf", value) if _text(value) else None
+
+    def described(self, nested: Nested, /) -> Shape:
+        return either(TEXT, super().described(nested))
 
 
 def _json(value: Mapping[str, Any]) -> Constraint | None:

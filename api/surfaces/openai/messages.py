@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, post_load
+from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, one_of, record, several
 from tropilla.api.fields import Array, Object, Strict, Text, empty, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.api.surfaces.openai.wrong import at, json_text
@@ -28,6 +29,7 @@ class _Part(Strict[str]):
     """One content part, as its text."""
 
     expected = "an object"
+    shape = either(*(record("", {"type": one_of(kind), key: TEXT}) for kind, key in _TEXTS.items()))
 
     def read(self, value: Any) -> str:
         if not isinstance(value, dict):
@@ -56,11 +58,15 @@ class _Content(Strict[str]):
             raise wrong_type(self.expected, value)
         return _JOINT.join(part or "" for part in self._parts.deserialize(value) or ())
 
+    def described(self, nested: Nested, /) -> Shape:
+        return either(TEXT, self._parts.described(nested))
+
 
 class _Arguments(Strict[str]):
     """JSON text. Some clients send the object itself."""
 
     expected = "a string"
+    shape = either(TEXT, OBJECT)
 
     def read(self, value: Any) -> str:
         if isinstance(value, dict):
@@ -121,6 +127,7 @@ class Said(Strict[list[Message]]):
     """Cria's chat route takes a `prompt`: a string, or strings, said by the user."""
 
     expected = "a string or an array of strings"
+    shape = either(TEXT, several(TEXT, least=1))
 
     def read(self, value: Any) -> list[Message]:
         texts = [value] if isinstance(value, str) else value

@@ -10,11 +10,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError
+from tropilla.api.about import COUNT, TEXT, Nested, Shape, either, record, several
 from tropilla.api.fields import Integer, Strict, empty, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
 
 _ID = Integer(0)
+#: llama.cpp's object around a text.
+_WRAPPED = record("", {"prompt_string": TEXT})
 
 
 class Prompts(Strict[tuple[Prompt, ...]]):
@@ -31,6 +34,11 @@ class Prompts(Strict[tuple[Prompt, ...]]):
         if any(_is_number(item) for item in value):
             return (_sequence(value),)
         return tuple(_each(value))
+
+    def described(self, _: Nested, /) -> Shape:
+        """llama.cpp's mixture of ids and text is too much to say."""
+        ids = several(COUNT, least=1)
+        return either(TEXT, ids, several(either(TEXT, ids, _WRAPPED), least=1), _WRAPPED)
 
 
 def _each(items: list[Any]) -> list[Prompt]:

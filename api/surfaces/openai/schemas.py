@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
+from tropilla.api.about import TEXT, Nested, Shape, either, several
 from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text, wrong_type
 from tropilla.api.reading import load
 from tropilla.api.surfaces.openai import constraints, thinking, tools
@@ -46,6 +47,9 @@ class Stops(Strict[tuple[str, ...]]):
             raise wrong_type(self.expected, value)
         stops = [value] if isinstance(value, str) else self._list.deserialize(value)
         return tuple(stop for stop in stops or () if stop)
+
+    def described(self, _: Nested, /) -> Shape:
+        return either(TEXT, several(TEXT, most=self._list.most))
 
 
 class StreamOptions(Schema):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
+from tropilla.api.about import OBJECT
 from tropilla.api.fields import Boolean, Object, Strict, Text, wrong_type
 from tropilla.api.surfaces.openai.wrong import json_text
 from tropilla.common.generation import Effort
@@ -24,6 +25,7 @@ _SWITCH: Mapping[bool, Effort] = {False: "off", True: "on"}
 
 class _Variables(Strict[dict[str, Any]]):
     expected = "an object"
+    shape = OBJECT
 
     def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import Schema, fields, post_load
+from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, one_of, record, several
 from tropilla.api.fields import Array, Boolean, Object, Strict, Text, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.api.surfaces.openai.constraints import check_constraint
@@ -20,6 +21,12 @@ MAX_TOOLS = 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: A function without parameters takes none, rather than any.
 _NO_PARAMETERS = json_text({"type": "object", "properties": {}, "additionalProperties": False})
+
+
+#: A function by its name.
+_BY_NAME = record("", {"name": TEXT})
+_FUNCTION = record("", {"type": one_of("function"), "function": _BY_NAME})
+_ALLOWED = record("", {"tools": several(either(_FUNCTION, _BY_NAME), least=1)}, {"mode": one_of("auto", "required")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +55,15 @@ class _Name(Text):
             raise Wrong(f"'{name}' is not 1 to 64 letters, digits, underscores and hyphens.")
         return name
 
+    def described(self, _: Nested, /) -> Shape:
+        return {**TEXT, "pattern": f"^{_NAME.pattern}$"}
+
 
 class _Parameters(Strict[str]):
     """A JSON schema, as text."""
 
     expected = "an object"
+    shape = OBJECT
 
     def read(self, value: Any) -> str:
         if not isinstance(value, dict):
@@ -87,6 +98,7 @@ class _Choice(Strict[Chosen]):
     """`tool_choice`. A string that is no mode is the name of a tool (TGI)."""
 
     expected = "a string or an object"
+    shape = either(TEXT, _FUNCTION, record("", {"type": one_of("allowed_tools"), "allowed_tools": _ALLOWED}))
     _modes: Mapping[str, ToolChoice] = {"none": "none", "auto": "auto", "required": "required"}
 
     def read(self, value: Any) -> Chosen:
@@ -118,6 +130,8 @@ class _Choice(Strict[Chosen]):
 
 class _FunctionChoice(_Choice):
     """`function_call`: the function's name stands in the object itself."""
+
+    shape = either(TEXT, _BY_NAME)
 
     def read(self, value: Any) -> Chosen:
         return Chosen("required", (_named(value),)) if isinstance(value, dict) else super().read(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tropilla.api.framing import SSE
 from tropilla.api.surface import Dialect, Page, Route, Surface
+from tropilla.api.surfaces.tgi import about
 from tropilla.api.surfaces.tgi.fault import fault
 from tropilla.api.surfaces.tgi.frames import TokenFrames
 from tropilla.api.surfaces.tgi.headers import known_at_start
@@ -14,9 +15,11 @@ from tropilla.api.surfaces.tgi.pages import health, info
 from tropilla.api.surfaces.tgi.parse import parse_compat, parse_generate, parse_stream
 from tropilla.api.surfaces.tgi.whole import whole_compat, whole_generate
 
-GENERATE = Surface("tgi.generate", parse_generate, TokenFrames, whole_generate, SSE, known_at_start)
-GENERATE_STREAM = Surface("tgi.generate_stream", parse_stream, TokenFrames, whole_generate, SSE, known_at_start)
-COMPAT = Surface("tgi.compat", parse_compat, TokenFrames, whole_compat, SSE, known_at_start)
+GENERATE = Surface("tgi.generate", parse_generate, TokenFrames, whole_generate, SSE, known_at_start, about.GENERATE)
+GENERATE_STREAM = Surface(
+    "tgi.generate_stream", parse_stream, TokenFrames, whole_generate, SSE, known_at_start, about.GENERATE_STREAM
+)
+COMPAT = Surface("tgi.compat", parse_compat, TokenFrames, whole_compat, SSE, known_at_start, about.COMPAT)
 
 TGI = Dialect(
     name="tgi",
@@ -24,10 +27,12 @@ TGI = Dialect(
         Route("/", COMPAT),
         Route("/generate", GENERATE),
         Route("/generate_stream", GENERATE_STREAM),
-        Page("/health", health),
-        Page("/ping", health),
-        Page("/info", info),
+        Page("/health", health, about.HEALTH),
+        Page("/ping", health, about.HEALTH),
+        Page("/info", info, about.INFO),
     ),
     prefixes=("",),
     fault=fault,
+    error=about.ERROR,
+    title="TGI",
 )

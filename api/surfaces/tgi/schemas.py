@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, pre_load
+from tropilla.api import about
+from tropilla.api.about import Described, Nested, Shape
 from tropilla.api.reading import Wrong, load, without_nulls
 from tropilla.common.errors import InvalidField
 
@@ -101,23 +103,44 @@ def _anything(value: Any) -> Any:
     return value
 
 
-#: What a type is called in an error, and what reads it: None for a value that is of another type.
-Kind = tuple[str, Callable[[Any], Any]]
-INTEGER: Kind = ("an integer", _integer)
-NUMBER: Kind = ("a number", _number)
-BOOLEAN: Kind = ("a boolean", _boolean)
-TEXT: Kind = ("a string", _text)
-TEXTS: Kind = ("a list of strings", _texts)
-ANYTHING: Kind = ("a value", _anything)
+#: What a type is called in an error, what reads it (None for a value that is of another type), and its shape.
+Kind = tuple[str, Callable[[Any], Any], Shape]
+INTEGER: Kind = ("an integer", _integer, about.INTEGER)
+NUMBER: Kind = ("a number", _number, about.NUMBER)
+BOOLEAN: Kind = ("a boolean", _boolean, about.FLAG)
+TEXT: Kind = ("a string", _text, about.TEXT)
+TEXTS: Kind = ("a list of strings", _texts, about.several(about.TEXT))
+ANYTHING: Kind = ("a value", _anything, about.ANYTHING)
+#: For the document; `rules` keep them.
+POSITIVE: Shape = {"exclusiveMinimum": 0}
+INSIDE: Shape = {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
+#: For the document, too; `grammar` reads it.
+GRAMMAR: Shape = about.either(
+    about.record("", {"type": about.one_of("json", "json_object"), "value": about.either(about.OBJECT, about.TEXT)}),
+    about.record("", {"type": about.one_of("regex"), "value": about.TEXT}),
+    about.record(
+        "",
+        {
+            "type": about.one_of("json_schema"),
+            "value": about.record("", {"schema": about.OBJECT}, {"name": about.TEXT}),
+        },
+    ),
+)
 
 
-class Typed(fields.Field[Any]):
-    """A value of exactly one JSON type, at most `high`."""
+class Typed(Described, fields.Field[Any]):
+    """A value of exactly one JSON type, at most `high`. `told` is what else the document says of it."""
 
-    def __init__(self, kind: Kind, *, high: float | None = None, required: bool = False) -> None:
+    def __init__(
+        self, kind: Kind, *, high: float | None = None, required: bool = False, told: Shape | None = None
+    ) -> None:
         super().__init__(required=required)
-        self._called, self._read = kind
-        self._high = high
+        self._called, self._read, self._shape = kind
+        self._high, self._told = high, told or {}
+
+    def described(self, _: Nested, /) -> Shape:
+        most = {} if self._high is None else {"maximum": self._high}
+        return {**self._shape, **most, **self._told}
 
     def make_error(self, key: str, **_: Any) -> Wrong:
         assert key == "required", "null counts as absent, so nothing else is left to marshmallow"
@@ -138,23 +161,23 @@ class ParametersSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    best_of = Typed(INTEGER)
+    best_of = Typed(INTEGER, told={"minimum": 0})
     decoder_input_details = Typed(BOOLEAN)
     details = Typed(BOOLEAN)
     do_sample = Typed(BOOLEAN)
-    temperature = Typed(NUMBER, high=F32)
-    repetition_penalty = Typed(NUMBER, high=F32)
-    frequency_penalty = Typed(NUMBER)
-    top_p = Typed(NUMBER)
-    typical_p = Typed(NUMBER)
-    top_k = Typed(INTEGER, high=I32)
-    max_new_tokens = Typed(INTEGER, high=U32)
+    temperature = Typed(NUMBER, high=F32, told=POSITIVE)
+    repetition_penalty = Typed(NUMBER, high=F32, told=POSITIVE)
+    frequency_penalty = Typed(NUMBER, told={"minimum": -2, "maximum": 2})
+    top_p = Typed(NUMBER, told=INSIDE)
+    typical_p = Typed(NUMBER, told=INSIDE)
+    top_k = Typed(INTEGER, high=I32, told=POSITIVE)
+    max_new_tokens = Typed(INTEGER, high=U32, told=POSITIVE)
     return_full_text = Typed(BOOLEAN)
     stop = Typed(TEXTS)
-    seed = Typed(INTEGER, high=U64)
-    top_n_tokens = Typed(INTEGER)
-    truncate = Typed(INTEGER)
-    grammar = Typed(ANYTHING)
+    seed = Typed(INTEGER, high=U64, told={"minimum": 0})
+    top_n_tokens = Typed(INTEGER, told={"minimum": 0})
+    truncate = Typed(INTEGER, told=POSITIVE)
+    grammar = Typed(ANYTHING, told=GRAMMAR)
     adapter_id = Typed(TEXT)
     watermark = Typed(BOOLEAN)
 
@@ -163,7 +186,7 @@ class ParametersSchema(Schema):
         return without_nulls(data)
 
 
-class ParametersField(fields.Field[Parameters]):
+class ParametersField(Described, fields.Field[Parameters]):
     """Like marshmallow's `Nested`, whose own words for "not an object" cannot be told apart by kind."""
 
     _schema = ParametersSchema()
@@ -173,9 +196,12 @@ class ParametersField(fields.Field[Parameters]):
             raise Wrong(f"`{self.name}` must be an object", "type")
         return Parameters(**self._schema.load(value))
 
+    def described(self, nested: Nested, /) -> Shape:
+        return nested(self._schema)
+
 
 class GenerateSchema(Schema):
-    inputs = Typed(TEXT, required=True)
+    inputs = Typed(TEXT, required=True, told={"minLength": 1})
     parameters = ParametersField()
 
 

@@ -1,0 +1,181 @@
+"""Every dialect's route table -> one OpenAPI 3.1 document.
+
+What a body may hold comes from the marshmallow schema that checks it; what is answered from the routes' `About`; which
+errors there are, and how they look, from the dialect's own `fault`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import marshmallow
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from tropilla.api.about import JSON_TYPE, TEXT, About, or_null, shape_of
+from tropilla.api.surface import JSON, Dialect, Enquiry, Page, Route
+from tropilla.common.errors import (
+    BodyTooLarge,
+    ContextExceeded,
+    GenerationFailed,
+    InvalidField,
+    MalformedBody,
+    Overloaded,
+    StoreUnavailable,
+    TropillaError,
+    UnknownModel,
+    WorkerLost,
+)
+from tropilla.common.settings import Settings
+
+VERSION = "3.1.0"
+DESCRIPTION = """A cluster for GGUF language models that speaks the protocols of OpenAI, Ollama and TGI at once.
+
+In a request null means the same as leaving the field out, and a field that is not named here is ignored."""
+
+#: One error of each kind, for the dialects to say.
+_ANY_ROUTE: tuple[TropillaError, ...] = (
+    UnknownModel("nobody"),
+    StoreUnavailable("the store cannot be reached"),
+    TropillaError("internal error"),
+)
+_POSTED: tuple[TropillaError, ...] = (
+    *_ANY_ROUTE,
+    MalformedBody("missing request body"),
+    InvalidField("temperature must be a number", param="temperature", problem="type"),
+    BodyTooLarge("the request body is larger than 4194304 bytes"),
+    Overloaded("512 requests are waiting", retry_after_seconds=1),
+    ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
+    GenerationFailed("the engine failed"),
+    WorkerLost("the worker died"),
+)
+#: What stands for a variable of a Werkzeug rule: `<path:id>` or `<id>`.
+_VARIABLE = re.compile(r"<(?:[^:>]+:)?([^>]+)>")
+
+
+def document(dialects: tuple[Dialect, ...], settings: Settings) -> dict[str, JSON]:
+    """The document of a server with these settings, as JSON values. Raises `TypeError` for a field nobody described."""
+    plugin = MarshmallowPlugin()
+    spec = APISpec(
+        title="Tropilla",
+        version=importlib.metadata.version("tropilla"),
+        openapi_version=VERSION,
+        info={"description": DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        servers=[{"url": "/", "description": "This server"}],
+        tags=[{"name": dialect.title or dialect.name} for dialect in dialects],
+        plugins=[plugin],
+    )
+    told = _Told(spec, settings)
+    for dialect in dialects:
+        plugin.converter = told.converter(dialect)
+        for route in dialect.routes:
+            method = "get" if isinstance(route, Page) else "post"
+            spec.path(path=template(route.path), operations={method: told.operation(dialect, route, method)})
+    return spec.to_dict()
+
+
+def template(rule: str) -> str:
+    """A Werkzeug rule as OpenAPI writes it."""
+    return _VARIABLE.sub(r"{\1}", rule)
+
+
+class _Converter(OpenAPIConverter):
+    """apispec's, with our fields' own words for what they take in place of guesses from their classes."""
+
+    def field2property(self, field: marshmallow.fields.Field[Any]) -> dict[str, Any]:
+        """null is absent everywhere, so that only what is required cannot be null."""
+        shape = dict(shape_of(field, self.resolve_nested_schema))
+        if isinstance(field.load_default, bool | int | float | str) and field.load_default != "":
+            shape["default"] = field.load_default
+        return shape if field.required else dict(or_null(shape))
+
+    def schema2jsonschema(self, schema: marshmallow.Schema) -> dict[str, Any]:
+        """Whoever loads a schema drops unknown fields, whatever it says itself."""
+        found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        found.pop("additionalProperties", None)
+        return found
+
+
+class _Told:
+    """The document as it grows: shapes and schemas with a name are told once, among its components."""
+
+    def __init__(self, spec: APISpec, settings: Settings) -> None:
+        self._spec, self._settings = spec, settings
+        self._titles: dict[str, Any] = {}
+
+    def converter(self, dialect: Dialect) -> OpenAPIConverter:
+        """Private schemas have no name: they are part of those they stand in."""
+
+        def name(schema: Any) -> str:
+            own: str = type(schema).__name__
+            return "" if own.startswith("_") else (dialect.title or dialect.name) + own.removesuffix("Schema")
+
+        return _Converter(VERSION, name, self._spec)
+
+    def operation(self, dialect: Dialect, route: Route | Enquiry | Page, method: str) -> dict[str, Any]:
+        about = route.surface.about if isinstance(route, Route) else route.about
+        stream = route.surface.framing.headers["Content-Type"] if isinstance(route, Route) else ""
+        found: dict[str, Any] = {
+            "operationId": re.sub(r"\W+", "_", f"{method} {route.path}").strip("_"),
+            "summary": about.summary,
+            "tags": [dialect.title or dialect.name],
+            "parameters": [_variable(name) for name in _VARIABLE.findall(route.path)],
+            "responses": {"200": self._ok(about, stream), **self._failures(dialect, about, method)},
+        }
+        if about.takes is not None:
+            takes = about.takes if isinstance(about.takes, marshmallow.Schema) else about.takes(self._settings)
+            found["requestBody"] = {"required": True, "content": {JSON_TYPE: self._body(about, takes)}}
+        return found
+
+    def _body(self, about: About, takes: marshmallow.Schema) -> dict[str, Any]:
+        plugin: Any = self._spec.plugins[0]
+        schema = plugin.converter.resolve_nested_schema(takes)
+        whole = {"allOf": [schema, self.shape(about.needs)]} if about.needs else schema
+        return {"schema": whole, **({} if about.example is None else {"example": about.example})}
+
+    def _ok(self, about: About, stream: str) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        if about.gives is not None:
+            content[about.media] = {"schema": self.shape(about.gives)}
+        if about.streams is not None:
+            # OpenAPI 3.2 has a word for this; 3.1 allows our own.
+            content[stream.partition(";")[0]] = {"schema": TEXT, "x-item": self.shape(about.streams)}
+        return {"description": "OK", "content": content}
+
+    def _failures(self, dialect: Dialect, about: About, method: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for error in _POSTED if method == "post" else _ANY_ROUTE:
+            reply = dialect.fault(error)
+            kind = reply.headers.get("Content-Type", JSON_TYPE).partition(";")[0]
+            answer = found.setdefault(str(reply.status), self._failure(reply.status, dialect.error, kind))
+            answer["content"][kind].setdefault("examples", {})[type(error).__name__] = {"value": reply.body}
+        for status, shape in about.also.items():
+            found.setdefault(str(status), self._failure(status, shape, JSON_TYPE))
+        return dict(sorted(found.items()))
+
+    def _failure(self, status: int, shape: Mapping[str, Any], kind: str) -> dict[str, Any]:
+        return {"description": HTTPStatus(status).phrase, "content": {kind: {"schema": self.shape(shape)}}}
+
+    def shape(self, shape: Any) -> Any:
+        """The shape with references in place of what has a title."""
+        if isinstance(shape, Mapping):
+            found = {key: self.shape(value) for key, value in shape.items()}
+            title = shape.get("title")
+            if not isinstance(title, str):
+                return found
+            if self._titles.setdefault(title, shape) != shape:
+                raise ValueError(f"two shapes are called {title}")
+            if title not in self._spec.components.schemas:
+                self._spec.components.schema(title, found)
+            return {"$ref": f"#/components/schemas/{title}"}
+        if isinstance(shape, list):
+            return [self.shape(item) for item in shape]
+        return shape
+
+
+def _variable(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

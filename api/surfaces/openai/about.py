@@ -1,0 +1,157 @@
+"""What the document says of the OpenAI routes: their answers, and an example to try."""
+
+from __future__ import annotations
+
+from tropilla.api.about import (
+    COUNT,
+    INTEGER,
+    LOGPROB,
+    NULL,
+    TEXT,
+    About,
+    Shape,
+    either,
+    one_of,
+    or_null,
+    record,
+    several,
+    there,
+)
+from tropilla.api.surfaces.openai import schemas
+
+ERROR = record(
+    "OpenAIError",
+    {
+        "error": record(
+            "",
+            {"message": TEXT, "type": TEXT, "param": or_null(TEXT), "code": or_null(TEXT)},
+            {"n_prompt_tokens": COUNT, "n_ctx": COUNT},
+        ),
+        "error_type": TEXT,
+    },
+)
+
+_META = dict.fromkeys(("n_vocab", "n_ctx_train", "n_embd", "n_params", "size"), COUNT)
+MODEL_ENTRY = record(
+    "OpenAIModel",
+    {"id": TEXT, "object": one_of("model"), "created": COUNT, "owned_by": TEXT},
+    {"max_model_len": COUNT, "meta": record("", _META)},
+)
+_MODEL_LIST = record(
+    "OpenAIModelList",
+    {"object": one_of("list"), "data": several(MODEL_ENTRY)},
+    {"id": TEXT, "created": COUNT, "owned_by": TEXT},
+)
+
+USAGE = record(
+    "OpenAIUsage",
+    {
+        "prompt_tokens": COUNT,
+        "completion_tokens": COUNT,
+        "total_tokens": COUNT,
+        "prompt_tokens_details": record("", {"cached_tokens": COUNT}),
+        "completion_tokens_details": record("", {"reasoning_tokens": COUNT}),
+    },
+)
+_HEAD: dict[str, Shape] = {"id": TEXT, "created": COUNT, "model": TEXT, "system_fingerprint": TEXT}
+
+_CANDIDATE: dict[str, Shape] = {"token": TEXT, "logprob": LOGPROB, "bytes": several(COUNT)}
+_LOGPROBS = record(
+    "OpenAILogprobs",
+    {"content": several(record("", {**_CANDIDATE, "top_logprobs": several(record("", _CANDIDATE))})), "refusal": NULL},
+)
+_CALLED = record("", {"name": TEXT, "arguments": TEXT})
+_TOOL_CALL = record("OpenAIToolCall", {"id": TEXT, "type": one_of("function"), "function": _CALLED})
+_MESSAGE = record(
+    "OpenAIAnswerMessage",
+    {"role": one_of("assistant"), "content": or_null(TEXT), "refusal": NULL},
+    {"reasoning_content": TEXT, "tool_calls": several(_TOOL_CALL, least=1), "function_call": _CALLED},
+)
+_ENDED = one_of("stop", "length", "tool_calls", "function_call")
+_CHAT_CHOICE = record(
+    "", {"index": COUNT, "message": _MESSAGE, "logprobs": or_null(_LOGPROBS), "finish_reason": _ENDED}
+)
+_CHAT_ANSWER = record(
+    "OpenAIChatAnswer",
+    {**_HEAD, "object": one_of("chat.completion"), "choices": several(_CHAT_CHOICE, least=1), "usage": USAGE},
+)
+_PIECE = record("", {"arguments": TEXT}, {"name": TEXT})
+_DELTA = record(
+    "OpenAIDelta",
+    {},
+    {
+        "role": one_of("assistant"),
+        "content": TEXT,
+        "reasoning_content": TEXT,
+        "tool_calls": several(
+            record("", {"index": COUNT, "function": _PIECE}, {"id": TEXT, "type": one_of("function")}), least=1
+        ),
+        "function_call": record("", {"arguments": TEXT}, {"name": TEXT}),
+    },
+)
+_CHAT_CHUNK = record(
+    "OpenAIChatChunk",
+    {
+        **_HEAD,
+        "object": one_of("chat.completion.chunk"),
+        "choices": several(
+            record(
+                "",
+                {"index": COUNT, "delta": _DELTA, "logprobs": or_null(_LOGPROBS), "finish_reason": or_null(_ENDED)},
+            )
+        ),
+    },
+    {"usage": or_null(USAGE)},
+)
+
+_OLD_LOGPROBS = record(
+    "OpenAICompletionLogprobs",
+    {
+        "tokens": several(TEXT),
+        "token_logprobs": several(or_null(LOGPROB)),
+        "top_logprobs": several(or_null({"type": "object", "additionalProperties": LOGPROB})),
+        "text_offset": several(INTEGER),
+    },
+)
+_TEXT_CHOICE: dict[str, Shape] = {"index": COUNT, "text": TEXT, "logprobs": or_null(_OLD_LOGPROBS)}
+_TEXT_ENDED = one_of("stop", "length")
+_TEXT_HEAD: dict[str, Shape] = {**_HEAD, "object": one_of("text_completion")}
+_COMPLETION = record(
+    "OpenAICompletionAnswer",
+    {
+        **_TEXT_HEAD,
+        "choices": several(record("", {**_TEXT_CHOICE, "finish_reason": _TEXT_ENDED}), least=1),
+        "usage": USAGE,
+    },
+)
+_COMPLETION_CHUNK = record(
+    "OpenAICompletionChunk",
+    {**_TEXT_HEAD, "choices": several(record("", {**_TEXT_CHOICE, "finish_reason": or_null(_TEXT_ENDED)}))},
+    {"usage": or_null(USAGE)},
+)
+
+
+def streamed(chunk: Shape) -> Shape:
+    """An item of a stream: a chunk, or what a stream that broke says last. `[DONE]` stands outside."""
+    return either(chunk, ERROR)
+
+
+CHAT = About(
+    "Answer a conversation",
+    takes=schemas.chat,
+    # Cria's clients say a prompt.
+    needs=either(there("messages"), there("prompt")),
+    gives=_CHAT_ANSWER,
+    streams=streamed(_CHAT_CHUNK),
+    example={"model": "pocket", "messages": [{"role": "user", "content": "What is 2 plus 3?"}], "max_tokens": 20},
+)
+COMPLETIONS = About(
+    "Continue a text",
+    takes=schemas.completion,
+    needs={"required": ["prompt"]},
+    gives=_COMPLETION,
+    streams=streamed(_COMPLETION_CHUNK),
+    example={"model": "pocket", "prompt": "Once upon a time", "max_tokens": 20},
+)
+MODELS = About("List the models", gives=_MODEL_LIST)
+MODEL = About("Show one model", gives=MODEL_ENTRY)
