@@ -36,7 +36,7 @@ class About:
     """`summary` alone is enough for a page; a route that is posted to also names what it `takes`.
 
     `takes`: the schema that checks the body, or what makes it of the settings. `needs` is what such a schema cannot say,
-    as JSON schema: which of two fields must be there.
+    as JSON schema: which of two fields must be there. A schema inside another one may have a `needs` of its own.
     `gives` is the body of a 200, `media` its type; `streams` one item of a streamed answer. `also` are bodies by status,
     beside those of the dialect's faults. `example` is a body to try.
     """
@@ -80,9 +80,9 @@ def record(title: str, always: Mapping[str, Shape], sometimes: Mapping[str, Shap
     return {**named, "type": "object", "properties": {**always, **(sometimes or {})}, "required": list(always)}
 
 
-def there(name: str) -> Shape:
-    """An object in which a field says something."""
-    return {"required": [name], "properties": {name: {"not": NULL}}}
+def there(name: str, shape: Shape | None = None) -> Shape:
+    """An object in which a field says something, or just this."""
+    return {"required": [name], "properties": {name: shape or {"not": NULL}}}
 
 
 def several(item: Shape, *, least: int = 0, most: int | None = None) -> Shape:

@@ -97,7 +97,7 @@ class _Converter(OpenAPIConverter):
         """Whoever loads a schema drops unknown fields, whatever it says itself."""
         found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
         found.pop("additionalProperties", None)
-        return found
+        return {**found, **getattr(schema, "needs", {})}
 
 
 class _Told:

@@ -68,7 +68,7 @@ _LISTED = record(
 GENERATE = About(
     "Continue a prompt",
     takes=GenerateSchema(),
-    needs=there("model"),
+    needs=there("model", {**TEXT, "minLength": 1}),
     gives=_RESPONSE,
     streams=either(_RESPONSE, ERROR),
     example={"model": "pocket", "prompt": "What is 2 plus 3?", "stream": False, "options": {"num_predict": 20}},
@@ -76,7 +76,7 @@ GENERATE = About(
 CHAT = About(
     "Answer a conversation",
     takes=ChatSchema(),
-    needs=there("model"),
+    needs=there("model", {**TEXT, "minLength": 1}),
     gives=_REPLY,
     streams=either(_REPLY, ERROR),
     example={

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields
-from tropilla.api.about import FLAG, OBJECT, TEXT, Nested, Shape, either, one_of, or_null, record, several
+from tropilla.api.about import FLAG, OBJECT, TEXT, Nested, Shape, either, or_null, record, several
 from tropilla.api.fields import Array, Strict, Text, wrong_type
 from tropilla.api.reading import Wrong
+from tropilla.api.surfaces.openai.formats import RESPONSE_FORMAT
 from tropilla.api.surfaces.openai.wrong import absent, at, json_text, parsed
 from tropilla.common.errors import InvalidField
 from tropilla.common.generation import Constraint
@@ -112,6 +113,7 @@ class _Structured(Strict[Constraint | None]):
 
 class _ResponseFormat(Strict[Constraint | None]):
     expected = "an object"
+    shape = RESPONSE_FORMAT
 
     def read(self, value: Any) -> Constraint | None:
         if not isinstance(value, dict):
@@ -127,29 +129,17 @@ class _ResponseFormat(Strict[Constraint | None]):
             raise at(Wrong(f"unknown value '{kind}'. Expected one of {_listed(_FORMATS)}."), "type")
         return _FORMATS[kind](value)
 
-    def described(self, _: Nested, /) -> Shape:
-        return record(
-            "", {"type": one_of(*_FORMATS)}, {"json_schema": _NAMED, "value": _VALUE, "schema": or_null(OBJECT)}
-        )
-
-
-#: OpenAI's schema with its name, and what TGI has in its place.
-_NAMED = or_null(record("", {}, {"name": TEXT, "schema": or_null(OBJECT)}))
-_VALUE = or_null(either(OBJECT, TEXT))
-
 
 class _GBNF(_ResponseFormat):
     """llama.cpp's `grammar`; TGI's of the same name is its response format."""
 
     expected = "a string"
+    shape = either(TEXT, RESPONSE_FORMAT)
 
     def read(self, value: Any) -> Constraint | None:
         if isinstance(value, dict):
             return super().read(value)
         return Constraint("gbnf", value) if _text(value) else None
-
-    def described(self, nested: Nested, /) -> Shape:
-        return either(TEXT, super().described(nested))
 
 
 def _json(value: Mapping[str, Any]) -> Constraint | None:

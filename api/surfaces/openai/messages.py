@@ -6,10 +6,10 @@ Whatever a template might make of it is kept; whatever a text model cannot read 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, post_load
-from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, one_of, record, several
+from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, one_of, record, several, there
 from tropilla.api.fields import Array, Object, Strict, Text, empty, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.api.surfaces.openai.wrong import at, json_text
@@ -91,7 +91,16 @@ class _ToolCallSchema(Schema):
         return ToolCall(id=fields["id"], **fields["function"])
 
 
+#: Who calls need not speak.
+_CONTENTLESS: Shape = {
+    "properties": {"role": {"const": "assistant"}},
+    **either(there("tool_calls", {"type": "array", "minItems": 1}), there("function_call"), there("refusal")),
+}
+
+
 class MessageSchema(Schema):
+    needs: ClassVar[Shape] = either(there("content"), _CONTENTLESS)
+
     role = Text(required=True)
     content = _Content()
     name = Text(load_default="")
