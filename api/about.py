@@ -29,6 +29,7 @@ NULL: Shape = {"type": "null"}
 
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain"
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class About:
 
     `takes`: the schema that checks the body, or what makes it of the settings. `needs` is what such a schema cannot say,
     as JSON schema: which of two fields must be there. A schema inside another one may have a `needs` of its own.
-    `gives` is the body of a 200, `media` its type; `streams` one item of a streamed answer. `also` are bodies by status,
+    `gives` is the body of a 200, `media` its type; `streams` one item of a streamed answer (a
+    `const` for text that goes out as it stands). `also` are bodies by status,
     beside those of the dialect's faults. `example` is a body to try.
     """
 

@@ -16,7 +16,7 @@ import marshmallow
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from tropilla.api.about import JSON_TYPE, TEXT, About, or_null, shape_of
+from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, either, or_null, record, shape_of
 from tropilla.api.surface import JSON, Dialect, Enquiry, Page, Route
 from tropilla.common.errors import (
     BodyTooLarge,
@@ -142,8 +142,9 @@ class _Told:
         if about.gives is not None:
             content[about.media] = {"schema": self.shape(about.gives)}
         if about.streams is not None:
-            # OpenAPI 3.2 has a word for this; 3.1 allows our own.
-            content[stream.partition(";")[0]] = {"schema": TEXT, "x-item": self.shape(about.streams)}
+            item, media = self.shape(about.streams), stream.partition(";")[0]
+            # OpenAPI 3.2 has a word for an item; 3.1 allows our own.
+            content[media] = {"schema": _event(item) if media == EVENT_STREAM else TEXT, "x-item": item}
         return {"description": "OK", "content": content}
 
     def _failures(self, dialect: Dialect, about: About, method: str) -> dict[str, Any]:
@@ -175,6 +176,15 @@ class _Told:
         if isinstance(shape, list):
             return [self.shape(item) for item in shape]
         return shape
+
+
+def _event(item: Any) -> dict[str, Any]:
+    """A server-sent event around an item, as OpenAPI 3.2 writes one: JSON in a string, or text as it stands."""
+    alternatives = item.get("anyOf", [item])
+    told = [each for each in alternatives if "const" in each]
+    written = {"anyOf": [each for each in alternatives if "const" not in each]}
+    data = either(*told, {**TEXT, "contentMediaType": JSON_TYPE, "contentSchema": written})
+    return dict(record("", {"data": data}, {"event": TEXT}))
 
 
 def _variable(name: str) -> dict[str, Any]:

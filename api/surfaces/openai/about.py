@@ -132,8 +132,8 @@ _COMPLETION_CHUNK = record(
 
 
 def streamed(chunk: Shape) -> Shape:
-    """An item of a stream: a chunk, or what a stream that broke says last. `[DONE]` stands outside."""
-    return either(chunk, ERROR)
+    """An item of a stream: a chunk, what a stream that broke says, or the end."""
+    return either(chunk, ERROR, {"const": "[DONE]"})
 
 
 CHAT = About(

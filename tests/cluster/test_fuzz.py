@@ -1,0 +1,170 @@
+"""The document's operations, fuzzed by schemathesis over a real socket: no 5xx, and every answer as documented."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import jsonschema_rs
+import pytest
+import schemathesis
+from cluster.herd import Herd
+from cluster.wire import get
+from hypothesis import strategies
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tropilla.api.docs import described
+from tropilla.api.docs.openapi import document
+from tropilla.api.surfaces import DIALECTS
+from tropilla.common.settings import Settings
+
+#: Answers stay short, and a name that nobody serves still reaches the model.
+LIMITS: dict[str, Any] = {"context": 128, "default_max_tokens": 8, "max_choices": 2, "unknown_model": "default"}
+ASKED = Settings(**LIMITS)
+DOCUMENT = document((*DIALECTS, described(DIALECTS)), ASKED)
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def told(operation: Any) -> str:
+    """All that the document says of it but its name: aliases say the same."""
+    said = DOCUMENT["paths"][operation.path][operation.method]
+    return json.dumps({key: value for key, value in said.items() if key != "operationId"})
+
+
+#: Aliases are asked only their example.
+DIFFERENT = list({told(operation): operation for operation in reversed(OPERATIONS)}.values())
+QUESTIONS = [operation for operation in DIFFERENT if operation.method == "post"]
+#: In all, some 40 ms each; a new route takes its share.
+CASES = 700
+#: The same cases in every run, and nothing kept for the next.
+SAME = hypothesis.settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=max(CASES // (3 * len(QUESTIONS)), 5),
+    phases=[hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+each_operation = pytest.mark.parametrize("operation", DIFFERENT, ids=lambda operation: operation.label)
+each_question = pytest.mark.parametrize("operation", QUESTIONS, ids=lambda operation: operation.label)
+
+
+def example_of(operation: Any) -> dict[str, Any]:
+    content = DOCUMENT["paths"][operation.path]["post"]["requestBody"]["content"]
+    example: dict[str, Any] = content["application/json"]["example"]
+    return example
+
+
+@pytest.fixture(scope="module")
+def small_herd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Herd]:
+    herd = Herd(tmp_path_factory.mktemp("small"), **LIMITS)
+    try:
+        herd.start_worker(slots=4)
+        herd.start_api()
+        yield herd
+    finally:
+        herd.stop()
+
+
+def ask(herd: Herd, case: schemathesis.Case) -> Any:
+    """The answer, as documented."""
+    response = case.call(base_url=herd.base_url, timeout=30)
+    case.validate_response(response, checks=CHECKS)
+    check_items(case, response)
+    return response
+
+
+def check_items(case: schemathesis.Case, response: Any) -> None:
+    """OpenAPI 3.1 has no words for the items of a stream, so schemathesis reads none."""
+    if response.status_code != 200:
+        return
+    responses = DOCUMENT["paths"][case.path][case.method.lower()]["responses"]
+    media = responses["200"]["content"][response.headers["content-type"][0].partition(";")[0]]
+    if "x-item" not in media:
+        return
+    validator = jsonschema_rs.validator_for({**media["x-item"], "components": DOCUMENT["components"]})
+    items = list(items_of(response.content))
+    assert items
+    for item in items:
+        validator.validate(item)
+        assert item == "[DONE]" or "error" not in item, f"a stream that had begun ended with {item}"
+
+
+def items_of(body: bytes) -> Iterator[Any]:
+    """Every SSE or NDJSON object."""
+    for line in body.splitlines():
+        data = line.removeprefix(b"data:").strip()
+        if data and not data.startswith(b":"):
+            yield "[DONE]" if data == b"[DONE]" else json.loads(data)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_every_operation_answers_its_example(small_herd: Herd, operation: Any) -> None:
+    variables = [parameter["name"] for parameter in DOCUMENT["paths"][operation.path][operation.method]["parameters"]]
+    body = {"body": example_of(operation), "media_type": "application/json"} if operation.method == "post" else {}
+    # The only variable there is, so far, is a model's name.
+    case = operation.Case(path_parameters=dict.fromkeys(variables, "pocket"), **body)
+    assert ask(small_herd, case).status_code == 200
+
+
+@each_operation
+def test_what_the_document_allows(small_herd: Herd, operation: Any) -> None:
+    @SAME
+    @hypothesis.given(operation.as_strategy())
+    def allowed(case: schemathesis.Case) -> None:
+        ask(small_herd, case)
+
+    allowed()
+
+
+@each_question
+def test_what_the_document_does_not_allow(small_herd: Herd, operation: Any) -> None:
+    @SAME
+    @hypothesis.given(operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
+    def forbidden(case: schemathesis.Case) -> None:
+        ask(small_herd, case)
+
+    forbidden()
+
+
+@each_question
+def test_the_example_with_some_of_what_is_allowed_beside_it(small_herd: Herd, operation: Any) -> None:
+    """Of bodies out of thin air few reach the model; most of these do."""
+    example = example_of(operation)
+    answered = []
+
+    @SAME
+    @hypothesis.given(operation.as_strategy(), strategies.booleans(), strategies.data())
+    def extended(case: schemathesis.Case, stream: bool, data: Any) -> None:
+        names = sorted(set(case.body) - set(example))
+        kept = data.draw(strategies.sets(strategies.sampled_from(names), max_size=3)) if names else set()
+        case.body = {**example, **{name: case.body[name] for name in sorted(kept)}, "stream": stream}
+        response = ask(small_herd, case)
+        if response.status_code == 200:
+            answered.append(response.headers["content-type"][0].partition(";")[0])
+
+    extended()
+    assert len(answered) > 5
+    documented = DOCUMENT["paths"][operation.path]["post"]["responses"]["200"]["content"]
+    assert set(answered) == set(documented)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/api-doc/openapi.json"])
+def test_the_document_that_was_fuzzed_is_the_one_that_is_served(small_herd: Herd, path: str) -> None:
+    with get(small_herd, path) as answer:
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.json() == DOCUMENT
+
+
+def test_people_get_a_page(small_herd: Herd) -> None:
+    with get(small_herd, "/docs") as answer:
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "/v1/chat/completions" in answer.text()
