@@ -77,9 +77,13 @@ class _Bounded(Strict[_Number]):
         self.low, self.high, self.clamp = low, high, clamp
 
     def described(self, _: Nested, /) -> Shape:
-        """What is clamped has no bounds: anything is taken."""
-        bounds = {} if self.clamp else {"minimum": self.low, "maximum": self.high}
-        return {"type": self.json_type, **{key: bound for key, bound in bounds.items() if bound is not None}}
+        """Anything is taken by what is clamped: its bounds are told in words only."""
+        bounds = {"minimum": self.low, "maximum": self.high}
+        given = {key: bound for key, bound in bounds.items() if bound is not None}
+        if not self.clamp:
+            return {"type": self.json_type, **given}
+        words = " and ".join(f"a {key} of {bound}" for key, bound in given.items())
+        return {"type": self.json_type, "description": f"brought to {words}"}
 
     def _within(self, value: float) -> float:
         if self.high is not None and value > self.high:

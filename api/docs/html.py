@@ -23,7 +23,7 @@ def page(document: Node) -> str:
             *(f"<p>{escape(paragraph)}</p>" for paragraph in info["description"].split("\n\n")),
             '<p>For programs: <a href="openapi.json">openapi.json</a></p>',
             *(_section(document, tag["name"]) for tag in document["tags"]),
-            "<h2>Shapes</h2>",
+            "<h2>Shapes</h2><p>What has a star is always there.</p>",
             *(_component(name, shape) for name, shape in document["components"]["schemas"].items()),
             "</main></body></html>",
         )
@@ -78,7 +78,8 @@ def _media(name: str, media: Node) -> str:
 def _component(name: str, shape: Node) -> str:
     head = f"<summary><code>{escape(name)}</code></summary>"
     # A link opens what is folded only where it leads inside.
-    return f'<details>{head}<div id="{escape(name)}">{_fields(shape)}</div></details>'
+    told = _fields(shape) if "properties" in shape else kind(shape)
+    return f'<details>{head}<div id="{escape(name)}">{told}</div></details>'
 
 
 def _fields(shape: Node) -> str:
@@ -136,4 +137,11 @@ _BOUNDS = {
 
 
 def _bounds(shape: Node) -> str:
-    return ", ".join(escape(words.format(shape[key])) for key, words in _BOUNDS.items() if key in shape)
+    return ", ".join(escape(words.format(_value(shape[key]))) for key, words in _BOUNDS.items() if key in shape)
+
+
+def _value(value: Any) -> str:
+    """As JSON says it; text as it stands."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)

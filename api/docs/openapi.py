@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +16,7 @@ import marshmallow
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, either, or_null, record, shape_of
+from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
 from tropilla.api.surface import JSON, Dialect, Enquiry, Page, Route
 from tropilla.common.errors import (
     BodyTooLarge,
@@ -84,14 +84,20 @@ def template(rule: str) -> str:
 
 
 class _Converter(OpenAPIConverter):
-    """apispec's, with our fields' own words for what they take in place of guesses from their classes."""
+    """apispec's, with our fields' own words for what they take in place of guesses from their classes.
+
+    `lifted` puts references in place of shapes with a title.
+    """
+
+    lifted: Callable[[Shape], Any]
 
     def field2property(self, field: marshmallow.fields.Field[Any]) -> dict[str, Any]:
         """null is absent everywhere, so that only what is required cannot be null."""
         shape = dict(shape_of(field, self.resolve_nested_schema))
         if isinstance(field.load_default, bool | int | float | str) and field.load_default != "":
             shape["default"] = field.load_default
-        return shape if field.required else dict(or_null(shape))
+        told: dict[str, Any] = self.lifted(shape if field.required else or_null(shape))
+        return told
 
     def schema2jsonschema(self, schema: marshmallow.Schema) -> dict[str, Any]:
         """Whoever loads a schema drops unknown fields, whatever it says itself."""
@@ -114,7 +120,9 @@ class _Told:
             own: str = type(schema).__name__
             return "" if own.startswith("_") else (dialect.title or dialect.name) + own.removesuffix("Schema")
 
-        return _Converter(VERSION, name, self._spec)
+        converter = _Converter(VERSION, name, self._spec)
+        converter.lifted = self.shape
+        return converter
 
     def operation(self, dialect: Dialect, route: Route | Enquiry | Page, method: str) -> dict[str, Any]:
         about = route.surface.about if isinstance(route, Route) else route.about
