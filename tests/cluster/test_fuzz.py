@@ -168,3 +168,9 @@ def test_people_get_a_page(small_herd: Herd) -> None:
     with get(small_herd, "/docs") as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "/v1/chat/completions" in answer.text()
+
+
+def test_nothing_broke_behind_the_answers(small_herd: Herd) -> None:
+    for process in small_herd.processes:
+        assert process.alive, process.log
+        assert "Traceback" not in process.log
