@@ -5,6 +5,7 @@ Exit status 1 with one sentence when the model or the settings cannot be served.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 
@@ -28,6 +29,8 @@ def main() -> int:
         return 1
     celery = create_celery(settings)
     app.register(celery, pin)
+    # What is there now stays: no collection has to look at it again.
+    gc.freeze()
     pin.start()
     try:
         celery.worker_main(app.arguments(pin))

@@ -2,7 +2,7 @@
 
 A step is `plan` -> (somebody makes the moves, evaluates and samples) -> `apply`. Every running sequence that is one token
 behind goes first, so that a long prompt never stalls streams; what the step's budget leaves is given to prompts, in
-chunks, oldest first.
+chunks, oldest first. Beside streams a prompt gets no more than they can wait for, by the speed of earlier steps.
 
     budget  d d d d p p p p p p p p       d: one token of a decoding sequence, p: a chunk of somebody's prompt
 
@@ -22,6 +22,12 @@ from tropilla.workers.sequence import Sequence
 
 #: How many of a prompt's tokens are computed in one step when each gives a row of logits.
 SCORED_TOKENS = 32
+#: What a step with streams in it may take on account of prompts, in seconds: how long a stream is silent.
+STALL_SECONDS = 0.25
+#: But so many of a prompt's tokens are computed in any case: it has to come to an end, too.
+LEAST_BESIDE = 32
+#: How much of what is known of the model's speed comes from the last step.
+PACE_SHARE = 0.25
 #: An idle prefix that was never shared is kept for this part of the time that one is kept that was.
 UNSHARED_PATIENCE = 16
 
@@ -84,6 +90,8 @@ class Scheduler:
         self._free = list(range(max(limits.sequences, limits.slots)))[::-1]
         self._prefixes = Prefixes()
         self._moves: list[Move] = []
+        #: Seconds a token of a prompt takes; 0 while nothing is known.
+        self._pace = 0.0
 
     @property
     def idle(self) -> bool:
@@ -138,6 +146,14 @@ class Scheduler:
             # The prompt is there: whoever comes may share it.
             if chunk.start < sequence.prompt_length <= chunk.stop:
                 self._publish(sequence)
+
+    def took(self, chunks: list[Chunk], seconds: float) -> None:
+        """What the step took: how much the next one may hold."""
+        tokens = sum(chunk.stop - chunk.start for chunk in chunks)
+        # A token of a stream costs more than one of a prompt: the weights are read for few.
+        if tokens - len(chunks) >= LEAST_BESIDE:
+            known = self._pace or seconds / tokens
+            self._pace = known + PACE_SHARE * (seconds / tokens - known)
 
     def shift(self, sequence: Sequence) -> None:
         """The context is full: half of what lies behind the kept beginning goes, and the rest moves up.
@@ -268,6 +284,8 @@ class Scheduler:
     def _prompts(self, decoding: list[Chunk]) -> list[Chunk]:
         limits = self.limits
         budget = limits.step_tokens - len(decoding)
+        if decoding and self._pace:
+            budget = min(budget, max(int(STALL_SECONDS / self._pace) - len(decoding), LEAST_BESIDE))
         chunks: list[Chunk] = []
         reserved = len(decoding)
         for sequence in self._running.values():

@@ -122,7 +122,7 @@ def test_any_combination_gives_tokens_the_probability_they_have_in_llama_cpp(see
     expected = probabilities(sampling, row, said)
     edited = row.copy()
     ours._edit(edited)
-    candidates = ours._candidates(edited, float(edited.max()))
+    candidates = ours._leading(edited) if sampling.top_k else ours._candidates(edited, float(edited.max()))
     if sampling.xtc_probability:
         candidates = filters.without_obvious(candidates, sampling.xtc_threshold, drawn=0.0, probability=1.0)
     found = numpy.zeros(size)

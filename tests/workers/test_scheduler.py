@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from fakes import sequence
 from tropilla.workers.prefixes import Copy, Drop, Shift
-from tropilla.workers.scheduler import Chunk, Limits, Scheduler
+from tropilla.workers.scheduler import LEAST_BESIDE, STALL_SECONDS, Chunk, Limits, Scheduler
 
 
 def a_scheduler(*, slots: int, step_tokens: int, cells: int = 10_000, **limits: int) -> Scheduler:
@@ -271,3 +271,42 @@ def test_what_was_shared_stays_longer_than_what_was_not() -> None:
     assert scheduler.cells_idle == 0
     scheduler.retire(other, keep=False)
     assert scheduler.cells_used == 0
+
+
+def paced(seconds: float) -> Scheduler:
+    """One that has seen 100 tokens of a prompt take so long, beside a stream and a prompt of 1,000 tokens."""
+    scheduler = a_scheduler(slots=4, step_tokens=512)
+    scheduler.took([Chunk(sequence("seen"), 0, 100, samples=False)], seconds)
+    scheduler.add(sequence("a", prompt=1))
+    step(scheduler)
+    scheduler.add(sequence("b", prompt=1000))
+    return scheduler
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chunk"),
+    [
+        pytest.param(0.001, 511, id="as much as a step holds"),
+        pytest.param(STALL_SECONDS, 99, id="what streams can wait for"),
+        pytest.param(100.0, LEAST_BESIDE, id="but something"),
+        pytest.param(0.0, 511, id="nothing is known"),
+    ],
+)
+def test_beside_streams_a_prompt_gets_what_they_can_wait_for(seconds: float, chunk: int) -> None:
+    assert step(paced(seconds)) == [("a", 1, 2), ("b", 0, chunk)]
+
+
+def test_a_prompt_alone_gets_the_whole_step() -> None:
+    scheduler = paced(100.0)
+    (stream,) = scheduler.of("a")
+    scheduler.retire(stream)
+    assert step(scheduler) == [("b", 0, 512)]
+
+
+def test_the_pace_follows_the_steps_and_decoding_says_nothing_about_it() -> None:
+    scheduler = paced(STALL_SECONDS)
+    scheduler.took([Chunk(sequence("d"), 9, 10, samples=True)], 50.0)
+    assert step(scheduler)[1] == ("b", 0, 99)
+    for _ in range(40):
+        scheduler.took([Chunk(sequence("seen"), 0, 100, samples=False)], STALL_SECONDS * 2)
+    assert step(scheduler)[1] == ("b", 99, 99 + 49)
