@@ -292,12 +292,15 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class PromptToken:
-    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first."""
+    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first. `special` is a
+    marker, whose `piece` is its spelling.
+    """
 
     id: int
     piece: bytes
     logprob: float | None = None
     top: tuple[Alternative, ...] = ()
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)
