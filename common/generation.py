@@ -269,7 +269,7 @@ class TokenizeRequest:
     id: str
     model: str
     prompts: tuple[Prompt, ...]
-    #: With the BOS that the model's tokenizer puts before a text that opens a prompt.
+    #: Of a text: with what the model's tokenizer puts around one, a BOS, and for some an EOS.
     opens: bool = True
 
     @property

@@ -91,8 +91,9 @@ class Intake:
                 parts = self._template.segments(prompt)
                 text, ids = "".join(parts), self._joined(parts, context)
             case TextPrompt(text=text, context=context):
-                # Nothing is nothing here: only what is generated from needs a token to start from.
-                ids = [*context, *self._opened(text, special=prompt.special, start=opens and not context)]
+                # As an embedding sees it: with the EOS, too, where the tokenizer adds one, and nothing for nothing.
+                start = opens and not context
+                ids = [*context, *self._vocabulary.tokenize(text, special=prompt.special, start=start)]
             case _:
                 ids = list(prompt.ids) if isinstance(prompt, TokenPrompt) else self._ids(prompt)
         most = max(TOLD_TOKENS, self._context)

@@ -295,8 +295,12 @@ def test_no_end_stands_behind_a_prompt_whatever_the_tokenizer_adds() -> None:
     assert kitchen.tokens(chat("u:hi")) == [BOS, *b"[u:hi]"]
 
 
-def tokenized(*prompts: Any, opens: bool = True, adds_bos: bool = True) -> list[tuple[list[int], str]]:
-    answers = Kitchen(adds_bos=adds_bos).intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
+def tokenized(
+    *prompts: Any, opens: bool = True, adds_bos: bool = True, adds_eos: bool = False
+) -> list[tuple[list[int], str]]:
+    kitchen = Kitchen(adds_bos=adds_bos)
+    kitchen.vocabulary.adds_eos = adds_eos
+    answers = kitchen.intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
     return [([token.id for token in tokens], text) for tokens, text in answers]
 
 
@@ -314,6 +318,7 @@ def test_a_text_is_counted_with_and_without_what_opens_a_prompt() -> None:
     assert tokenized(TextPrompt("")) == [([BOS], "")]
     assert tokenized(TextPrompt(""), adds_bos=False) == [([], "")]
     assert tokenized(TextPrompt("b", context=(97,))) == [([97, 98], "b")]
+    assert tokenized(TextPrompt("a"), adds_eos=True) == [([BOS, 97, EOS], "a")]
 
 
 def test_token_ids_are_spelled_out() -> None:
