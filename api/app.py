@@ -129,9 +129,14 @@ def _enquiry(collaborators: Collaborators, enquiry: Enquiry) -> View:
         question = enquiry.parse(body, _surroundings(collaborators, variables))
         if isinstance(question, Reply):
             return respond(question)
-        with _blaming(question.prompt_field):
-            answered = answers(_conversation(collaborators, question.request))
+        try:
+            with _blaming(question.prompt_field):
+                answered = answers(_conversation(collaborators, question.request))
             return respond(enquiry.answer(question, answered, time.time()))
+        except TropillaError as error:
+            if question.fault is None:
+                raise
+            return respond(question.fault(error))
 
     return view
 

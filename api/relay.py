@@ -53,6 +53,7 @@ class Store(Protocol):
     def conclude(
         self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
     ) -> int | None: ...
+    def release(self, request_id: str) -> None: ...
     def cancel(self, request_id: str, *, seconds: float) -> None: ...
 
 
@@ -103,29 +104,29 @@ class Relay:
             yield from watch.events()
         finally:
             self._inbox.forget(request.id)
-            if admitted and not watch.ended:
-                self._cancel(request.id)
+            if admitted:
+                self._leave(request.id, watch)
 
     def _admit(self, request: Request, lane: Lane) -> None:
         # The state outlives the deadline, so that even the last second's events find it.
         lifetime = self._settings.deadline_seconds + self._settings.journal_seconds
-        bound = self._settings.max_queue
-        if (
-            self._store.admit(
-                request.id, inbox=self._inbox.name, lane=lane.name, bound=bound, lifetime_seconds=lifetime
-            )
-            is None
-        ):
+        name, bound = self._inbox.name, self._settings.max_queue
+        waiting = self._store.admit(request.id, inbox=name, lane=lane.name, bound=bound, lifetime_seconds=lifetime)
+        if waiting is None:
             raise Overloaded(
                 f"{bound} requests are waiting for {request.model}",
                 retry_after_seconds=max(1, round(bound * SECONDS_PER_WAITING)),
             )
 
-    def _cancel(self, request_id: str) -> None:
+    def _leave(self, request_id: str, watch: _Watch) -> None:
         try:
-            self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+            if not watch.ended:
+                self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+            elif isinstance(watch.last, Embedded | Tokenized):
+                # Two thousand vectors are megabytes, which nobody reads a second time.
+                self._store.release(request_id)
         except StoreUnavailable as error:
-            log.warning("request %s could not be cancelled: %s", request_id, error.message)
+            log.warning("request %s could not be cancelled or freed: %s", request_id, error.message)
 
 
 class _Watch:
@@ -144,6 +145,7 @@ class _Watch:
         self._request, self._lane, self._mailbox, self._store, self._served = request, lane, mailbox, store, served
         self._settings, self._clock = settings, clock
         self._next = 0
+        self.last: Event | None = None
         self._open = request.choices
         self._given_up = False
         self._began = self._heard = self._pulsed = self._answered = clock()
@@ -183,6 +185,7 @@ class _Watch:
             return self._end_here("internal", "a part of the answer could not be read")
         self._next = item.index + 1
         self._heard = self._pulsed = self._answered = self._clock()
+        self.last = event
         if isinstance(event, Failed):
             self._open = 0
         elif isinstance(event, Finished | Embedded | Tokenized):

@@ -117,6 +117,8 @@ class Question:
     received: float
     answer: Any = None
     prompt_field: str = "input"
+    #: Tells what goes wrong from here on, where the route has other words than its dialect.
+    fault: Callable[[TropillaError], Reply] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,11 @@ class Bus:
         return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
 
     @_redis_errors_translated
+    def release(self, request_id: str) -> None:
+        """Frees the journal of a request that has ended before its time is over."""
+        self._redis.unlink(names.journal_key(request_id))
+
+    @_redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float) -> None:
         """Nobody wants the request: tells whoever runs it, and whoever pops its ticket within `seconds`."""
         pipeline = self._redis.pipeline(transaction=False)

@@ -65,11 +65,15 @@ def _top_in(rows: list[Any]) -> tuple[Alternative, ...]:
 
 
 def _prompt_tokens_out(tokens: tuple[PromptToken, ...]) -> list[object]:
-    return [[token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top)] for token in tokens]
+    """Only a marker's row is a place longer."""
+    return [
+        [token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top), *([1] if token.special else [])]
+        for token in tokens
+    ]
 
 
 def _prompt_tokens_in(rows: list[Any]) -> tuple[PromptToken, ...]:
-    return tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3])) for t in rows)
+    return tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3]), len(t) > 4) for t in rows)
 
 
 def _prompted_out(event: Prompted) -> list[object]:

@@ -269,7 +269,7 @@ class TokenizeRequest:
     id: str
     model: str
     prompts: tuple[Prompt, ...]
-    #: With the BOS that the model's tokenizer puts before a text that opens a prompt.
+    #: Of a text: with what the model's tokenizer puts around one, a BOS, and for some an EOS.
     opens: bool = True
 
     @property
@@ -292,12 +292,15 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class PromptToken:
-    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first."""
+    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first. `special` is a
+    marker, whose `piece` is its spelling.
+    """
 
     id: int
     piece: bytes
     logprob: float | None = None
     top: tuple[Alternative, ...] = ()
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,6 +320,7 @@ class FakeStore:
         self.lease: str | None = None
         self.done = False
         self.cancelled: list[str] = []
+        self.released: list[str] = []
         #: Redis does not answer before this time.
         self.down_until = float("-inf")
         #: called when a question about the lease or the attempts has been answered, before the next one
@@ -373,6 +374,10 @@ class FakeStore:
         self.done, self.lease, self.attempt = True, None, self.attempt + 1
         self.journal.append(payload)
         return len(self.journal) - 1
+
+    def release(self, request_id: str) -> None:
+        self._answer()
+        self.released.append(request_id)
 
     def cancel(self, request_id: str, *, seconds: float) -> None:
         self._answer()

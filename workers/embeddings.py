@@ -140,7 +140,7 @@ def finish_vector(vector: NDArray[Any], dimensions: int | None, *, normalize: bo
     """
     cut = vector[:dimensions].astype(numpy.float64)
     if not numpy.isfinite(cut).all():
-        raise GenerationFailed("the embedding contains NaN or infinite values")
+        raise GenerationFailed("the embedding contains NaN or Inf values")
     length = float(numpy.linalg.norm(cut)) if normalize else 1.0
     return (cut / (length or 1.0)).astype("<f4").tobytes()
 

@@ -355,18 +355,21 @@ class Loop:
             end = min(chunk.stop + 1, sequence.prompt_length)
             ids = sequence.tokens[chunk.start + 1 : end]
             scores = self._model.score(row - (chunk.stop - chunk.start - 1), ids, sequence.rules.prompt_logprobs or 0)
-            piece = self._model.vocabulary.piece
             known = self._scores.setdefault(sequence, self._unscored(sequence))
             # From the beginning again where cells had run out.
             del known[chunk.start + 1 :]
-            known += [PromptToken(i, piece(i), p, top) for i, (p, top) in zip(ids, scores, strict=True)]
+            known += [self._prompt_token(i, p, top) for i, (p, top) in zip(ids, scores, strict=True)]
             if len(known) == sequence.prompt_length:
                 events.append(self._prompted(sequence, tuple(self._scores.pop(sequence))))
         return events
 
     def _unscored(self, sequence: Sequence) -> list[PromptToken]:
         """The first token has no log-probability: nothing stands before it."""
-        return [PromptToken(sequence.tokens[0], self._model.vocabulary.piece(sequence.tokens[0]))]
+        return [self._prompt_token(sequence.tokens[0])]
+
+    def _prompt_token(self, token: int, logprob: float | None = None, top: tuple[Alternative, ...] = ()) -> PromptToken:
+        vocabulary = self._model.vocabulary
+        return PromptToken(token, vocabulary.piece(token), logprob, top, vocabulary.is_marker(token))
 
     def _accept(self, sequence: Sequence, drawn: Drawn | Exception) -> list[Outgoing]:
         job = self._jobs.get(sequence.request_id)

@@ -12,7 +12,7 @@ from tropilla.api.inbox import CLOSING, GAP, GONE
 from tropilla.api.relay import ABANDONED_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone, Relay
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import Overloaded, StoreUnavailable
-from tropilla.common.generation import Event, Failed, GenerationRequest
+from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt
 from tropilla.common.settings import Settings
 
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
@@ -30,14 +30,14 @@ class World:
         self.serving = True
         self.relay = Relay(self.store, self.inbox, self._submit, lambda model: self.serving, settings, self.clock)
 
-    def _submit(self, generation: GenerationRequest, lane: Lane) -> None:
+    def _submit(self, generation: Request, lane: Lane) -> None:
         self.submitting()
         self.submitted.append((generation.id, lane.name))
 
-    def run(self, asked: GenerationRequest | None = None) -> Iterator[Any]:
+    def run(self, asked: Request | None = None) -> Iterator[Any]:
         return self.relay.run(asked or request("r"), Lane("m", "cpu"))
 
-    def events(self, asked: GenerationRequest | None = None) -> list[Event]:
+    def events(self, asked: Request | None = None) -> list[Event]:
         return [event for event in self.run(asked) if event is not PULSE]
 
     def deliver(self, *events: Event) -> None:
@@ -66,6 +66,39 @@ def test_a_normal_end_cancels_nothing_and_forgets_the_mailbox() -> None:
     world.deliver(*answer("hello"))
     world.events()
     assert (world.store.cancelled, world.inbox.registered) == ([], [])
+
+
+VECTORS: list[Event] = [Embedded(place, place, b"", 3) for place in range(2)]
+TEXTS = EmbeddingRequest("r", "m", (TextPrompt("a"), TextPrompt("b")))
+
+
+def test_vectors_that_were_told_are_not_kept_as_a_generations_tokens_are() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    assert world.events(TEXTS) == VECTORS
+    assert (world.store.released, world.store.cancelled) == (["r"], [])
+    world = World()
+    world.deliver(*answer("hello"))
+    world.events()
+    assert world.store.released == []
+
+
+def test_vectors_that_nobody_waits_for_are_cancelled_instead() -> None:
+    world = World()
+    world.deliver(VECTORS[0])
+    run = world.run(TEXTS)
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert (world.store.released, world.store.cancelled) == ([], ["r"])
+
+
+def test_a_journal_that_cannot_be_freed_is_no_failure() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    run = world.run(TEXTS)
+    assert [next(run), next(run)] == VECTORS
+    world.store.down_until = float("inf")
+    assert list(run) == []
 
 
 def test_every_choice_must_finish() -> None:

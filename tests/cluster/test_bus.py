@@ -47,6 +47,18 @@ def test_a_claim_is_one_workers_alone(bus: Bus) -> None:
     assert bus.holder(request_id) == "a/1"
 
 
+def test_a_released_journal_is_gone_and_its_request_stays_ended(bus: Bus) -> None:
+    request_id = admitted(bus)
+    bus.claim(request_id, worker="a", lease_seconds=5)
+    bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60)
+    bus.release(request_id)
+    assert bus.read_journal(request_id) == []
+    assert bus.claim(request_id, worker="b", lease_seconds=5).outcome == "ended"
+    # A writer whose connection broke and who asks again has nothing left to write.
+    assert bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60).refused == {request_id}
+    assert bus.read_journal(request_id) == []
+
+
 def test_an_unknown_request_has_ended(bus: Bus) -> None:
     assert bus.claim(new_request_id(), worker="a", lease_seconds=5).outcome == "ended"
 

@@ -21,7 +21,7 @@ from tropilla.common.generation import (
     TokenPrompt,
 )
 from tropilla.workers.answers import Answers
-from tropilla.workers.intake import Intake
+from tropilla.workers.intake import TOLD_TOKENS, Intake
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.sampler import Sampler
 from tropilla.workers.sequence import Sequence
@@ -134,7 +134,7 @@ def test_seeds_wrap_before_the_one_that_means_draw_one_yourself() -> None:
 def test_the_prompt_is_reported_when_wanted() -> None:
     silent, told = (Kitchen().sequences(TextPrompt("a"), want_prompt=wanted)[0] for wanted in (False, True))
     assert silent.reported_prompt == ()
-    assert told.reported_prompt == (PromptToken(BOS, b"<s>"), PromptToken(ord("a"), b"a"))
+    assert told.reported_prompt == (PromptToken(BOS, b"<s>", special=True), PromptToken(ord("a"), b"a"))
 
 
 def test_the_answer_may_fill_what_the_prompt_leaves() -> None:
@@ -295,8 +295,12 @@ def test_no_end_stands_behind_a_prompt_whatever_the_tokenizer_adds() -> None:
     assert kitchen.tokens(chat("u:hi")) == [BOS, *b"[u:hi]"]
 
 
-def tokenized(*prompts: Any, opens: bool = True) -> list[tuple[list[int], str]]:
-    answers = Kitchen().intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
+def tokenized(
+    *prompts: Any, opens: bool = True, adds_bos: bool = True, adds_eos: bool = False
+) -> list[tuple[list[int], str]]:
+    kitchen = Kitchen(adds_bos=adds_bos)
+    kitchen.vocabulary.adds_eos = adds_eos
+    answers = kitchen.intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
     return [([token.id for token in tokens], text) for tokens, text in answers]
 
 
@@ -311,9 +315,21 @@ def test_a_text_is_counted_with_and_without_what_opens_a_prompt() -> None:
     assert tokenized(TextPrompt("ab")) == [([BOS, *b"ab"], "ab")]
     assert tokenized(TextPrompt("ab"), opens=False) == [(list(b"ab"), "ab")]
     assert tokenized(TextPrompt(""), opens=False) == [([], "")]
+    assert tokenized(TextPrompt("")) == [([BOS], "")]
+    assert tokenized(TextPrompt(""), adds_bos=False) == [([], "")]
+    assert tokenized(TextPrompt("b", context=(97,))) == [([97, 98], "b")]
+    assert tokenized(TextPrompt("a"), adds_eos=True) == [([BOS, 97, EOS], "a")]
 
 
 def test_token_ids_are_spelled_out() -> None:
     assert tokenized(TokenPrompt(tuple("né".encode())), TokenPrompt(())) == [(list("né".encode()), "né"), ([], "")]
     with pytest.raises(InvalidPrompt, match="token id 70000 is out of vocabulary"):
         tokenized(TokenPrompt((70000,)))
+
+
+def test_no_more_tokens_are_told_than_everybody_else_can_wait_for() -> None:
+    [(ids, _)] = tokenized(TextPrompt("a" * TOLD_TOKENS), opens=False)
+    assert len(ids) == TOLD_TOKENS
+    for prompt in (TextPrompt("a" * TOLD_TOKENS), TokenPrompt((97,) * (TOLD_TOKENS + 1))):
+        with pytest.raises(InvalidPrompt, match="there are 65537 tokens; at most 65536 are told"):
+            tokenized(prompt)

@@ -6,6 +6,7 @@ from functools import partial
 
 from tropilla.api.framing import NDJSON
 from tropilla.api.surface import Dialect, Page, Route, Surface
+from tropilla.api.surfaces.ollama import embed
 from tropilla.api.surfaces.ollama.answer import Lines, whole
 from tropilla.api.surfaces.ollama.chat import parse_chat
 from tropilla.api.surfaces.ollama.fault import fault
@@ -33,6 +34,7 @@ OLLAMA = Dialect(
     routes=(
         Route("/api/generate", GENERATE),
         Route("/api/chat", CHAT),
+        *embed.ROUTES,
         Page("/", root),
         Page("/api/version", version),
         Page("/api/tags", tags),

@@ -1,8 +1,9 @@
-"""The OpenAI dialect: chat and text completions, and the models they can be asked of."""
+"""The OpenAI dialect: chat and text completions, embeddings, tokens, and the models they can be asked of."""
 
 from __future__ import annotations
 
 from tropilla.api.surface import Dialect, Page, Route
+from tropilla.api.surfaces.openai import embeddings, tokens
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.openai.faults import fault
@@ -19,7 +20,9 @@ OPENAI = Dialect(
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
         Page("/models", listing),
+        *embeddings.ROUTES,
+        *tokens.ROUTES,
     ),
-    prefixes=("/v1", "/chat", "/completions", "/models"),
+    prefixes=("/v1", "/chat", "/completions", "/models", "/embeddings", "/detokenize", "/apply-template"),
     fault=fault,
 )

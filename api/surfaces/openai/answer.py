@@ -71,8 +71,13 @@ def whole(call: Call, kind: str, choices: Iterable[Any], completion: Completion,
     usage = Tally(call.request)
     for choice in completion.choices:
         usage.finish(choice.finished)
-    headers = {**HEADERS, "openai-processing-ms": str(max(0, round((finished_at - call.received) * 1000)))}
-    return Reply({**envelope(call, kind), "choices": list(choices), "usage": usage.total()}, headers=headers)
+    body = {**envelope(call, kind), "choices": list(choices), "usage": usage.total()}
+    return Reply(body, headers=answered(call.received, finished_at))
+
+
+def answered(received: float, finished_at: float) -> Mapping[str, str]:
+    """The headers of an answer that is complete."""
+    return {**HEADERS, "openai-processing-ms": str(max(0, round((finished_at - received) * 1000)))}
 
 
 class Tally:

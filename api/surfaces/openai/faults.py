@@ -85,7 +85,7 @@ def _field(error: InvalidField) -> _Said:
     code = _CODES[error.problem]
     if error.problem in ("above", "below"):
         # Token ids are the only integers below another name.
-        whole = root in INTEGERS or root in ("prompt", "stop_token_ids")
+        whole = root in INTEGERS or root in ("prompt", "stop_token_ids", "input", "tokens")
         code = f"{'integer' if whole else 'decimal'}_{code}"
     elif error.problem == "unsupported" and root in PARTLY_SERVED:
         code = "unsupported_value"
@@ -111,15 +111,18 @@ def _overloaded(error: Overloaded) -> _Said:
 
 
 def _context(error: ContextExceeded) -> _Said:
-    """litellm looks for the first sentence, llama.cpp's clients for "exceeds the available context size"."""
+    """litellm looks for the first sentence, llama.cpp's clients for "exceeds the available context size", and where vectors
+    are wanted for "too large".
+    """
     context, prompt = error.facts.get("context", 0), error.facts.get("prompt_tokens", 0)
     wanted = error.facts.get("max_tokens")
-    request = f"your request has {prompt} input tokens"
+    request, ending = f"your request has {prompt} input tokens", ": it is too large"
     if wanted is not None:
+        ending = ""
         request = f"you requested {prompt + wanted} tokens ({prompt} in the input, {wanted} for the completion)"
     text = (
         f"This model's maximum context length is {context} tokens. However, {request}, "
-        "which exceeds the available context size."
+        f"which exceeds the available context size{ending}."
     )
     facts = {"n_prompt_tokens": prompt, "n_ctx": context}
     return _Said(text, "context_length_exceeded", error.param, facts)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tropilla.api.models import default_model, resolve_exact
 from tropilla.api.surface import Reply, Surroundings
-from tropilla.common.catalogue import Model
+from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import UnknownModel
 
 OWNER = "tropilla"
@@ -16,14 +16,14 @@ _PLACEHOLDERS = frozenset({"", "tgi", "dummy"})
 _URLS = ("http://", "https://")
 
 
-def resolve(surroundings: Surroundings, name: str) -> Model:
-    """The model a request's `model` means ("" where it has none). Raises `UnknownModel`."""
+def resolve(surroundings: Surroundings, name: str, able: Capability = "completion") -> Model:
+    """The model a request's `model` means ("" where it has none, then one that is `able`). Raises `UnknownModel`."""
     found = known(surroundings, name)
     if found is not None:
         return found
     if name in _PLACEHOLDERS or name.startswith(_URLS):
-        return default_model(surroundings)
-    return resolve_exact(surroundings, name)
+        return default_model(surroundings, able)
+    return resolve_exact(surroundings, name, able)
 
 
 def known(surroundings: Surroundings, name: str) -> Model | None:

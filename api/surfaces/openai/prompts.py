@@ -1,4 +1,4 @@
-"""`prompt` of /v1/completions -> prompts: text, token ids, several of either, and llama.cpp's mixture of both.
+"""`prompt` of /v1/completions, `input` of /v1/embeddings -> prompts: text, token ids, several, and llama.cpp's mixtures.
 
 "a"                 one text                  [1, 2]          one prompt of ids, used verbatim
 ["a", "b"]          two texts                 [[1, 2], "a"]   two prompts
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError
-from tropilla.api.fields import Integer, Strict, empty, wrong_type
+from tropilla.api.fields import Integer, Strict, empty, too_long, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
 
@@ -18,10 +18,14 @@ _ID = Integer(0)
 
 
 class Prompts(Strict[tuple[Prompt, ...]]):
-    """One prompt or several. Ids are checked against the vocabulary later, by `check_ids`."""
+    """One prompt or several, `most` of them at the most. Ids are checked against the vocabulary later, by `check_ids`."""
 
     expected = "a string, an array of strings, an array of token ids or an array of such arrays"
     NOTHING: ClassVar[tuple[Prompt, ...]] = (TextPrompt(""),)
+
+    def __init__(self, most: int | None = None, **more: Any) -> None:
+        super().__init__(**more)
+        self.most = most
 
     def read(self, value: Any) -> tuple[Prompt, ...]:
         if not isinstance(value, list):
@@ -30,6 +34,8 @@ class Prompts(Strict[tuple[Prompt, ...]]):
             raise empty()
         if any(_is_number(item) for item in value):
             return (_sequence(value),)
+        if self.most is not None and len(value) > self.most:
+            raise too_long(self.most, len(value))
         return tuple(_each(value))
 
 

@@ -31,9 +31,16 @@ CHAT: Mapping[str, tuple[Any, ...]] = {
     **_BOTH,
 }
 COMPLETION: Mapping[str, tuple[Any, ...]] = {"add_special_tokens": (None, True), **_BOTH}
+EMBEDDING: Mapping[str, tuple[Any, ...]] = {
+    "add_special_tokens": (None, True),
+    "embd_normalize": (None, 2, -1),
+    "embed_dtype": (None, "float32"),
+    "endianness": (None, "native", "little"),
+    **dict.fromkeys(("chat_template", "lora", "lora_request"), _OFF),
+}
 
 #: Fields whose other values are served: OpenAI says `unsupported_value` for them.
-PARTLY_SERVED = frozenset({"modalities", "messages", "structured_outputs"})
+PARTLY_SERVED = frozenset({"modalities", "messages", "structured_outputs", "model", "input", "embd_normalize"})
 #: As much of a refused value as its error shows, in characters.
 _SHOWN = 80
 

@@ -29,6 +29,8 @@ _MAX_INT = 2**31 - 1
 _MAX_N = 128
 #: DRY's; llama.cpp has none, but each is compared at every token.
 _MAX_BREAKERS = 64
+#: Inputs of one embeddings request: OpenAI's own bound.
+MAX_INPUTS = 2048
 _OFF = Sampling()
 
 
@@ -46,6 +48,16 @@ class Stops(Strict[tuple[str, ...]]):
             raise wrong_type(self.expected, value)
         stops = [value] if isinstance(value, str) else self._list.deserialize(value)
         return tuple(stop for stop in stops or () if stop)
+
+
+class Encoding(Text):
+    """How a vector is written, in whatever case (Ollama)."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(("float", "base64"), **more)
+
+    def read(self, value: Any) -> str:
+        return super().read(value.lower() if isinstance(value, str) else value)
 
 
 class StreamOptions(Schema):
@@ -138,6 +150,20 @@ def _completion(settings: Settings) -> Fields:
     }
 
 
+_EMBEDDING: Fields = {
+    "input": Prompts(most=MAX_INPUTS, required=True),
+    "model": Text(load_default=""),
+    "encoding_format": Encoding(load_default="float"),
+    "dimensions": Integer(1),
+    # vLLM's; -1 is as much as the model reads.
+    "truncate_prompt_tokens": Integer(-1),
+    # vLLM's, then llama.cpp's, whose 2 is the Euclidean norm and -1 none.
+    "normalize": Boolean(),
+    "embd_normalize": Integer(),
+}
+EMBEDDING = Schema.from_dict(dict(_EMBEDDING), name="Embedding")()
+
+
 @functools.cache
 def chat(settings: Settings) -> Schema:
     return Schema.from_dict(dict(_chat(settings)), name="Chat")()
@@ -150,7 +176,10 @@ def completion(settings: Settings) -> Schema:
 
 #: OpenAI's error codes tell integers from decimals.
 INTEGERS = frozenset(
-    name for table in (_chat, _completion) for name, field in table(Settings()).items() if isinstance(field, Integer)
+    name
+    for table in (_chat(Settings()), _completion(Settings()), _EMBEDDING)
+    for name, field in table.items()
+    if isinstance(field, Integer)
 )
 
 #: Where an error's path stands in its sentence.

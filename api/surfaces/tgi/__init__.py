@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tropilla.api.framing import SSE
 from tropilla.api.surface import Dialect, Page, Route, Surface
+from tropilla.api.surfaces.tgi import tokens
 from tropilla.api.surfaces.tgi.fault import fault
 from tropilla.api.surfaces.tgi.frames import TokenFrames
 from tropilla.api.surfaces.tgi.headers import known_at_start
@@ -27,6 +28,7 @@ TGI = Dialect(
         Page("/health", health),
         Page("/ping", health),
         Page("/info", info),
+        *tokens.ROUTES,
     ),
     prefixes=("",),
     fault=fault,

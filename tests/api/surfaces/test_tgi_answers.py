@@ -296,5 +296,8 @@ def test_a_stream_says_only_what_is_known_at_its_start() -> None:
 
 
 def test_the_dialect_has_the_routes_the_sheet_gives_it() -> None:
-    assert {route.path for route in TGI.routes} == {"/", "/generate", "/generate_stream", "/health", "/ping", "/info"}
+    assert {route.path for route in TGI.routes} == {
+        *("/", "/generate", "/generate_stream", "/tokenize", "/chat_tokenize"),
+        *("/health", "/ping", "/info"),
+    }
     assert TGI.prefixes == ("",)
