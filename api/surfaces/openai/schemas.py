@@ -13,10 +13,11 @@ from typing import Any
 from marshmallow import Schema, fields
 from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text, wrong_type
 from tropilla.api.reading import load
-from tropilla.api.surfaces.openai import constraints, thinking, tools
+from tropilla.api.surfaces.openai import constraints, responses_fields, thinking, tools
 from tropilla.api.surfaces.openai.bias import Bias
 from tropilla.api.surfaces.openai.messages import MessageSchema, Said
 from tropilla.api.surfaces.openai.prompts import Prompts
+from tropilla.api.surfaces.openai.responses_input import Input
 from tropilla.common.errors import InvalidField, MalformedBody, Problem
 from tropilla.common.generation import Sampling
 from tropilla.common.settings import Settings
@@ -138,6 +139,25 @@ def _completion(settings: Settings) -> Fields:
     }
 
 
+#: What the Responses API says otherwise, or not at all (`responses` refuses those that somebody else says there).
+_NOT_OF_RESPONSES = frozenset(
+    {"max_completion_tokens", "max_tokens", "n", "n_predict", "stream_options", "echo", "response_format"}
+)
+
+
+def _responses(settings: Settings) -> Fields:
+    common = {name: field for name, field in _common(settings).items() if name not in _NOT_OF_RESPONSES}
+    return {
+        "input": Input(required=True),
+        "instructions": Text(),
+        **common,
+        "max_output_tokens": Integer(0),
+        "top_logprobs": Integer(0, settings.max_top_logprobs),
+        **responses_fields.FIELDS,
+        **thinking.FIELDS,
+    }
+
+
 @functools.cache
 def chat(settings: Settings) -> Schema:
     return Schema.from_dict(dict(_chat(settings)), name="Chat")()
@@ -148,9 +168,17 @@ def completion(settings: Settings) -> Schema:
     return Schema.from_dict(dict(_completion(settings)), name="Completion")()
 
 
+@functools.cache
+def responses(settings: Settings) -> Schema:
+    return Schema.from_dict(dict(_responses(settings)), name="Responses")()
+
+
 #: OpenAI's error codes tell integers from decimals.
 INTEGERS = frozenset(
-    name for table in (_chat, _completion) for name, field in table(Settings()).items() if isinstance(field, Integer)
+    name
+    for table in (_chat, _completion, _responses)
+    for name, field in table(Settings()).items()
+    if isinstance(field, Integer)
 )
 
 #: Where an error's path stands in its sentence.
