@@ -110,7 +110,6 @@ def _repeated(fields: dict[str, Any], body: Mapping[str, Any], tools: list[Given
         "parallel_tool_calls": fields["parallel_tool_calls"],
         "previous_response_id": None,
         "reasoning": {"effort": fields["reasoning"].get("effort"), "summary": None},
-        "store": False,
         "temperature": fields["temperature"],
         "text": {"format": form.format if form else {"type": "text"}},
         "tool_choice": repeated_choice(body.get("tool_choice"), fields.get("tool_choice")),
