@@ -5,12 +5,14 @@ Each is read into what chats are made of, and keeps how an answer repeats it.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+import orjson
+from marshmallow import EXCLUDE, Schema, fields
 from tropilla.api.fields import Array, Boolean, Object, Strict, Text, wrong_type
 from tropilla.api.reading import Wrong, without_nulls
 from tropilla.api.surfaces.openai.tools import MAX_TOOLS, Choice, Chosen, FunctionSchema
@@ -18,6 +20,8 @@ from tropilla.api.surfaces.openai.wrong import absent, at, json_text
 from tropilla.common.generation import Constraint, Tool
 
 JSON = Any
+#: How deep in an answer a repeated schema stands, at the most.
+_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ class Form:
     format: JSON
 
 
+def _check_repeatable(value: JSON, key: str) -> None:
+    """orjson reads deeper than it writes, and an answer repeats what it was asked."""
+    try:
+        orjson.dumps(functools.reduce(lambda inner, _: [inner], range(_DEPTH), value))
+    except orjson.JSONEncodeError as error:
+        raise at(Wrong("the JSON is nested too deeply."), key) from error
+
+
 class _Strict(Schema):
     strict = Boolean()
 
@@ -59,6 +71,7 @@ class _Tool(Strict[Given]):
             return Given()
         given = without_nulls(value)
         tool: Tool = FunctionSchema().load(given, unknown=EXCLUDE)
+        _check_repeatable(value.get("parameters"), "parameters")
         return Given(tool, _Strict().load(given, unknown=EXCLUDE).get("strict"))
 
 
@@ -100,10 +113,8 @@ class _Format(Strict[Form]):
         schema = value.get("schema")
         if not isinstance(schema, dict):
             raise at(absent() if schema is None else wrong_type("an object", schema), "schema")
-        try:
-            return Form(Constraint("schema", json_text(schema)), {"type": "json_schema", **named, "schema": schema})
-        except ValidationError as error:
-            raise at(error, "schema") from error
+        _check_repeatable(schema, "schema")
+        return Form(Constraint("schema", json_text(schema)), {"type": "json_schema", **named, "schema": schema})
 
 
 class _TextSchema(Schema):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -29,6 +30,8 @@ OF_ADD = Tool("add", "Adds.", json.dumps(PARAMETERS))
 CALLED: dict[str, Any] = {"type": "function_call", "call_id": "c1", "name": "add", "arguments": '{"a": 1}'}
 RETURNED: dict[str, Any] = {"type": "function_call_output", "call_id": "c1", "output": "2"}
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}}
+#: JSON that is read, but is too deep to be written.
+DEEP: dict[str, Any] = functools.reduce(lambda inner, _: {"properties": {"a": inner}}, range(126), {})
 FORMAT: dict[str, Any] = {"type": "json_schema", "name": "n", "schema": SCHEMA}
 
 
@@ -343,6 +346,8 @@ def test_what_changes_no_answer_is_passed_over() -> None:
         ({"text": {"format": {**FORMAT, "schema": None}}}, "text.format.schema", "missing_required_parameter"),
         ({"text": {"format": {**FORMAT, "schema": 5}}}, "text.format.schema", "invalid_type"),
         ({"text": {"format": {**FORMAT, "schema": {"type": "hiccup"}}}}, "text.format", "invalid_value"),
+        ({"text": {"format": {**FORMAT, "schema": DEEP}}}, "text.format.schema", "invalid_value"),
+        ({"tools": [{**ADD, "parameters": DEEP}]}, "tools[0].parameters", "invalid_value"),
         ({"text": {"format": FORMAT}, "grammar": 'root ::= "a"'}, "text.format", None),
         ({"model": "gpt-9"}, "model", "model_not_found"),
         ({"logit_bias": {"1000": 1}}, "logit_bias", "invalid_value"),
