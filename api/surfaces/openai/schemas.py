@@ -151,8 +151,8 @@ def _responses(settings: Settings) -> Fields:
         "input": Input(required=True),
         "instructions": Text(),
         **common,
-        # More than the context means no more than that; the answer repeats it, and 64 bits are all that can be written.
-        "max_output_tokens": Integer(0, _MAX_INT, clamp=True),
+        # An answer repeats it, and 64 bits are all that can be written.
+        "max_output_tokens": Integer(0, 2**63 - 1),
         "top_logprobs": Integer(0, settings.max_top_logprobs),
         **responses_fields.FIELDS,
         **thinking.FIELDS,

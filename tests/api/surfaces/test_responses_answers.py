@@ -93,7 +93,7 @@ def test_the_repeated_request_is_typed_in_every_form() -> None:
             reasoning={"effort": "low"},
             tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "add"}]},
             truncation="auto",
-            max_output_tokens=1e300,
+            max_output_tokens=2**63 - 1,
         ),
         SPOKEN,
     )

@@ -308,6 +308,7 @@ def test_what_changes_no_answer_is_passed_over() -> None:
         ({"input": [{"type": "reasoning", "summary": "x"}]}, "input[0].summary", "invalid_type"),
         ({"instructions": 5}, "instructions", "invalid_type"),
         ({"max_output_tokens": -1}, "max_output_tokens", "integer_below_min_value"),
+        ({"max_output_tokens": 1e300}, "max_output_tokens", "integer_above_max_value"),
         ({"max_output_tokens": "5"}, "max_output_tokens", "invalid_type"),
         ({"temperature": 2.5}, "temperature", "decimal_above_max_value"),
         ({"top_p": -0.5}, "top_p", "decimal_below_min_value"),
