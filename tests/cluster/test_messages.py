@@ -92,7 +92,7 @@ def test_the_stream_helper_adds_up(client: anthropic.Anthropic) -> None:
         spelled = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert "Paris" in spelled
-    assert text_of(final) == spelled  # type: ignore[arg-type]
+    assert text_of(final) == spelled
     assert final.stop_reason == "end_turn"
     assert final.usage.input_tokens + (final.usage.cache_read_input_tokens or 0) > 0
 
@@ -158,7 +158,7 @@ def test_errors_have_their_classes_and_words(client: anthropic.Anthropic) -> Non
         client.messages.create(model="pocket", max_tokens=5, messages=QUESTION, extra_body={"temperature": 1.5})
     for stream in (False, True):
         with pytest.raises(anthropic.BadRequestError, match="prompt is too long"):
-            client.messages.create(  # type: ignore[call-overload]
+            client.messages.create(
                 model="pocket", max_tokens=5, messages=[{"role": "user", "content": "word " * 20_000}], stream=stream
             )
 

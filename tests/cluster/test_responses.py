@@ -150,7 +150,7 @@ def test_a_calls_result_is_spoken_of(client: openai.OpenAI) -> None:
             "output": '{"city": "Berlin", "temperature": 21, "sky": "sunny"}',
         },
     ]
-    answer = client.responses.create(model="pocket", input=history, tools=[WEATHER], temperature=0)  # type: ignore[list-item]
+    answer = client.responses.create(model="pocket", input=history, tools=[WEATHER], temperature=0)
     assert "Berlin" in answer.output_text
 
 
@@ -192,7 +192,7 @@ def test_errors_have_their_classes_and_fields(client: openai.OpenAI) -> None:
     assert stored.value.param == "previous_response_id"
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError) as too_long:
-            client.responses.create(model="pocket", input="word " * 20_000, stream=stream)  # type: ignore[call-overload]
+            client.responses.create(model="pocket", input="word " * 20_000, stream=stream)
         assert (too_long.value.code, too_long.value.param) == ("context_length_exceeded", "input")
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
 from tropilla.api.surfaces.anthropic.answer import Known
-from tropilla.api.surfaces.anthropic.schemas import EFFORTS, Thinking, an_object, checked
+from tropilla.api.surfaces.anthropic.schemas import EFFORTS, Thinking, checked
 from tropilla.api.surfaces.openai.constraints import check_constraint
 from tropilla.api.surfaces.openai.models import resolve
 from tropilla.api.surfaces.openai.refusals import refuse
+from tropilla.api.surfaces.openai.schemas import an_object
 from tropilla.api.surfaces.openai.tools import Toolbox, check_callable, toolbox
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import InvalidField

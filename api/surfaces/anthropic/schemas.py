@@ -14,7 +14,7 @@ from tropilla.api.reading import Wrong, load, without_nulls
 from tropilla.api.surfaces.anthropic.blocks import Said, Texts
 from tropilla.api.surfaces.openai.tools import MAX_TOOLS, Chosen
 from tropilla.api.surfaces.openai.wrong import absent, at, json_text
-from tropilla.common.errors import InvalidField, MalformedBody
+from tropilla.common.errors import InvalidField
 from tropilla.common.generation import Constraint, Effort, Tool, ToolChoice
 from tropilla.common.settings import Settings
 
@@ -163,12 +163,6 @@ def schema(settings: Settings, *, counting: bool) -> Schema:
 def dotted(path: str) -> str:
     """`messages[0].content` as Anthropic writes it."""
     return re.sub(r"\[(\d+)\]", r".\1", path)
-
-
-def an_object(body: Any) -> Mapping[str, Any]:
-    if not isinstance(body, dict):
-        raise MalformedBody("The request body must be a JSON object.")
-    return body
 
 
 def checked(settings: Settings, body: Mapping[str, Any], *, counting: bool) -> dict[str, Any]:

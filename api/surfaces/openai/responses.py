@@ -25,12 +25,14 @@ from tropilla.common.generation import ChatPrompt, Completion, Event, Fit, Messa
 _MOVED: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
+    "n_predict": "max_output_tokens",
     "response_format": "text.format",
 }
 #: Would change the answer, and is not served, beside what chats refuse: there is no store to find anything in.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("previous_response_id", "conversation", "prompt"), (None,)),
     "n": (None, 1),
+    "echo": (None, False),
     **refusals.CHAT,
 }
 

@@ -356,6 +356,8 @@ def test_what_changes_no_answer_is_passed_over() -> None:
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
         ({"n": 2}, "n", "unsupported_parameter"),
+        ({"echo": True}, "echo", "unsupported_parameter"),
+        ({"n_predict": 5}, "n_predict", "unsupported_parameter"),
         ({"max_tokens": 5}, "max_tokens", "unsupported_parameter"),
         ({"max_completion_tokens": 5}, "max_completion_tokens", "unsupported_parameter"),
         ({"response_format": {"type": "text"}}, "response_format", "unsupported_parameter"),
