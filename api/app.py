@@ -169,7 +169,9 @@ def _name_request() -> None:
 
 
 def _label_response(response: Response) -> Response:
-    response.headers["x-request-id"] = getattr(g, "request_id", "") or new_request_id()
+    name = getattr(g, "request_id", "") or new_request_id()
+    # Anthropic's clients read the second.
+    response.headers["x-request-id"] = response.headers["request-id"] = name
     return response
 
 

@@ -336,7 +336,7 @@ def test_a_generations_own_id_is_its_request_id(world: World) -> None:
 
 def test_errors_have_a_request_id_too(world: World) -> None:
     for response in (world.client.get("/nowhere"), world.client.post("/say", data=b"{"), world.client.get("/say")):
-        assert response.headers["x-request-id"]
+        assert response.headers["x-request-id"] == response.headers["request-id"] != ""
 
 
 # -- routes ------------------------------------------------------------------------------------------------------------

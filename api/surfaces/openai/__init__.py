@@ -1,13 +1,14 @@
-"""The OpenAI dialect: chat and text completions, embeddings, tokens, and the models they can be asked of."""
+"""The OpenAI dialect: chat and text completions, responses, embeddings, tokens, and the models they can be asked of."""
 
 from __future__ import annotations
 
-from tropilla.api.surface import Dialect, Page, Route
+from tropilla.api.surface import Dialect, Enquiry, Page, Route
 from tropilla.api.surfaces.openai import embeddings, tokens
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.openai.faults import fault
 from tropilla.api.surfaces.openai.models import listing, retrieve
+from tropilla.api.surfaces.openai.responses import RESPONSES, count, parse_count
 
 #: The un-prefixed ones are Cria's and llama.cpp's. /models/<id>/... belongs to TGI.
 OPENAI = Dialect(
@@ -20,9 +21,13 @@ OPENAI = Dialect(
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
         Page("/models", listing),
+        Route("/v1/responses", RESPONSES),
+        Route("/responses", RESPONSES),
+        Enquiry("/v1/responses/input_tokens", parse_count, count),
+        Enquiry("/responses/input_tokens", parse_count, count),
         *embeddings.ROUTES,
         *tokens.ROUTES,
     ),
-    prefixes=("/v1", "/chat", "/completions", "/models", "/embeddings", "/detokenize", "/apply-template"),
+    prefixes=("/v1", "/chat", "/completions", "/models", "/responses", "/embeddings", "/detokenize", "/apply-template"),
     fault=fault,
 )

@@ -16,18 +16,18 @@ from tropilla.common.generation import Message, ToolCall
 
 #: Names OpenAI has given to roles every template knows otherwise. Other roles are the template's business.
 _ROLES: Mapping[str, str] = {"developer": "system", "function": "tool"}
-#: The parts that are text, and the key it stands under.
-_TEXTS: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
-#: Parts other servers understand, as opposed to misspelt ones.
-_MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url", "image", "video", "audio"})
 #: Between text parts, where the template does not take lists of them (sheet, section 7).
-_JOINT = "\n"
+JOINT = "\n"
 
 
-class _Part(Strict[str]):
+class Part(Strict[str]):
     """One content part, as its text."""
 
     expected = "an object"
+    #: The parts that are text, and the key it stands under; an error names the first.
+    texts: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
+    #: Parts other servers understand, as opposed to misspelt ones.
+    media = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url", "image", "video", "audio"})
 
     def read(self, value: Any) -> str:
         if not isinstance(value, dict):
@@ -35,29 +35,29 @@ class _Part(Strict[str]):
         kind = value.get("type")
         if not isinstance(kind, str):
             raise at(wrong_type("a string", kind), "type")
-        if kind in _MEDIA:
+        if kind in self.media:
             raise Wrong(f"content parts of type '{kind}' are not supported: the model reads text only.", "unsupported")
-        if kind not in _TEXTS:
-            raise at(Wrong(f"unknown content part type '{kind}'. Expected 'text'."), "type")
-        text = value.get(_TEXTS[kind])
+        if kind not in self.texts:
+            raise at(Wrong(f"unknown content part type '{kind}'. Expected '{next(iter(self.texts))}'."), "type")
+        text = value.get(self.texts[kind])
         if not isinstance(text, str):
-            raise at(wrong_type("a string", text), _TEXTS[kind])
+            raise at(wrong_type("a string", text), self.texts[kind])
         return text
 
 
-class _Content(Strict[str]):
+class Content(Strict[str]):
     expected = "a string or an array of content parts"
-    _parts = Array(_Part())
+    parts = Array(Part())
 
     def read(self, value: Any) -> str:
         if isinstance(value, str):
             return value
         if not isinstance(value, list):
             raise wrong_type(self.expected, value)
-        return _JOINT.join(part or "" for part in self._parts.deserialize(value) or ())
+        return JOINT.join(part or "" for part in self.parts.deserialize(value) or ())
 
 
-class _Arguments(Strict[str]):
+class Arguments(Strict[str]):
     """JSON text. Some clients send the object itself."""
 
     expected = "a string"
@@ -72,7 +72,7 @@ class _Arguments(Strict[str]):
 
 class _FunctionSchema(Schema):
     name = Text(required=True)
-    arguments = _Arguments(load_default="")
+    arguments = Arguments(load_default="")
 
 
 class _ToolCallSchema(Schema):
@@ -87,7 +87,7 @@ class _ToolCallSchema(Schema):
 
 class MessageSchema(Schema):
     role = Text(required=True)
-    content = _Content()
+    content = Content()
     name = Text(load_default="")
     tool_call_id = Text(load_default="")
     tool_calls = Array(Object(_ToolCallSchema()), load_default=())
@@ -131,4 +131,4 @@ class Said(Strict[list[Message]]):
         odd = [text for text in texts if not isinstance(text, str)]
         if odd:
             raise wrong_type("an array of strings", odd[0])
-        return [Message("user", _JOINT.join(texts))]
+        return [Message("user", JOINT.join(texts))]

@@ -13,10 +13,11 @@ from typing import Any
 from marshmallow import Schema, fields
 from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text, wrong_type
 from tropilla.api.reading import load
-from tropilla.api.surfaces.openai import constraints, thinking, tools
+from tropilla.api.surfaces.openai import constraints, responses_fields, thinking, tools
 from tropilla.api.surfaces.openai.bias import Bias
 from tropilla.api.surfaces.openai.messages import MessageSchema, Said
 from tropilla.api.surfaces.openai.prompts import Prompts
+from tropilla.api.surfaces.openai.responses_input import Input
 from tropilla.common.errors import InvalidField, MalformedBody, Problem
 from tropilla.common.generation import Sampling
 from tropilla.common.settings import Settings
@@ -162,6 +163,24 @@ _EMBEDDING: Fields = {
     "embd_normalize": Integer(),
 }
 EMBEDDING = Schema.from_dict(dict(_EMBEDDING), name="Embedding")()
+#: What the Responses API says otherwise, or not at all (`responses` refuses those that somebody else says there).
+_NOT_OF_RESPONSES = frozenset(
+    {"max_completion_tokens", "max_tokens", "n", "n_predict", "stream_options", "echo", "response_format"}
+)
+
+
+def _responses(settings: Settings) -> Fields:
+    common = {name: field for name, field in _common(settings).items() if name not in _NOT_OF_RESPONSES}
+    return {
+        "input": Input(required=True),
+        "instructions": Text(),
+        **common,
+        # An answer repeats it, and 64 bits are all that can be written.
+        "max_output_tokens": Integer(0, 2**63 - 1),
+        "top_logprobs": Integer(0, settings.max_top_logprobs),
+        **responses_fields.FIELDS,
+        **thinking.FIELDS,
+    }
 
 
 @functools.cache
@@ -174,10 +193,15 @@ def completion(settings: Settings) -> Schema:
     return Schema.from_dict(dict(_completion(settings)), name="Completion")()
 
 
+@functools.cache
+def responses(settings: Settings) -> Schema:
+    return Schema.from_dict(dict(_responses(settings)), name="Responses")()
+
+
 #: OpenAI's error codes tell integers from decimals.
 INTEGERS = frozenset(
     name
-    for table in (_chat(Settings()), _completion(Settings()), _EMBEDDING)
+    for table in (_chat(Settings()), _completion(Settings()), _responses(Settings()), _EMBEDDING)
     for name, field in table.items()
     if isinstance(field, Integer)
 )
