@@ -1,8 +1,9 @@
 """One request's way through the cluster, seen from the API: register, submit, yield events in order, watch, cancel.
 
 The relay supervises what it submitted. When nothing has come for `stall_seconds` it looks into the journal (a message may
-have been lost), then at the lease: gone means that the worker died, and the request is ended here, fencing whoever might
-still write. Leaving the generator early, for whatever reason, cancels the request.
+have been lost), then at the lease. Gone means that the worker died, and another ticket is submitted: whoever takes it
+raises the attempt number, which fences the dead, and goes on behind what is in the journal. Leaving the generator early,
+for whatever reason, cancels the request.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 OUTAGE_SECONDS = 30.0
 #: How long a queued request waits for a worker to come back to a model that has none, in seconds.
 ABANDONED_SECONDS = 10.0
+#: Redis lets a key go this much after its time, in seconds.
+EXPIRY_SECONDS = 0.02
 #: What a waiting place is assumed to cost, in seconds, where nothing better is known.
 SECONDS_PER_WAITING = 0.25
 
@@ -48,7 +51,7 @@ class Store(Protocol):
 
     def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None: ...
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
-    def holder(self, request_id: str) -> str | None: ...
+    def held_for(self, request_id: str) -> float | None: ...
     def attempts(self, request_id: str) -> int | None: ...
     def conclude(
         self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
@@ -94,7 +97,16 @@ class Relay:
         event, `ClientGone` any time. To be closed.
         """
         mailbox = self._inbox.register(request.id)
-        watch = _Watch(request, lane, mailbox, self._store, self._served, self._settings, self._clock)
+        watch = _Watch(
+            request,
+            lane,
+            mailbox,
+            self._store,
+            lambda: self._submit(request, lane),
+            self._served,
+            self._settings,
+            self._clock,
+        )
         admitted = False
         try:
             opened(mailbox)
@@ -138,11 +150,16 @@ class _Watch:
         lane: Lane,
         mailbox: Mailbox,
         store: Store,
+        resubmit: Callable[[], None],
         served: Callable[[Lane], bool],
         settings: Settings,
         clock: Callable[[], float],
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._served = request, lane, mailbox, store, served
+        self._resubmit = resubmit
+        #: The last attempt that was lost and for which there is another ticket.
+        self._replaced = 0
+        self._patience = min(settings.stall_seconds, settings.heartbeat_seconds)
         self._settings, self._clock = settings, clock
         self._next = 0
         self.last: Event | None = None
@@ -164,9 +181,11 @@ class _Watch:
         return self._clock() - self._began > self._settings.deadline_seconds
 
     def events(self) -> Iterator[Event | Pulse]:
-        patience = min(self._settings.stall_seconds, self._settings.heartbeat_seconds)
+        usual = self._patience
         while not self._over:
-            item = self._mailbox.get(patience)
+            beat = self._pulsed + self._settings.heartbeat_seconds - self._clock()
+            item = self._mailbox.get(min(self._patience, max(beat, 0.0)))
+            self._patience = usual
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:
@@ -225,12 +244,18 @@ class _Watch:
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)
-        if self._store.holder(self._request.id) is not None:
-            return
-        if attempts is None:
+        held_for = self._store.held_for(self._request.id)
+        if held_for is not None:
+            # A dead worker's lease runs out: look again the moment it has.
+            self._patience = min(self._patience, held_for + EXPIRY_SECONDS)
+        elif attempts is None:
             yield self._end_here("internal", "the request was lost in the queue")
-        elif attempts > 0:
-            yield from self._conclude("worker_lost", "the worker was lost while it was generating", attempts)
+        elif attempts > self._replaced:
+            log.warning(
+                "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next
+            )
+            self._resubmit()
+            self._replaced = attempts
         elif now - self._heard > ABANDONED_SECONDS and not self._served(self._lane):
             yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more", attempts)
 

@@ -26,6 +26,8 @@ from tropilla.common.errors import ConfigurationError, StoreUnavailable
 MINIMUM_REDIS = (6, 2)
 #: A worker that has not announced itself for so long is gone, in milliseconds.
 PRESENCE_MS = 5000
+#: A request that so many workers were lost over is not tried again: it may be what kills them.
+MAX_LOST_WORKERS = 2
 CONNECT_SECONDS = 3.0
 #: A script that has not answered by then will not.
 ANSWER_SECONDS = 10.0
@@ -75,7 +77,7 @@ class Appended:
     unheard: frozenset[str]
 
 
-Outcome = Literal["claimed", "held", "ended", "cancelled", "begun"]
+Outcome = Literal["claimed", "held", "ended", "cancelled", "crashed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Bus:
         self._conclude = self._script("conclude")
         self._admit = self._script("admit")
         self._renew = self._script("renew")
+        self._hand_back = self._script("hand_back")
 
     @classmethod
     def connect(cls, url: str) -> Bus:
@@ -196,7 +199,9 @@ class Bus:
     def claim(self, request_id: str, *, worker: str, lease_seconds: float) -> Claim:
         """Takes a request whose ticket was popped. Holding the lease starts here."""
         keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key, names.cancel_key)]
-        outcome, attempt, next_index, inbox = self._claim(keys=keys, args=[worker, int(lease_seconds * 1000)])
+        outcome, attempt, next_index, inbox = self._claim(
+            keys=keys, args=[worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
+        )
         return Claim(outcome.decode(), attempt, next_index, inbox.decode())
 
     @_redis_errors_translated
@@ -249,10 +254,10 @@ class Bus:
     # -- leases -----------------------------------------------------------------------------------------------------
 
     @_redis_errors_translated
-    def holder(self, request_id: str) -> str | None:
-        """`worker/attempt` of whoever runs the request now."""
-        value = cast("bytes | None", self._redis.get(names.lease_key(request_id)))
-        return value.decode() if value else None
+    def held_for(self, request_id: str) -> float | None:
+        """For how many seconds somebody holds the request, unless he renews that; None: nobody does."""
+        left = self._redis.pttl(names.lease_key(request_id))
+        return left / 1000 if left >= 0 else None
 
     @_redis_errors_translated
     def attempts(self, request_id: str) -> int | None:
@@ -265,9 +270,19 @@ class Bus:
         """Extends the leases; answers those that are lost."""
         if not leases:
             return []
-        keys = [names.lease_key(lease.request_id) for lease in leases]
-        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *(lease.value for lease in leases)])
+        keys = [make(lease.request_id) for lease in leases for make in (names.lease_key, names.state_key)]
+        args = [value for lease in leases for value in (lease.value, lease.attempt)]
+        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *args])
         return [leases[number - 1] for number in lost]
+
+    @_redis_errors_translated
+    def hand_back(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Gives unfinished requests back; answers which of them were still the caller's."""
+        if not leases:
+            return []
+        keys = [make(lease.request_id) for lease in leases for make in (names.state_key, names.lease_key)]
+        freed = self._hand_back(keys=keys, args=[lease.value for lease in leases])
+        return [leases[number - 1] for number in freed]
 
     @_redis_errors_translated
     def renew_tickets(self, tags: Sequence[str], now: float) -> None:

@@ -67,11 +67,11 @@ class Settings:
     ollama_version: str = "0.12.0"
 
     # Time, in seconds
-    lease_seconds: float = dataclasses.field(default=3.0, metadata={"low": 0.5, "high": 60})
+    lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.
     visibility_seconds: int = dataclasses.field(default=30, metadata={"low": 3, "high": 3600})
     #: Silence after which the API looks whether the worker still lives.
-    stall_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.2, "high": 60})
+    stall_seconds: float = dataclasses.field(default=1.0, metadata={"low": 0.2, "high": 60})
     #: Silence after which a stream gets a sign of life.
     heartbeat_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 60})
     #: How long a request may take from acceptance to its last token.

@@ -318,6 +318,8 @@ class FakeStore:
         self.journal: list[bytes] = []
         self.attempt: int | None = None
         self.lease: str | None = None
+        #: How long a lease has left whenever somebody asks.
+        self.lease_seconds = 2.0
         self.done = False
         self.cancelled: list[str] = []
         self.released: list[str] = []
@@ -355,11 +357,11 @@ class FakeStore:
         self._answer()
         return [Delivered(request_id, i, data) for i, data in enumerate(self.journal) if i >= start]
 
-    def holder(self, request_id: str) -> str | None:
+    def held_for(self, request_id: str) -> float | None:
         self._answer()
-        lease = self.lease
+        left = self.lease and self.lease_seconds
         self.after_question()
-        return lease
+        return left or None
 
     def attempts(self, request_id: str) -> int | None:
         self._answer()

@@ -12,7 +12,7 @@ import sys
 from tropilla.common.bus import Bus
 from tropilla.common.errors import ConfigurationError, TropillaError
 from tropilla.common.settings import Settings
-from tropilla.common.tasks import create_celery
+from tropilla.common.tasks import create_celery, submit
 from tropilla.workers import app
 from tropilla.workers.pin import Pin
 
@@ -31,7 +31,7 @@ def main() -> int:
     app.register(celery, pin)
     # What is there now stays: no collection has to look at it again.
     gc.freeze()
-    pin.start()
+    pin.start(lambda request, lane: submit(celery, request, lane=lane))
     try:
         celery.worker_main(app.arguments(pin))
     except SystemExit as leaving:

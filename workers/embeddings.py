@@ -60,7 +60,9 @@ class Desk:
         """Queues a request behind those already here, and takes the place of an earlier attempt of its own."""
         assert inputs, "a request without inputs needs no worker"
         self.take_away(job.request_id, job.attempt - 1)
-        self._orders[job.request_id] = _Order(job, deque(inputs), dimensions, normalize)
+        # An earlier attempt has told the first of them, one event each.
+        done = job.next_index
+        self._orders[job.request_id] = _Order(job, deque(inputs[done:]), dimensions, normalize, choice=done)
 
     def cancel(self, request_id: str) -> list[Outgoing]:
         """Nobody wants the request: ends it. Unknown ones are ignored.

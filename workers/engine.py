@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable
 from pathlib import Path
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, Token, TokenizeRequest
+from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, TokenizeRequest
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import embeddings, machine, memory
 from tropilla.workers.answers import Answers
 from tropilla.workers.constraint import Grammars
+from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.embeddings import Desk
 from tropilla.workers.gguf import Header
 from tropilla.workers.intake import Intake
@@ -71,15 +71,13 @@ class Engine:
         desk = Desk(self._embedder, worker=worker)
         return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk)
 
-    def sequences(
-        self, request: GenerationRequest, said: Mapping[int, SequenceOf[Token]] | None = None
-    ) -> list[Sequence]:
-        """A request's sequences, from any thread; `said`, by choice, is what of its answer is there already. Raises
+    def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
+        """A request's sequences, from any thread; `past` is what of its answer is there already. Raises
         `GenerationFailed`s.
         """
         if not self.model.generates:
             raise InvalidPrompt("this model makes embeddings and cannot generate", code="unsupported")
-        return self._intake.sequences(request, said)
+        return self._intake.sequences(request, past)
 
     def inputs(self, request: EmbeddingRequest) -> list[list[int]]:
         """An embedding request's inputs as tokens, from any thread. Raises `GenerationFailed`s."""

@@ -6,8 +6,7 @@ Done by the thread that holds the ticket, not by the loop: a long prompt's token
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable
 from typing import Protocol
 
 from tropilla.common.errors import InvalidPrompt
@@ -21,11 +20,11 @@ from tropilla.common.generation import (
     PromptToken,
     Sampling,
     TextPrompt,
-    Token,
     TokenizeRequest,
     TokenPrompt,
 )
 from tropilla.workers.answers import Answers
+from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.fitting import fitted, room
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.sampler import Sampler
@@ -63,11 +62,9 @@ class Intake:
         self._answers = answers
         self._context = context
 
-    def sequences(
-        self, request: GenerationRequest, said: Mapping[int, SequenceOf[Token]] | None = None
-    ) -> list[Sequence]:
-        """One per choice, in choice order. said: what another worker had already generated, by choice; those sequences go
-        on behind it. Raises `ContextExceeded` or `InvalidPrompt`.
+    def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
+        """One per choice that has not ended, in choice order; they go on behind what another worker has said. Raises
+        `ContextExceeded` or `InvalidPrompt`.
         """
         limit = min(self._context, request.fit.context_limit or self._context)
         rendered = [
@@ -75,9 +72,10 @@ class Intake:
             for prompt in request.prompts
         ]
         return [
-            self._sequence(request, prompt, ids, limit=limit, choice=place * request.n + number, said=said or {})
+            self._sequence(request, prompt, ids, limit=limit, choice=place * request.n + number, past=past)
             for place, (prompt, ids) in enumerate(zip(request.prompts, rendered, strict=True))
             for number in range(request.n)
+            if place * request.n + number not in past.ended
         ]
 
     def tokenized(self, request: TokenizeRequest) -> list[tuple[tuple[PromptToken, ...], str]]:
@@ -112,14 +110,13 @@ class Intake:
         *,
         limit: int,
         choice: int,
-        said: Mapping[int, SequenceOf[Token]],
+        past: Past,
     ) -> Sequence:
         number = choice % request.n
         sampling = dataclasses.replace(request.sampling, seed=(request.sampling.seed + number) % (MAX_SEED + 1))
         end = self._end(ids)
-        before = said.get(choice, ())
         # Whoever began the answer has told the prompt.
-        reported = not before and (request.want_prompt or request.prompt_logprobs is not None)
+        reported = choice not in past.said and (request.want_prompt or request.prompt_logprobs is not None)
         sequence = Sequence(
             request_id=request.id,
             choice=choice,
@@ -131,7 +128,7 @@ class Intake:
             seed=sampling.seed,
             reported_prompt=self._reported(ids) if reported else (),
         )
-        sequence.resume([(t.id, self._vocabulary.piece(t.id), t.special) for t in before])
+        sequence.resume([(t.id, self._vocabulary.piece(t.id), t.special) for t in past.said.get(choice, ())])
         return sequence
 
     def _rules(self, request: GenerationRequest, prompt: Prompt, ids: list[int], limit: int, *, scores: bool) -> Rules:

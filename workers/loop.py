@@ -89,10 +89,18 @@ class Job:
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
     ended: threading.Event = field(default_factory=threading.Event)
+    #: Not finished here: another worker is to go on with it.
+    handed_back: bool = False
 
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
         self.outcome = "taken away"
+        self.ended.set()
+
+    def hand_back(self) -> None:
+        """Somebody else is to write the rest of the request's events."""
+        self.handed_back = True
+        self.outcome = "handed back"
         self.ended.set()
 
     def number(self) -> int:
@@ -142,11 +150,16 @@ class _FailAll:
 
 
 @dataclass(frozen=True, slots=True)
+class _HandBack:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     pass
 
 
-_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _Stop
+_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _HandBack | _Stop
 
 
 class Loop:
@@ -177,6 +190,7 @@ class Loop:
         self._stopped = False
         #: Once set, whoever comes late fails likewise.
         self._refusing: GenerationFailed | None = None
+        self._handing_back = False
         self._busy_since: float | None = None
 
     @property
@@ -210,6 +224,12 @@ class Loop:
     def fail_all(self, code: FailureCode, message: str) -> None:
         """Ends every request here with a failure, and every later one at once."""
         self._inbox.put(_FailAll(code, message))
+
+    def hand_back(self) -> None:
+        """Drops every request here, and every later one at once, so that another worker goes on with it. What of their
+        events has not gone out yet, he will make again.
+        """
+        self._inbox.put(_HandBack())
 
     def stop(self) -> None:
         """Ends `run` after the current step. Sequences that still run are dropped without a word."""
@@ -264,6 +284,10 @@ class Loop:
                         events += self._fail(request_id, self._refusing)
                     if self._desk is not None:
                         events += self._desk.fail_all(self._refusing)
+                case _HandBack():
+                    self._handing_back = True
+                    for job in list(self._jobs.values()):
+                        self._hand_back(job)
                 case _Stop():
                     self._stopped = True
         return events
@@ -275,6 +299,9 @@ class Loop:
         self._jobs[job.request_id] = job
         if self._refusing is not None:
             return self._fail(job.request_id, self._refusing)
+        if self._handing_back:
+            self._hand_back(job)
+            return []
         events: list[Outgoing] = []
         for sequence in posted.sequences:
             sequence.added_at = now
@@ -411,6 +438,11 @@ class Loop:
         self._release_all(request_id)
         del self._jobs[request_id]
         job.be_taken_away()
+
+    def _hand_back(self, job: Job) -> None:
+        self._release_all(job.request_id)
+        del self._jobs[job.request_id]
+        job.hand_back()
 
     def _fail(self, request_id: str, failure: GenerationFailed) -> list[Outgoing]:
         self._release_all(request_id, keep=False)

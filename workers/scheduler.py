@@ -156,14 +156,13 @@ class Scheduler:
             self._pace = known + PACE_SHARE * (seconds / tokens - known)
 
     def shift(self, sequence: Sequence) -> None:
-        """The context is full: half of what lies behind the kept beginning goes, and the rest moves up.
+        """The context is full: part of it goes, and the rest moves up.
 
         In place where the cells that move are the sequence's own; those that others share have one place for all, and
         what lies behind is computed again.
         """
         assert sequence.slot is not None
-        keep = min(max(sequence.rules.shift_keep or 0, 0), sequence.rules.context - 2)
-        gone = max((len(sequence.tokens) - keep) // 2, 1)
+        keep, gone = sequence.shift()
         end = sequence.computed
         if self.limits.shift and end >= keep + gone >= self._prefixes.held(sequence.slot):
             self._moves += [
@@ -175,8 +174,6 @@ class Scheduler:
             sequence.computed = min(end, keep)
             self._moves.append(Drop(sequence.slot, sequence.computed))
         self._prefixes.trim(sequence.slot, keep)
-        sequence.shifted = True
-        del sequence.tokens[keep : keep + gone]
 
     def retire(self, sequence: Sequence, *, keep: bool = True) -> None:
         """Takes a sequence out, wherever it is. keep: what it computed stays for others, until the cells are wanted."""

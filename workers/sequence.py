@@ -145,6 +145,18 @@ class Sequence:
         for token, piece, special in tokens:
             self.sampler.accept(token)
             self._take(Sampled(token, piece, ends=False, special=special))
+            if self.full and self.rules.shift_keep is not None:
+                self.shift()
+
+    def shift(self) -> tuple[int, int]:
+        """The context is full: half of what lies behind the kept beginning goes, and the rest moves up. Answers how many
+        tokens are kept, and how many are gone.
+        """
+        keep = min(max(self.rules.shift_keep or 0, 0), self.rules.context - 2)
+        gone = max((len(self.tokens) - keep) // 2, 1)
+        del self.tokens[keep : keep + gone]
+        self.shifted = True
+        return keep, gone
 
     def take(self, sampled: Sampled, index: int, now: float) -> Token:
         """Accepts the next token; afterwards `reason` says whether it was the last. `index` is the event's number."""

@@ -30,6 +30,7 @@ from tropilla.common.generation import (
 )
 from tropilla.common.settings import Settings
 from tropilla.workers import pocket
+from tropilla.workers.continuation import Past
 from tropilla.workers.embeddings import Desk
 from tropilla.workers.engine import Engine, size_of
 from tropilla.workers.gguf import read_header
@@ -67,7 +68,8 @@ class Run:
                 outgoing.job.ended.set()
 
     def submit(self, asked: GenerationRequest, said: dict[int, list[Token]] | None = None) -> None:
-        sequences = self.engine.sequences(asked, said)
+        told = Past({choice: tuple(tokens) for choice, tokens in (said or {}).items()})
+        sequences = self.engine.sequences(asked, told)
         self.jobs.append(Job(asked.id, 1, "", asked.choices))
         self.loop.submit(self.jobs[-1], sequences)
 

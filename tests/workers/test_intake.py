@@ -21,6 +21,7 @@ from tropilla.common.generation import (
     TokenPrompt,
 )
 from tropilla.workers.answers import Answers
+from tropilla.workers.continuation import Past
 from tropilla.workers.intake import TOLD_TOKENS, Intake
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.sampler import Sampler
@@ -275,7 +276,7 @@ def test_a_prompt_is_told_and_scored_only_by_who_begins() -> None:
     kitchen = Kitchen()
     asked = request(prompts=(TextPrompt("a"),), prompt_logprobs=1)
     fresh = kitchen.intake.sequences(asked)[0]
-    resumed = kitchen.intake.sequences(asked, {0: [Token(0, 0, ord("b"), "b")]})[0]
+    resumed = kitchen.intake.sequences(asked, Past({0: (Token(0, 0, ord("b"), "b"),)}))[0]
     assert (fresh.scores_prompt, bool(fresh.reported_prompt)) == (True, True)
     assert (resumed.scores_prompt, resumed.reported_prompt, resumed.generated) == (False, (), 1)
     assert text_of(resumed.tokens) == "<s>ab"
