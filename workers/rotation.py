@@ -8,7 +8,7 @@ one full step, whichever comes first: a long prompt keeps the streams of others 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 #: llama.cpp plans its buffers anew whenever the adapter changes: measured on a CPU, 0.7 ms for 5 layers and 3.8 for 32. A
 #: turn of one step would spend half of a small model's time on that.
@@ -27,15 +27,14 @@ class Rotation:
         self._served: dict[str, int] = {}
         self._number = 0
 
-    def order(self, adapters: Iterable[str]) -> list[str]:
-        """Each of them once, in the order in which they should be tried: one may have nothing that could be computed."""
-        present = list(dict.fromkeys(adapters))
-        if len(present) > 1:
-            present.sort(key=lambda adapter: self._served.get(adapter, 0))
-            if self._current in present and self._steps < TURN_STEPS and self._tokens < self._turn_tokens:
-                present.remove(self._current)
-                present.insert(0, self._current)
-        return present
+    def order(self, adapters: Sequence[str]) -> list[str]:
+        """The order in which they should be tried: one may have nothing that could be computed."""
+        unfinished = self._steps < TURN_STEPS and self._tokens < self._turn_tokens
+
+        def rank(adapter: str) -> tuple[bool, int]:
+            return not (unfinished and adapter == self._current), self._served.get(adapter, 0)
+
+        return sorted(adapters, key=rank)
 
     def stepped(self, adapter: str, tokens: int) -> None:
         """A step of so many tokens was computed with the adapter."""

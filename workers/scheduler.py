@@ -261,7 +261,9 @@ class Scheduler:
 
     def _chunks(self) -> list[Chunk]:
         """What the adapter whose turn it is can compute, or the next one that can compute anything."""
-        for adapter in self._rotation.order(sequence.adapter for sequence in self._running.values()):
+        # In order of arrival.
+        present = list({sequence.adapter: None for sequence in self._running.values()})
+        for adapter in present if len(present) < 2 else self._rotation.order(present):
             chunks = self._decoding(adapter)
             chunks += self._prompts(adapter, chunks)
             if chunks:
@@ -283,7 +285,7 @@ class Scheduler:
         chunks: list[Chunk] = []
         reserved = len(decoding)
         for sequence in self._running.values():
-            if sequence.adapter != adapter or sequence.pending <= 1 or sequence in self._leaders:
+            if sequence.pending <= 1 or sequence in self._leaders or sequence.adapter != adapter:
                 continue
             size = min(budget, sequence.pending, SCORED_TOKENS if sequence.scores_prompt else budget)
             self._room_for(reserved + size)

@@ -68,11 +68,15 @@ def test_openai_lists_and_asks_for_an_adapter_as_a_model(adapted: Herd) -> None:
         assert answer.model == "poet"
         assert answer.choices[0].text == generate(adapted, "poet")["generated_text"]
         question: Any = [{"role": "user", "content": "What is the capital of France?"}]
-        chats = [
-            client.chat.completions.create(model=name, messages=question, temperature=0, max_tokens=16)
+        surest = [
+            client.chat.completions.create(model=name, messages=question, temperature=0, max_tokens=4, logprobs=True)
+            .choices[0]
+            .logprobs
             for name in ("pocket", "cook")
         ]
-        assert chats[0].choices[0].message.content != chats[1].choices[0].message.content
+        # What it has learned best it still says, but less surely.
+        firsts = [known.content[0].logprob for known in surest if known and known.content]
+        assert 10 * firsts[0] > firsts[1]
     with get(adapted, "/v1/models/cook") as it:
         assert it.json()["parent"] == "pocket"
 
