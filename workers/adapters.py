@@ -17,7 +17,7 @@ from tropilla.workers.gguf import Header, read_header
 RESERVED = frozenset({"tgi"})
 _HALVES = ("lora_a", "lora_b")
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
-_ALPHA, _INVOCATION = "adapter.lora.alpha", "adapter.alora.invocation_tokens"
+_ALPHA, _INVOCATION, _FILES = "adapter.lora.alpha", "adapter.alora.invocation_tokens", "split.count"
 
 Shape = tuple[int, ...]
 
@@ -29,9 +29,10 @@ def parse_adapter(text: str) -> tuple[str, Path]:
         raise ConfigurationError(f"{text!r} is not NAME=PATH, the adapter's name and its GGUF file")
     if not MODEL_NAME.fullmatch(name) or name in RESERVED:
         raise ConfigurationError(f"{name!r} cannot be an adapter's name: it is made like a model's, and is not 'tgi'")
-    if "," in path:
-        raise ConfigurationError(f"{path!r} cannot be an adapter's file: a comma stands between adapters")
-    return name, Path(path).expanduser().absolute()
+    whole = Path(path).expanduser().absolute()
+    if "," in str(whole):
+        raise ConfigurationError(f"'{whole}' cannot be an adapter's file: a comma stands between adapters")
+    return name, whole
 
 
 def named_adapters(setting: str) -> dict[str, Path]:
@@ -76,7 +77,7 @@ def misfit(adapter: Header, model: Header) -> str | None:
         return f"its {_ALPHA} is not a fraction"
     if _INVOCATION in values:
         return "it is an activated LoRA, which begins in the middle of a prompt, and those are not served"
-    return _unpaired(adapter.tensors) or next(_misfits(adapter.tensors, model.tensors), None)
+    return _unpaired(adapter.tensors) or next(_misfits(adapter.tensors, model), None)
 
 
 def _unpaired(tensors: Mapping[str, Shape]) -> str | None:
@@ -89,16 +90,19 @@ def _unpaired(tensors: Mapping[str, Shape]) -> str | None:
     return None if tensors else "it has no tensors"
 
 
-def _misfits(tensors: Mapping[str, Shape], model: Mapping[str, Shape]) -> Iterator[str]:
+def _misfits(tensors: Mapping[str, Shape], model: Header) -> Iterator[str]:
+    # Of a model in several files this is the first; what stands in the others is for llama.cpp to judge.
+    whole = not model.values.get(_FILES)
     for name in dict.fromkeys(tensor.rpartition(".")[0] for tensor in tensors):
         first, second = (_padded(tensors[f"{name}.{half}"]) for half in _HALVES)
         looked_up = name == _EMBEDDING
-        if name not in model:
-            yield f"it adapts {name}, which the model does not have"
-        elif looked_up and _OUTPUT not in model:
+        if looked_up and _OUTPUT not in model.tensors:
             # llama.cpp would multiply the output by the matrices that look tokens up, and end the process.
             yield f"it adapts {name}, which in this model is the output as well, and llama.cpp cannot do that"
-        elif not _fits(first, second, _padded(model[name]), looked_up=looked_up):
+        elif name not in model.tensors:
+            if whole:
+                yield f"it adapts {name}, which the model does not have"
+        elif not _fits(first, second, _padded(model.tensors[name]), looked_up=looked_up):
             yield f"it adapts a {name} of another shape"
 
 

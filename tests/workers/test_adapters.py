@@ -115,6 +115,14 @@ def test_embeddings_that_are_the_output_too_cannot_be_adapted() -> None:
     assert misfit(adapter(EMBEDDINGS), MODEL) is None
 
 
+def test_of_a_model_in_several_files_only_the_first_is_known() -> None:
+    first = Header({**MODEL.values, "split.count": 3}, 0, 0, tensors={"w.weight": (8, 4)})
+    elsewhere = {"v.weight.lora_a": (8, 2), "v.weight.lora_b": (2, 4)}
+    assert misfit(adapter(PAIR | elsewhere), first) is None
+    assert misfit(adapter(PAIR | EMBEDDINGS), first) is not None
+    assert misfit(adapter({"w.weight.lora_a": (7, 2), "w.weight.lora_b": (2, 4)}), first) is not None
+
+
 def test_a_refusal_names_the_file_and_the_model(tmp_path: Path) -> None:
     other = write_adapter(tmp_path / "other.gguf", write_decoder(tmp_path / "model.gguf"))
     header = read_header(pocket.path())
