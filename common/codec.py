@@ -270,6 +270,7 @@ def decode_worker(data: bytes) -> Worker:
         fields = orjson.loads(data)
         model = fields["model"]
         model["capabilities"] = tuple(model["capabilities"])
+        model["adapters"] = tuple(model["adapters"])
         return Worker(**{**fields, "model": Model(**model)})
     except (ValueError, LookupError, TypeError) as error:
         raise DecodeError(f"not a worker: {error}", data) from error

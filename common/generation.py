@@ -235,6 +235,8 @@ class GenerationRequest:
     #: Those tokens with log-probabilities: as `logprobs`. The first has none: nothing stands before it.
     prompt_logprobs: int | None = None
     fit: Fit = field(default_factory=Fit)
+    #: The LoRA adapter that answers, by name; "" is the model as it is.
+    adapter: str = ""
 
     @property
     def choices(self) -> int:

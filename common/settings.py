@@ -33,6 +33,8 @@ class Settings:
 
     # One worker: which model it pins, and how. `model` is NAME=PATH; empty is the built-in pocket.
     model: str = ""
+    #: LoRA adapters for that model: NAME=PATH, several with commas between them.
+    adapters: str = ""
     flavour: str = dataclasses.field(default="cpu", metadata={"among": ("cpu", "gpu")})
     worker_name: str = ""
     slots: int = dataclasses.field(default=8, metadata={"low": 1, "high": 256})

@@ -56,6 +56,7 @@ PURE = (
     "workers/notation.py",
     "workers/prefixes.py",
     "workers/replies.py",
+    "workers/rotation.py",
     "workers/scanning.py",
     "workers/scheduler.py",
     "workers/sequence.py",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from types import MappingProxyType
 
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, TokenizeRequest
@@ -43,12 +45,22 @@ GPU_PASS_TOKENS = 512
 
 
 class Engine:
-    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there."""
+    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there. adapters: files by name."""
 
-    def __init__(self, settings: Settings, name: str, path: Path, header: Header, size: Size, *, gpu: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        path: Path,
+        header: Header,
+        size: Size,
+        *,
+        gpu: bool,
+        adapters: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         threads = settings.threads or threads_for(os.cpu_count() or 1)
         layers = settings.gpu_layers if gpu else 0
-        self.model = _load(name, path, size, settings, threads=threads, gpu_layers=layers)
+        self.model = _load(name, path, size, settings, threads=threads, gpu_layers=layers, adapters=adapters)
         vocabulary = self.model.vocabulary
         template = ChatTemplate(
             header.chat_template,
@@ -77,6 +89,9 @@ class Engine:
         """
         if not self.model.generates:
             raise InvalidPrompt("this model makes embeddings and cannot generate", code="unsupported")
+        if request.adapter and request.adapter not in self.model.adapters:
+            # The API refuses those that nobody has: another worker of this model had it until a moment ago.
+            raise InvalidPrompt(f"adapter {request.adapter} not found on this worker", code="unsupported")
         return self._intake.sequences(request, past)
 
     def inputs(self, request: EmbeddingRequest) -> list[list[int]]:
@@ -110,8 +125,9 @@ class Engine:
         self.model.close()
 
 
-def size_of(settings: Settings, header: Header, *, gpu: bool) -> Size:
-    """What fits, with the numbers logged; before anything is loaded. What a GPU has free is llama.cpp's to say, later.
+def size_of(settings: Settings, header: Header, *, gpu: bool, adapters: SequenceOf[Header] = ()) -> Size:
+    """What fits beside the adapters, with the numbers logged; before anything is loaded. What a GPU has free is
+    llama.cpp's to say, later.
 
     Raises `ConfigurationError`, with the numbers, when nothing does.
     """
@@ -131,12 +147,22 @@ def size_of(settings: Settings, header: Header, *, gpu: bool) -> Size:
         cache_type=settings.cache_type,
         sequences=sequences,
         outputs=Size(slots, 0, 0, sequences=sequences).outputs,
+        adapters=adapters,
     )
     log.info("%s", budget)
     return Size(budget.slots, budget.context, step_tokens, budget.cells, budget.sequences)
 
 
-def _load(name: str, path: Path, size: Size, settings: Settings, *, threads: int, gpu_layers: int) -> Llama:
+def _load(
+    name: str,
+    path: Path,
+    size: Size,
+    settings: Settings,
+    *,
+    threads: int,
+    gpu_layers: int,
+    adapters: Mapping[str, Path],
+) -> Llama:
     began = reported = time.monotonic()
     log.info("loading %s from %s (%.1f MB)", name, path, path.stat().st_size / 1e6)
 
@@ -147,6 +173,16 @@ def _load(name: str, path: Path, size: Size, settings: Settings, *, threads: int
             log.info("loading %s: %.0f %%", name, done * 100)
 
     cache_type = CACHE_TYPES[settings.cache_type].number
-    model = Llama(path, size, threads=threads, gpu_layers=gpu_layers, cache_type=cache_type, on_progress=report)
+    model = Llama(
+        path,
+        size,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        cache_type=cache_type,
+        adapters=adapters,
+        on_progress=report,
+    )
     log.info("loaded %s in %.1f s", name, time.monotonic() - began)
+    if adapters:
+        log.info("adapters of %s: %s", name, ", ".join(adapters))
     return model

@@ -127,6 +127,7 @@ class Intake:
             reply=self._answers.reply(request, prompt, end),
             seed=sampling.seed,
             reported_prompt=self._reported(ids) if reported else (),
+            adapter=request.adapter,
         )
         sequence.resume([(t.id, self._vocabulary.piece(t.id), t.special) for t in past.said.get(choice, ())])
         return sequence

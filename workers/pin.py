@@ -25,6 +25,7 @@ from tropilla.common.generation import (
     Usage,
 )
 from tropilla.common.settings import Settings
+from tropilla.workers.adapters import named_adapters, read_adapters
 from tropilla.workers.card import describe, named_model
 from tropilla.workers.continuation import NOTHING, Past, past
 from tropilla.workers.engine import Engine, size_of
@@ -51,20 +52,23 @@ class Pin:
         self._bus = bus
         name, path = named_model(settings.model)
         header = read_header(path)
-        size = size_of(settings, header, gpu=flavour == "gpu")
+        adapters = named_adapters(settings.adapters)
+        size = size_of(
+            settings, header, gpu=flavour == "gpu", adapters=read_adapters(adapters, name=name, model=header)
+        )
         self.worker = Worker(
             name=f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}",
             flavour=flavour,
             state="loading",
             slots=settings.slots,
-            model=describe(name, path, header, size.context),
+            model=describe(name, path, header, size.context, adapters),
         )
         self._keeper = Keeper(
             bus, self.worker, cancel=self._cancel, fence=self._fence, lease_seconds=settings.lease_seconds
         )
         self._keeper.start()
         try:
-            self._engine = Engine(settings, name, path, header, size, gpu=flavour == "gpu")
+            self._engine = Engine(settings, name, path, header, size, gpu=flavour == "gpu", adapters=adapters)
         except ConfigurationError:
             self._keeper.stop()
             raise

@@ -99,6 +99,7 @@ class Sequence:
         reply: Reply | None = None,
         seed: int = 0,
         reported_prompt: tuple[PromptToken, ...] = (),
+        adapter: str = "",
     ) -> None:
         assert prompt, "a sequence needs a token to start from"
         self.request_id = request_id
@@ -111,6 +112,8 @@ class Sequence:
         self.reply = reply
         self.seed = seed
         self.reported_prompt = reported_prompt
+        #: The LoRA adapter that computes it; "" is the model as it is.
+        self.adapter = adapter
         #: Tokens whose KV cells are there; of the prompt's, `cached` were there before.
         self.computed = 0
         self.cached = 0

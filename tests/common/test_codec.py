@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -118,6 +119,7 @@ REQUESTS: list[Request] = [
         constraint=Constraint("schema", '{"type": "object"}'),
         parse_reply=True,
         fit=Fit("shorten", 4, 100, "refuse", True, 512),
+        adapter="org/poet:v2",
     ),
     request(prompts=(InfillPrompt("def add(", "return c"),)),
     EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
@@ -144,7 +146,9 @@ def test_every_request_comes_back_as_it_was(asked: Request) -> None:
 
 
 def test_a_worker_comes_back_as_it_was() -> None:
-    assert codec.decode_worker(codec.encode_worker(WORKER)) == WORKER
+    for model in (WORKER.model, replace(WORKER.model, adapters=("poet", "org/cook:v2"))):
+        worker = replace(WORKER, model=model)
+        assert codec.decode_worker(codec.encode_worker(worker)) == worker
 
 
 JUNK = [

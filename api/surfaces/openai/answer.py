@@ -45,7 +45,7 @@ def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str
     include = options.get("include_usage", False)
     return Answer(
         id=f"{kind}-{request.id}",
-        model=model.name,
+        model=request.adapter or model.name,
         # Changes with the file. llama.cpp's suite expects the b.
         fingerprint=f"b-{model.digest[:12]}",
         include_usage=include,

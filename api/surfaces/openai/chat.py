@@ -13,7 +13,7 @@ from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
-from tropilla.api.surfaces.openai.models import resolve
+from tropilla.api.surfaces.openai.models import resolve_adapted
 from tropilla.api.surfaces.openai.rules import check_chat, continues, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
@@ -30,7 +30,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         raise schemas.missing("messages")
     fields = schemas.checked(schemas.chat(surroundings.settings), body)
     messages = tuple(fields.get("messages") or fields["prompt"])
-    model = resolve(surroundings, fields["model"])
+    model, adapter = resolve_adapted(surroundings, fields["model"])
     check_chat(fields, messages)
     box = toolbox(fields)
     constraint = sole_constraint(fields, box)
@@ -42,6 +42,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     request = dataclasses.replace(
         generation(fields, (_prompt(fields, messages, box),), model, surroundings),
         constraint=constraint,
+        adapter=adapter,
         parse_reply=True,
         logprobs=fields.get("top_logprobs", 0) if fields["logprobs"] else None,
     )

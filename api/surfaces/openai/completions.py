@@ -14,7 +14,7 @@ from tropilla.api.surfaces.openai.best_of import best
 from tropilla.api.surfaces.openai.completion_answer import OBJECT, CompletionShape, completion_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
 from tropilla.api.surfaces.openai.echo import known_text
-from tropilla.api.surfaces.openai.models import resolve
+from tropilla.api.surfaces.openai.models import resolve_adapted
 from tropilla.api.surfaces.openai.rules import check_completion, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.token_ids import check_ids, told_ids
@@ -27,7 +27,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     if "prompt" not in body:
         raise schemas.missing("prompt")
     fields = schemas.checked(schemas.completion(surroundings.settings), body)
-    model = resolve(surroundings, fields["model"])
+    model, adapter = resolve_adapted(surroundings, fields["model"])
     check_completion(fields, model, surroundings.settings)
     constraint = sole_constraint(fields)
     refusals.refuse(refusals.COMPLETION, body)
@@ -37,7 +37,9 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     for name, asked in given(fields).items():
         check_constraint(name, asked)
     prompts = _prompts(fields)
-    request = dataclasses.replace(generation(fields, prompts, model, surroundings), constraint=constraint)
+    request = dataclasses.replace(
+        generation(fields, prompts, model, surroundings), constraint=constraint, adapter=adapter
+    )
     echo = fields["echo"] or fields["return_full_text"]
     known = answer("cmpl", request, model, fields, echo=echo, logprobs="logprobs" in fields, shown=fields["n"])
     request = dataclasses.replace(_with_tokens(request, fields, echo=echo), fit=_fit(fields, model))

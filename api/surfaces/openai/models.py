@@ -1,4 +1,4 @@
-"""GET /v1/models, and which model a name means here."""
+"""GET /v1/models, and which model a name means here. An adapter is a model of its own with a `parent`, as in vLLM."""
 
 from __future__ import annotations
 
@@ -26,6 +26,20 @@ def resolve(surroundings: Surroundings, name: str, able: Capability = "completio
     return resolve_exact(surroundings, name, able)
 
 
+def resolve_adapted(surroundings: Surroundings, name: str) -> tuple[Model, str]:
+    """For what generates: the model and the adapter that a request's `model` means; "" is none. A model of the name is
+    meant before an adapter. Raises `UnknownModel`.
+    """
+    found = None if known(surroundings, name) else adapted(surroundings, name)
+    return (found, name) if found else (resolve(surroundings, name), "")
+
+
+def adapted(surroundings: Surroundings, adapter: str) -> Model | None:
+    """The one model that has an adapter of this name; None where several have."""
+    having = [model for model in surroundings.catalogue.models if adapter in model.adapters]
+    return having[0] if len(having) == 1 else None
+
+
 def known(surroundings: Surroundings, name: str) -> Model | None:
     """The model of this name, or the only one it can be short for."""
     exact = surroundings.catalogue.find(name)
@@ -45,9 +59,11 @@ def _other_names(name: str) -> frozenset[str]:
 
 
 def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Every model; beside OpenAI's list stand the keys of the one object that TGI's documentation promises."""
+    """Every model and adapter; beside OpenAI's list stand the keys of the one object that TGI's documentation promises."""
     models = surroundings.catalogue.models
-    body: dict[str, Any] = {"object": "list", "data": [entry(model) for model in models]}
+    data = [entry(model) for model in models]
+    data += [entry(model, adapter) for model in models for adapter in model.adapters if adapted(surroundings, adapter)]
+    body: dict[str, Any] = {"object": "list", "data": data}
     try:
         one = entry(default_model(surroundings))
     except UnknownModel:
@@ -56,19 +72,22 @@ def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
 
 
 def retrieve(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
-    found = known(surroundings, variables["id"])
-    if found is None:
-        raise UnknownModel(variables["id"])
-    return Reply(entry(found))
+    name = variables["id"]
+    if found := known(surroundings, name):
+        return Reply(entry(found))
+    if found := adapted(surroundings, name):
+        return Reply(entry(found, name))
+    raise UnknownModel(name)
 
 
-def entry(model: Model) -> dict[str, Any]:
-    """OpenAI's four keys, then vLLM's and llama.cpp's extras."""
+def entry(model: Model, adapter: str = "") -> dict[str, Any]:
+    """OpenAI's four keys, then vLLM's and llama.cpp's extras: of a model, or of one of its adapters."""
     return {
-        "id": model.name,
+        "id": adapter or model.name,
         "object": "model",
         "created": int(model.modified_at),
         "owned_by": OWNER,
+        **({"parent": model.name} if adapter else {}),
         "max_model_len": model.context_length,
         "meta": {
             "n_vocab": model.vocabulary,

@@ -15,7 +15,7 @@ VALIDATION_WORKERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Field names are those of GET /info; `max_top_n_tokens` is ours in it, where extra keys are harmless."""
+    """Field names are those of GET /info; the last two are ours in it, where extra keys are harmless."""
 
     model_id: str
     max_concurrent_requests: int
@@ -26,6 +26,7 @@ class Limits:
     validation_workers: int
     max_client_batch_size: int
     max_top_n_tokens: int
+    adapters: tuple[str, ...]
 
 
 def max_input_tokens(context: int) -> int:
@@ -45,4 +46,5 @@ def limits(model: Model, settings: Settings) -> Limits:
         validation_workers=VALIDATION_WORKERS,
         max_client_batch_size=settings.max_choices,
         max_top_n_tokens=MAX_TOP_N_TOKENS,
+        adapters=model.adapters,
     )

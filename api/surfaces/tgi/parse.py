@@ -93,6 +93,8 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
         prompt_logprobs=0 if given.decoder_input_details else None,
         # Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left.
         fit=Fit(keep_last=given.truncate, room="clip" if given.max_new_tokens is None else "refuse"),
+        # Whatever else passed the rules means none.
+        adapter=given.adapter_id if given.adapter_id in model.adapters else "",
     )
 
 

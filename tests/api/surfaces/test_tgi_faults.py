@@ -120,6 +120,7 @@ def test_info_has_every_key_of_the_seed() -> None:
         "max_total_tokens": 2048,
         "validation_workers": 2,
         "max_client_batch_size": 16,
+        "adapters": (),
         "router": "text-generation-router",
         "version": "3.3.6-dev0",
         "sha": None,
