@@ -6,7 +6,7 @@ Done by the thread that holds the ticket, not by the loop: a long prompt's token
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from typing import Protocol
 
@@ -84,8 +84,11 @@ class Intake:
     def _tokenized(self, prompt: Prompt, *, opens: bool) -> tuple[tuple[PromptToken, ...], str]:
         match prompt:
             case ChatPrompt():
-                text = "".join(self._template.segments(prompt))
                 ids = self._ids(prompt)
+                text = self._spelled(prompt.context) + "".join(self._template.segments(prompt))
+            case InfillPrompt() if prompt.template:
+                ids = self._ids(prompt)
+                text = "".join(self._template.segments(prompt))
             case TextPrompt(text=text) if not opens:
                 ids = [*prompt.context, *self._vocabulary.tokenize(text, special=prompt.special, start=False)]
             case TextPrompt(text=text):
@@ -93,8 +96,11 @@ class Intake:
             case _:
                 ids = list(prompt.ids) if isinstance(prompt, TokenPrompt) else self._ids(prompt)
                 self._check(ids)
-                text = b"".join(self._vocabulary.piece(token) for token in ids).decode(errors="replace")
+                text = self._spelled(ids)
         return self._reported(ids), text
+
+    def _spelled(self, ids: Iterable[int]) -> str:
+        return b"".join(map(self._vocabulary.piece, ids)).decode(errors="replace")
 
     def _sequence(
         self,
@@ -178,8 +184,7 @@ class Intake:
 
     def _end(self, ids: list[int]) -> str:
         """How the prompt ends, as text."""
-        pieces = [self._vocabulary.piece(token) for token in ids[-END_CHARACTERS:]]
-        return b"".join(pieces).decode(errors="replace")[-END_CHARACTERS:]
+        return self._spelled(ids[-END_CHARACTERS:])[-END_CHARACTERS:]
 
     def _added(self, prompt: Prompt) -> int:
         """A BOS that was added is kept beside the tokens the caller means."""
@@ -188,19 +193,24 @@ class Intake:
     def _ids(self, prompt: Prompt) -> list[int]:
         match prompt:
             case ChatPrompt():
-                parts = self._template.segments(prompt)
-                ids = list(prompt.context)
-                for part in parts:
-                    ids += self._opened(part, special=True, start=not ids)
+                ids = self._joined(self._template.segments(prompt), prompt.context)
             case TextPrompt():
                 ids = [*prompt.context]
                 ids += self._opened(prompt.text, special=prompt.special, start=not ids)
             case TokenPrompt():
                 ids = list(prompt.ids)
+            case InfillPrompt() if prompt.template:
+                ids = self._joined(self._template.segments(prompt))
             case InfillPrompt():
                 ids = self._infill(prompt)
         self._check(ids)
         return ids or [self._vocabulary.start]
+
+    def _joined(self, parts: Iterable[str], context: Iterable[int] = ()) -> list[int]:
+        ids = list(context)
+        for part in parts:
+            ids += self._opened(part, special=True, start=not ids)
+        return ids
 
     def _opened(self, text: str, *, special: bool, start: bool) -> list[int]:
         """With a BOS where the model wants one, but without the EOS that some tokenizers put behind every text."""
