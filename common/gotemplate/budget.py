@@ -6,8 +6,8 @@ from typing import Any
 
 from tropilla.common.gotemplate.faults import TooMuch
 
-#: About a microsecond each; a conversation of a thousand messages takes a published template some ten thousand.
-MAX_STEPS = 1 << 20
+#: Some microseconds each; a conversation of a thousand messages takes a published template some ten thousand.
+MAX_STEPS = 1 << 19
 MAX_OUTPUT = 4 << 20
 #: Templates, blocks and parentheses inside one another as they run: Python's own stack bounds it.
 MAX_DEPTH = 80

@@ -20,12 +20,12 @@ _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 #: No template has a reason for more.
 MOST_ARGUMENTS = 1000
-_TYPES = {"a": "", "s": "string", "i": "int", "b": "bool"}
+_TYPES = {"a": "", "s": "string", "i": "int", "b": "bool", "m": "map[string]interface {}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`takes` has a letter for each parameter: s string, i int, b bool, a any; a `*` behind the last one repeats it.
+    """`takes` has a letter for each parameter: s string, i int, b bool, m map, a any; a `*` behind the last one repeats it.
 
     `shares`: what it gives is a part of what it got, and costs little. A `call` raises `Refusal` or `Excess`.
     """

@@ -95,13 +95,11 @@ class Pipelines:
         return self._fields(node, node.names, value, given) if isinstance(node, Chain) else value
 
     def _variable(self, node: Variable) -> Any:
-        for passed, (name, _) in enumerate(reversed(self.variables)):
-            if name == node.name:
-                break
-        else:
+        passed = next((n for n, (name, _) in enumerate(reversed(self.variables), 1) if name == node.name), 0)
+        if not passed:
             self.fail(node, f"undefined variable: {node.name}")
         self._budget.passed(passed)
-        return self.variables[-1 - passed][1]
+        return self.variables[-passed][1]
 
     def _fields(self, node: Operand, names: tuple[str, ...], value: Any, given: bool) -> Any:
         for name in names:

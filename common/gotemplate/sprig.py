@@ -232,9 +232,9 @@ def _collections() -> dict[str, Function]:
         "append": Function(lambda items, value: _limited([*_items(items, "push"), value]), "aa"),
         "slice": Function(_sliced, "aa*", shares=True),
         "dict": Function(_dictionary, "a*"),
-        "get": Function(lambda values, key: values.get(key, ""), "as", shares=True),
-        "hasKey": Function(lambda values, key: key in values, "as"),
-        "keys": Function(lambda *maps: _limited(sorted({key for values in maps for key in values})), "a*"),
+        "get": Function(lambda values, key: values.get(key, ""), "ms", shares=True),
+        "hasKey": Function(lambda values, key: key in values, "ms"),
+        "keys": Function(lambda *maps: _limited(sorted({key for values in maps for key in values})), "m*"),
     }
 
 

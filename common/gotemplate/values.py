@@ -20,8 +20,8 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
-#: Characters of a text, or items with what is in them of a list or map, that may be made or written.
-MAX_VALUE = 1 << 23
+#: Characters of a text that may be made or written; in a list or map, each part counts as so many more.
+MAX_VALUE, PART = 1 << 23, 64
 #: Lists and maps inside one another that are written.
 MAX_DEPTH = 100
 
@@ -98,7 +98,7 @@ def weigh(*values: Any) -> None:
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for value in level:
-            weight += len(value) if isinstance(value, str) else 1
+            weight += PART + (len(value) if isinstance(value, str) else 0)
             if isinstance(value, Struct):
                 value = value.fields
             if isinstance(value, Mapping):
@@ -106,7 +106,7 @@ def weigh(*values: Any) -> None:
                 below.extend(value.values())
             elif isinstance(value, list | tuple):
                 below.extend(value)
-            if weight + len(below) > MAX_VALUE:
+            if weight + PART * len(below) > MAX_VALUE:
                 raise Excess("it writes a list or map that is too large")
         if not below:
             return

@@ -74,6 +74,7 @@ CHAT = ChatPrompt(
     effort="low",
     variables='{"documents": []}',
     continue_last=False,
+    template="{{ .Prompt }}",
 )
 REQUESTS: list[Request] = [
     request(),

@@ -8,6 +8,7 @@ from tropilla.api.framing import NDJSON
 from tropilla.api.surface import Dialect, Page, Route, Surface
 from tropilla.api.surfaces.ollama.answer import Lines, whole
 from tropilla.api.surfaces.ollama.chat import parse_chat
+from tropilla.api.surfaces.ollama.debug import rendered
 from tropilla.api.surfaces.ollama.fault import fault
 from tropilla.api.surfaces.ollama.generate import parse_generate
 from tropilla.api.surfaces.ollama.pages import root, tags, version
@@ -19,6 +20,7 @@ GENERATE = Surface(
     frames=partial(Lines, show_response),
     whole=partial(whole, show_response),
     framing=NDJSON,
+    answer=partial(rendered, show_response),
 )
 CHAT = Surface(
     name="ollama.chat",
@@ -26,6 +28,7 @@ CHAT = Surface(
     frames=partial(Lines, show_message),
     whole=partial(whole, show_message),
     framing=NDJSON,
+    answer=partial(rendered, show_message),
 )
 
 OLLAMA = Dialect(
