@@ -70,7 +70,7 @@ def _property(schema: Any) -> Struct:
     known = schema if isinstance(schema, dict) else {}
     kinds = known.get("type")
     fields = {
-        "AnyOf": [_property(either) for either in known.get("anyOf") or ()],
+        "AnyOf": [_property(either) for either in known["anyOf"]] if isinstance(known.get("anyOf"), list) else [],
         "Type": Words([kinds] if isinstance(kinds, str) else _texts(kinds)),
         "Items": known.get("items"),
         "Description": str(known.get("description") or ""),

@@ -8,9 +8,9 @@ from typing import Any
 from tropilla.common.gotemplate.budget import Budget
 from tropilla.common.gotemplate.builtins import Function
 from tropilla.common.gotemplate.faults import Excess, Refusal, TooMuch
-from tropilla.common.gotemplate.pipelines import Pipelines
+from tropilla.common.gotemplate.pipelines import MAX_SHOWN, Pipelines
 from tropilla.common.gotemplate.tree import Action, Body, Branch, Include, Leap, Pipe, Range, Text
-from tropilla.common.gotemplate.values import MISSING, kind_of, truth
+from tropilla.common.gotemplate.values import MISSING, kind_of, truth, type_of
 from tropilla.common.gotemplate.writing import NO_VALUE, text_of
 
 
@@ -100,7 +100,8 @@ class Rendering:
             case "nil":
                 pairs = ()
             case _:
-                self._pipelines.fail(loop.pipe, f"range can't iterate over {text_of(value)}")
+                shown = text_of(value)[:MAX_SHOWN] if isinstance(value, str | float) else type_of(value)
+                self._pipelines.fail(loop.pipe, f"range can't iterate over {shown}")
         inner, ran = len(self._pipelines.variables), False
         for key, item in pairs:
             ran = True

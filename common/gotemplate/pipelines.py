@@ -14,8 +14,8 @@ from tropilla.common.gotemplate.values import MISSING, Struct, truth, type_of
 #: No value came down the pipeline; other than MISSING, which came and is nothing.
 _NONE: Final = object()
 _BARE = (Literal, Dot, Pipe)
-#: Of a node that an error shows.
-_MAX_SHOWN = 60
+#: Characters of a node or a value that an error shows.
+MAX_SHOWN = 60
 
 
 class Pipelines:
@@ -36,7 +36,7 @@ class Pipelines:
         """With the place in the source, as Go tells it."""
         line = self._source.count("\n", 0, node.at) + 1
         column = len(self._source[self._source.rfind("\n", 0, node.at) + 1 : node.at].encode("utf-8", "replace"))
-        shown = node.text if len(node.text) <= _MAX_SHOWN else node.text[: _MAX_SHOWN - 3] + "..."
+        shown = node.text if len(node.text) <= MAX_SHOWN else node.text[: MAX_SHOWN - 3] + "..."
         where = f"template: {self._template}:{line}:{column}"
         raise kind(f'{where}: executing "{self.executing}" at <{shown}>: {message}')
 

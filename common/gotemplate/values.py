@@ -1,6 +1,6 @@
 """Go's values in Python, and how Go judges and names them.
 
-nil is None; bool, int, float and str are themselves; a list or tuple is a slice, a dict a map with string keys. What a
+nil is None; bool, int, float, str and datetime are themselves; a list or tuple is a slice, a dict a map of strings. What a
 map does not have is MISSING: Go's invalid value, which prints as `<no value>` and compares as nil.
 """
 
@@ -74,20 +74,27 @@ def kind_of(value: Any) -> str:
         return "nil"
     if isinstance(value, list | tuple):
         return "slice"
-    return "struct" if isinstance(value, Struct) else "map"
+    return "map" if isinstance(value, Mapping) else "struct"
 
 
-_TYPES = {"bool": "bool", "int": "int", "float": "float64", "string": "string", "nil": "interface {}"}
+_TYPES = {
+    "bool": "bool",
+    "int": "int",
+    "float": "float64",
+    "string": "string",
+    "nil": "interface {}",
+    "slice": "[]interface {}",
+    "map": "map[string]interface {}",
+    # The only one that is not a `Struct`: what `now` tells.
+    "struct": "time.Time",
+}
 
 
 def type_of(value: Any) -> str:
     """A value's type, as Go's errors name it."""
     if isinstance(value, Struct):
         return value.kind
-    kind = kind_of(value)
-    if kind == "slice":
-        return "[]interface {}"
-    return _TYPES.get(kind, "map[string]interface {}")
+    return _TYPES[kind_of(value)]
 
 
 def weigh(*values: Any) -> None:

@@ -120,7 +120,7 @@ REQUESTS: list[Request] = [
         parse_reply=True,
         fit=Fit("shorten", 4, 100, "refuse", True, 512),
     ),
-    request(prompts=(InfillPrompt("def add(", "return c"),)),
+    request(prompts=(InfillPrompt("def add(", "return c"), InfillPrompt("a", "b", "{{ .Suffix }}"))),
     EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
     TokenizeRequest("k1", "pocket", (CHAT, TokenPrompt((1, 2))), opens=False),
 ]

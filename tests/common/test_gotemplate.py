@@ -32,6 +32,7 @@ DATA: dict[str, Any] = {
     "Z": None,
     "H": "<&>",
     "U": "héé",
+    "Now": datetime.datetime(2026, 1, 2),
 }
 
 
@@ -198,6 +199,9 @@ MORE = [
         "&lt;a b=&#39;&amp;&#39;&gt;\\u003Ca b\\u003D\\'\\u0026\\'\\u003E%3Ca+b%3D%27%26%27%3E",
     ),
     ("{{println 1 `a`}}", None, "1 a\n"),
+    ("{{range now}}{{end}}", None, ExecutionError),
+    ("{{range .}}{{end}}", STRUCT, ExecutionError),
+    ("{{if now}}{{len (print now)}}{{end}}", None, "21"),
     ("a\r\n{{.}}\r\n", "x", "a\nx\n"),
     ("{{ . }}\n{{end", "", ParseError),
 ]
@@ -402,7 +406,24 @@ def test_whatever_is_tried_nothing_comes_out_but_text_or_a_templates_error(seed:
 @pytest.mark.parametrize("name", sorted(LOCALAI.functions.keys() | OLLAMA.functions.keys()))
 def test_every_function_takes_anything_without_breaking(name: str) -> None:
     chance = random.Random(name)
-    values = [".A", ".B", ".L", ".E", ".M", ".T", ".Z", ".U", "1", "-1", "1.5", "99999999", '"%d"', '"x"', "nil"]
+    values = [
+        ".A",
+        ".B",
+        ".L",
+        ".E",
+        ".M",
+        ".T",
+        ".Z",
+        ".U",
+        "1",
+        "-1",
+        "1.5",
+        "99999999",
+        '"%d"',
+        '"x"',
+        "nil",
+        ".Now",
+    ]
     complaints = []
     for _ in range(150):
         source = "{{" + " ".join([name, *(chance.choice(values) for _ in range(chance.randrange(4)))]) + "}}"

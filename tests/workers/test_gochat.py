@@ -284,6 +284,17 @@ def test_templates_walk_through_tools_and_calls() -> None:
     )
 
 
+def test_whatever_a_schema_is_it_can_be_shown() -> None:
+    odd = {"a": True, "b": {"anyOf": 3, "type": 7, "enum": 0, "properties": []}, "c": {"anyOf": [{"type": "null"}, {}]}}
+    tools = (Tool("f", parameters=json.dumps({"properties": odd, "required": "a"})), Tool("g", parameters="[]"))
+    text = chat("{{range .Messages}}{{end}}{{.Tools}}", user("x"), tools=tools)
+    shown = [tool["function"]["parameters"] for tool in json.loads(text)]
+    assert shown == [
+        {"type": "object", "properties": {"a": {}, "b": {}, "c": {"anyOf": [{"type": "null"}, {}]}}},
+        {"type": "object", "properties": {}},
+    ]
+
+
 def test_a_template_without_tools_is_told_of_them() -> None:
     text = chat(TURN, *HISTORY, tools=TOOLS)
     assert '"get_current_weather"' in text

@@ -317,3 +317,14 @@ def test_token_ids_are_spelled_out() -> None:
     assert tokenized(TokenPrompt(tuple("né".encode())), TokenPrompt(())) == [(list("né".encode()), "né"), ([], "")]
     with pytest.raises(InvalidPrompt, match="token id 70000 is out of vocabulary"):
         tokenized(TokenPrompt((70000,)))
+
+
+def shown(kitchen: Kitchen, prompt: Any) -> tuple[list[int], str]:
+    ((tokens, text),) = kitchen.intake.tokenized(TokenizeRequest("id", "m", (prompt,)))
+    return [token.id for token in tokens], text
+
+
+def test_a_prompt_may_bring_its_own_template() -> None:
+    prompt = ChatPrompt((Message("user", "hi"),), context=(BOS, *b"so "), template="<{{.Prompt}}>")
+    assert shown(Kitchen(), prompt) == ([BOS, *b"so <hi>"], "<s>so <hi>")
+    assert shown(Kitchen(), InfillPrompt("a", "b", "{{.Prompt}}_{{.Suffix}}")) == ([BOS, *b"a_b"], "a_b")
