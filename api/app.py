@@ -16,7 +16,7 @@ from tropilla.api.conversation import Conversation, answers, respond, streamed, 
 from tropilla.api.inbox import Inbox
 from tropilla.api.reading import parse_json
 from tropilla.api.relay import ClientGone, Relay
-from tropilla.api.surface import Dialect, Enquiry, Page, Reply, Route, Surface, Surroundings
+from tropilla.api.surface import Answered, Dialect, Enquiry, Page, Question, Reply, Route, Surface, Surroundings
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
@@ -116,6 +116,9 @@ def _generator(collaborators: Collaborators, surface: Surface) -> View:
         call = surface.parse(body, _surroundings(collaborators, variables))
         if isinstance(call, Reply):
             return respond(call)
+        if isinstance(call, Question):
+            assert surface.answer is not None, f"{surface.name} asks and cannot answer"
+            return _answer(collaborators, call, surface.answer)
         with _blaming(call.prompt_field):
             conversation = _conversation(collaborators, call.request)
             return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
@@ -129,16 +132,20 @@ def _enquiry(collaborators: Collaborators, enquiry: Enquiry) -> View:
         question = enquiry.parse(body, _surroundings(collaborators, variables))
         if isinstance(question, Reply):
             return respond(question)
-        try:
-            with _blaming(question.prompt_field):
-                answered = answers(_conversation(collaborators, question.request))
-            return respond(enquiry.answer(question, answered, time.time()))
-        except TropillaError as error:
-            if question.fault is None:
-                raise
-            return respond(question.fault(error))
+        return _answer(collaborators, question, enquiry.answer)
 
     return view
+
+
+def _answer(collaborators: Collaborators, question: Question, answer: Answered) -> Response:
+    try:
+        with _blaming(question.prompt_field):
+            events = answers(_conversation(collaborators, question.request))
+        return respond(answer(question, events, time.time()))
+    except TropillaError as error:
+        if question.fault is None:
+            raise
+        return respond(question.fault(error))
 
 
 @contextmanager

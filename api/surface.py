@@ -79,6 +79,20 @@ class Call:
     prompt_field: str = "prompt"
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that was understood and generates nothing. The fields are `Call`'s."""
+
+    request: EmbeddingRequest | TokenizeRequest
+    received: float
+    answer: Any = None
+    prompt_field: str = "input"
+    #: Tells what goes wrong from here on, where the route has other words than its dialect.
+    fault: Callable[[TropillaError], Reply] | None = None
+
+
+#: What is said to a question: it gets one event for each prompt, in their order, and the time.
+Answered = Callable[[Question, tuple[Any, ...], float], Reply]
 #: Unix seconds; handed in so that a stream's timestamps can be driven by hand.
 Clock = Callable[[], float]
 
@@ -96,29 +110,20 @@ class Frames(Protocol):
 class Surface:
     """One way to ask for a generation in one dialect.
 
-    `parse` raises `RequestError`s, or answers at once with a `Reply` when there is nothing to generate (an Ollama load).
+    `parse` raises `RequestError`s, or answers at once with a `Reply` when there is nothing to generate (an Ollama load), or
+    with a `Question` when only the prompt is to be seen.
     `whole` gets the time at which the answer is complete. `stream_headers` and the headers of `whole` are the dialect's
     own; content type and caching come from `framing`.
     """
 
     name: str
-    parse: Callable[[JSON, Surroundings], Call | Reply]
+    parse: Callable[[JSON, Surroundings], Call | Question | Reply]
     frames: Callable[[Call, Clock], Frames]
     whole: Callable[[Call, Completion, float], Reply]
     framing: Framing
     stream_headers: Callable[[Call], Mapping[str, str]] = lambda call: {}
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request that was understood and generates nothing. The fields are `Call`'s."""
-
-    request: EmbeddingRequest | TokenizeRequest
-    received: float
-    answer: Any = None
-    prompt_field: str = "input"
-    #: Tells what goes wrong from here on, where the route has other words than its dialect.
-    fault: Callable[[TropillaError], Reply] | None = None
+    #: As an `Enquiry`'s, where `parse` may find that nothing but the prompt is wanted.
+    answer: Answered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +138,12 @@ class Route:
 class Enquiry:
     """A POST route that asks a model something without generating: vectors, tokens, rendered prompts.
 
-    `parse` is as a surface's; `answer` gets one event for each prompt, in their order, and the time.
+    `parse` is as a surface's.
     """
 
     path: str
     parse: Callable[[JSON, Surroundings], Question | Reply]
-    answer: Callable[[Question, tuple[Any, ...], float], Reply]
+    answer: Answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from tropilla.common.generation import (
 )
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
-VERSION = 3
+VERSION = 4
 
 
 def _bytes_out(piece: bytes) -> str:

@@ -92,6 +92,8 @@ class ChatPrompt:
     variables: str = "{}"
     #: A last assistant message is continued, not answered; False closes it and opens a new turn.
     continue_last: bool = True
+    #: Go source that takes the place of the model's own template; "" is the model's own.
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,13 @@ class TokenPrompt:
 
 @dataclass(frozen=True, slots=True)
 class InfillPrompt:
-    """What stands before and after the text to be filled in, for models with fill-in-the-middle tokens."""
+    """What stands before and after the text to be filled in: between the model's fill-in-the-middle tokens, or where a
+    `template` (Go source) puts it.
+    """
 
     prefix: str
     suffix: str
+    template: str = ""
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt

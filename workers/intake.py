@@ -6,7 +6,7 @@ Done by the thread that holds the ticket, not by the loop: a long prompt's token
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from tropilla.common.errors import InvalidPrompt
@@ -87,7 +87,10 @@ class Intake:
         match prompt:
             case ChatPrompt(context=context):
                 parts = self._template.segments(prompt)
-                text, ids = "".join(parts), self._joined(parts, context)
+                text, ids = self._spelled(context) + "".join(parts), self._joined(parts, context)
+            case InfillPrompt() if prompt.template:
+                parts = self._template.segments(prompt)
+                text, ids = "".join(parts), self._joined(parts)
             case TextPrompt(text=text, context=context):
                 # As an embedding sees it: with the EOS, too, where the tokenizer adds one, and nothing for nothing.
                 start = opens and not context
@@ -99,8 +102,11 @@ class Intake:
             raise InvalidPrompt(f"there are {len(ids)} tokens; at most {most} are told", code="invalid_prompt")
         self._check(ids)
         if text is None:
-            text = b"".join(self._vocabulary.piece(token) for token in ids).decode(errors="replace")
+            text = self._spelled(ids)
         return self._reported(ids), text
+
+    def _spelled(self, ids: Iterable[int]) -> str:
+        return b"".join(map(self._vocabulary.piece, ids)).decode(errors="replace")
 
     def _sequence(
         self,
@@ -185,8 +191,7 @@ class Intake:
 
     def _end(self, ids: list[int]) -> str:
         """How the prompt ends, as text."""
-        pieces = [self._vocabulary.piece(token) for token in ids[-END_CHARACTERS:]]
-        return b"".join(pieces).decode(errors="replace")[-END_CHARACTERS:]
+        return self._spelled(ids[-END_CHARACTERS:])[-END_CHARACTERS:]
 
     def _added(self, prompt: Prompt) -> int:
         """A BOS that was added is kept beside the tokens the caller means."""
@@ -201,12 +206,14 @@ class Intake:
                 ids += self._opened(prompt.text, special=prompt.special, start=not ids)
             case TokenPrompt():
                 ids = list(prompt.ids)
+            case InfillPrompt() if prompt.template:
+                ids = self._joined(self._template.segments(prompt))
             case InfillPrompt():
                 ids = self._infill(prompt)
         self._check(ids)
         return ids or [self._vocabulary.start]
 
-    def _joined(self, parts: list[str], context: tuple[int, ...]) -> list[int]:
+    def _joined(self, parts: Iterable[str], context: Iterable[int] = ()) -> list[int]:
         ids = list(context)
         for part in parts:
             ids += self._opened(part, special=True, start=not ids)

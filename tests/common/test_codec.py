@@ -75,6 +75,7 @@ CHAT = ChatPrompt(
     effort="low",
     variables='{"documents": []}',
     continue_last=False,
+    template="{{ .Prompt }}",
 )
 REQUESTS: list[Request] = [
     request(),
@@ -121,7 +122,7 @@ REQUESTS: list[Request] = [
         fit=Fit("shorten", 4, 100, "refuse", True, 512),
         adapter="org/poet:v2",
     ),
-    request(prompts=(InfillPrompt("def add(", "return c"),)),
+    request(prompts=(InfillPrompt("def add(", "return c"), InfillPrompt("a", "b", "{{ .Suffix }}"))),
     EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
     TokenizeRequest("k1", "pocket", (CHAT, TokenPrompt((1, 2))), opens=False),
 ]

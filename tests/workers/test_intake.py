@@ -334,3 +334,14 @@ def test_no_more_tokens_are_told_than_everybody_else_can_wait_for() -> None:
     for prompt in (TextPrompt("a" * TOLD_TOKENS), TokenPrompt((97,) * (TOLD_TOKENS + 1))):
         with pytest.raises(InvalidPrompt, match="there are 65537 tokens; at most 65536 are told"):
             tokenized(prompt)
+
+
+def shown(kitchen: Kitchen, prompt: Any) -> tuple[list[int], str]:
+    ((tokens, text),) = kitchen.intake.tokenized(TokenizeRequest("id", "m", (prompt,)))
+    return [token.id for token in tokens], text
+
+
+def test_a_prompt_may_bring_its_own_template() -> None:
+    prompt = ChatPrompt((Message("user", "hi"),), context=(BOS, *b"so "), template="<{{.Prompt}}>")
+    assert shown(Kitchen(), prompt) == ([BOS, *b"so <hi>"], "<s>so <hi>")
+    assert shown(Kitchen(), InfillPrompt("a", "b", "{{.Prompt}}_{{.Suffix}}")) == ([BOS, *b"a_b"], "a_b")

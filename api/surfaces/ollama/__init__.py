@@ -9,6 +9,7 @@ from tropilla.api.surface import Dialect, Page, Route, Surface
 from tropilla.api.surfaces.ollama import embed
 from tropilla.api.surfaces.ollama.answer import Lines, whole
 from tropilla.api.surfaces.ollama.chat import parse_chat
+from tropilla.api.surfaces.ollama.debug import rendered
 from tropilla.api.surfaces.ollama.fault import fault
 from tropilla.api.surfaces.ollama.generate import parse_generate
 from tropilla.api.surfaces.ollama.pages import root, tags, version
@@ -20,6 +21,7 @@ GENERATE = Surface(
     frames=partial(Lines, show_response),
     whole=partial(whole, show_response),
     framing=NDJSON,
+    answer=partial(rendered, show_response),
 )
 CHAT = Surface(
     name="ollama.chat",
@@ -27,6 +29,7 @@ CHAT = Surface(
     frames=partial(Lines, show_message),
     whole=partial(whole, show_message),
     framing=NDJSON,
+    answer=partial(rendered, show_message),
 )
 
 OLLAMA = Dialect(
