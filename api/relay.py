@@ -161,10 +161,15 @@ class _Watch:
     def _late(self) -> bool:
         return self._clock() - self._began > self._settings.deadline_seconds
 
+    @property
+    def _patience(self) -> float:
+        """Until the lease is looked at, or a sign of life is due."""
+        due = self._pulsed + self._settings.heartbeat_seconds - self._clock()
+        return min(self._settings.stall_seconds, max(0.0, due))
+
     def events(self) -> Iterator[Event | Pulse]:
-        patience = min(self._settings.stall_seconds, self._settings.heartbeat_seconds)
         while not self._over:
-            item = self._mailbox.get(patience)
+            item = self._mailbox.get(self._patience)
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:

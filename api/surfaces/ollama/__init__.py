@@ -39,4 +39,5 @@ OLLAMA = Dialect(
     ),
     prefixes=("/api",),
     fault=fault,
+    preflight_status=204,
 )

@@ -13,7 +13,7 @@ from tropilla.common.generation import Completion, Finished, GenerationRequest, 
 #: Nobody reads the answer of a cancelled request; SDKs know no fifth word.
 REASONS: Mapping[Reason, str] = {"eos": "stop", "stop": "stop", "length": "length", "cancelled": "stop"}
 #: The date of the API that OpenAI has answered with ever since.
-HEADERS: Mapping[str, str] = {"openai-version": "2020-10-01"}
+_VERSION = "2020-10-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,17 @@ def envelope(call: Call, kind: str) -> dict[str, Any]:
     }
 
 
-def whole(call: Call, kind: str, choices: Iterable[Any], completion: Completion, finished_at: float) -> Reply:
+def whole(call: Call, kind: str, choices: Iterable[Any], completion: Completion) -> Reply:
     """One response object around its choices."""
     usage = Tally(call.request)
     for choice in completion.choices:
         usage.finish(choice.finished)
-    headers = {**HEADERS, "openai-processing-ms": str(max(0, round((finished_at - call.received) * 1000)))}
-    return Reply({**envelope(call, kind), "choices": list(choices), "usage": usage.total()}, headers=headers)
+    return Reply({**envelope(call, kind), "choices": list(choices), "usage": usage.total()})
+
+
+def headers(seconds: float) -> Mapping[str, str]:
+    """What every OpenAI answer carries; of a stream, the time is that of its first event."""
+    return {"openai-version": _VERSION, "openai-processing-ms": str(round(seconds * 1000))}
 
 
 class Tally:

@@ -9,7 +9,7 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas, thinking
-from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
+from tropilla.api.surfaces.openai.answer import answer, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
@@ -83,9 +83,9 @@ def frames(call: Call, _: Clock) -> Frames:
     return Stream(call, ChatShape(call))
 
 
-def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
+def whole_answer(call: Call, completion: Completion, _: float) -> Reply:
     choices = [chat_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
-    return whole(call, "chat.completion", choices, completion, finished_at)
+    return whole(call, "chat.completion", choices, completion)
 
 
-CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS)
+CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE)

@@ -8,7 +8,7 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas
-from tropilla.api.surfaces.openai.answer import HEADERS, Answer, answer, whole
+from tropilla.api.surfaces.openai.answer import Answer, answer, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.best_of import best
 from tropilla.api.surfaces.openai.completion_answer import OBJECT, CompletionShape, completion_choice
@@ -75,11 +75,11 @@ def frames(call: Call, _: Clock) -> Frames:
     return Stream(call, CompletionShape(call))
 
 
-def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
+def whole_answer(call: Call, completion: Completion, _: float) -> Reply:
     known: Answer = call.answer
     told = best(completion, generated=call.request.n, wanted=known.shown).choices
     choices = [completion_choice(call, index, choice) for index, choice in enumerate(told)]
-    return whole(call, OBJECT, choices, completion, finished_at)
+    return whole(call, OBJECT, choices, completion)
 
 
-COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE, lambda call: HEADERS)
+COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE)

@@ -1,11 +1,11 @@
-"""GET /v1/models, and which model a name means here."""
+"""GET /v1/models and /v1/health, and which model a name means here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tropilla.api.models import default_model, resolve_exact
+from tropilla.api.models import aliased, aliases_of, default_model, resolve_exact
 from tropilla.api.surface import Reply, Surroundings
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import UnknownModel
@@ -27,8 +27,8 @@ def resolve(surroundings: Surroundings, name: str) -> Model:
 
 
 def known(surroundings: Surroundings, name: str) -> Model | None:
-    """The model of this name, or the only one it can be short for."""
-    exact = surroundings.catalogue.find(name)
+    """The model of this name or alias, or the only one it can be short for."""
+    exact = surroundings.catalogue.find(name) or aliased(surroundings, name)
     if exact is not None:
         return exact
     near = [model for model in surroundings.catalogue.models if name in _other_names(model.name)]
@@ -45,30 +45,47 @@ def _other_names(name: str) -> frozenset[str]:
 
 
 def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Every model; beside OpenAI's list stand the keys of the one object that TGI's documentation promises."""
-    models = surroundings.catalogue.models
-    body: dict[str, Any] = {"object": "list", "data": [entry(model) for model in models]}
+    """Every model under each of its names; beside OpenAI's list stand the keys of the one object that TGI's documentation
+    promises.
+    """
+    listed = [
+        entry(surroundings, model, name)
+        for model in surroundings.catalogue.models
+        for name in (model.name, *aliases_of(surroundings, model))
+    ]
+    body: dict[str, Any] = {"object": "list", "data": sorted(listed, key=lambda each: str(each["id"]))}
     try:
-        one = entry(default_model(surroundings))
+        one = default_model(surroundings)
     except UnknownModel:
         return Reply(body)
-    return Reply({**body, **{key: one[key] for key in ("id", "created", "owned_by")}})
+    single = entry(surroundings, one, one.name)
+    return Reply({**body, **{key: single[key] for key in ("id", "created", "owned_by")}})
 
 
 def retrieve(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
-    found = known(surroundings, variables["id"])
+    name = variables["id"]
+    found = known(surroundings, name)
     if found is None:
-        raise UnknownModel(variables["id"])
-    return Reply(entry(found))
+        raise UnknownModel(name)
+    return Reply(entry(surroundings, found, name if name in aliases_of(surroundings, found) else found.name))
 
 
-def entry(model: Model) -> dict[str, Any]:
+def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
+    """llama.cpp's words, and no model's name: nobody needs a key to ask."""
+    if surroundings.catalogue.models:
+        return Reply({"status": "ok"})
+    error = {"message": "No model is ready.", "type": "server_error", "param": None, "code": None}
+    return Reply({"error": error, "error_type": "healthcheck"}, 503)
+
+
+def entry(surroundings: Surroundings, model: Model, name: str) -> dict[str, Any]:
     """OpenAI's four keys, then vLLM's and llama.cpp's extras."""
     return {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": int(model.modified_at),
         "owned_by": OWNER,
+        "aliases": aliases_of(surroundings, model),
         "max_model_len": model.context_length,
         "meta": {
             "n_vocab": model.vocabulary,

@@ -8,7 +8,9 @@ import pytest
 from openai.types import Completion as SDKCompletion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai_events import NOW, answered, ask, chat, chunks, said, streamed, woven
+from openai_strict import strict
 from tropilla.api.surface import Call
+from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.common.generation import Event, Failed, Finished, Reason, Token, Usage
@@ -23,7 +25,7 @@ def complete(prompt: Any = "ab cd", **fields: Any) -> Call:
 def chat_chunks(call: Call, events: list[Event]) -> list[dict[str, Any]]:
     told = list(chunks(streamed(CHAT, call, events)))
     for chunk in told:
-        ChatCompletionChunk.model_validate(chunk, strict=True)
+        strict(ChatCompletionChunk, chunk)
     return told
 
 
@@ -36,8 +38,8 @@ def test_a_whole_chat_answer_is_openais() -> None:
     call = chat(n=2)
     reply = answered(CHAT, call, TWO)
     assert reply.status == 200
-    assert (reply.headers["openai-processing-ms"], reply.headers["openai-version"]) == ("1500", "2020-10-01")
-    answer = ChatCompletion.model_validate(reply.body, strict=True)
+    assert headers(1.5) == {"openai-processing-ms": "1500", "openai-version": "2020-10-01"}
+    answer = strict(ChatCompletion, reply.body)
     assert (answer.id, answer.object, answer.created) == (f"chatcmpl-{call.request.id}", "chat.completion", int(NOW))
     assert [choice.message.content for choice in answer.choices] == ["Red fox", "Blue"]
     assert [choice.finish_reason for choice in answer.choices] == ["stop", "length"]
@@ -140,7 +142,7 @@ HELD = said(0, [" H", (b"\xf0\x9f", ""), (b"\x99\x82", "\U0001f642"), (b" E", " 
 
 def test_a_whole_chat_answers_log_probabilities_spell_its_text() -> None:
     body = answered(CHAT, chat(logprobs=True, top_logprobs=2), HELD).body
-    choice = ChatCompletion.model_validate(body, strict=True).choices[0]
+    choice = strict(ChatCompletion, body).choices[0]
     assert choice.logprobs is not None
     entries = choice.logprobs.content or []
     spelled = b"".join(bytes(entry.bytes or []) for entry in entries)
@@ -183,7 +185,7 @@ def test_a_whole_completion_is_openais() -> None:
     call = complete(["a", "b"], n=2)
     events = woven(*(said(choice, [f"text {choice}"], "length", prompt=3 + choice // 2) for choice in (3, 1, 0, 2)))
     body = answered(COMPLETIONS, call, events).body
-    answer = SDKCompletion.model_validate(body, strict=True)
+    answer = strict(SDKCompletion, body)
     assert (answer.id, answer.object) == (f"cmpl-{call.request.id}", "text_completion")
     assert [(choice.index, choice.text) for choice in answer.choices] == [(i, f"text {i}") for i in range(4)]
     assert answer.usage is not None

@@ -257,6 +257,8 @@ def test_the_operators_limits_hold() -> None:
 FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     (errors.MalformedBody("no JSON"), 400, "invalid_request_error", None, "validation"),
     (errors.BodyTooLarge("too large"), 413, "invalid_request_error", None, "validation"),
+    (errors.UnreadableBody("text/plain"), 415, "invalid_request_error", None, "validation"),
+    (errors.ForbiddenOrigin("http://e"), 403, "invalid_request_error", None, "forbidden"),
     (errors.UnknownRoute("POST", "/v1/x"), 404, "invalid_request_error", None, "not_found"),
     (errors.WrongMethod("GET", "/v1/completions"), 405, "invalid_request_error", None, "method_not_allowed"),
     (
