@@ -111,6 +111,13 @@ class TokenPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedPrompt:
+    """Token ids and texts in turn. A BOS is added where a text comes first; what texts spell is no marker."""
+
+    parts: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InfillPrompt:
     """What stands before and after the text to be filled in, for models with fill-in-the-middle tokens."""
 
@@ -118,7 +125,7 @@ class InfillPrompt:
     suffix: str
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | MixedPrompt | InfillPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +230,8 @@ class GenerationRequest:
     keep_stop: bool = False
     #: Token ids that end the answer as a stop string does.
     stop_tokens: tuple[int, ...] = ()
+    #: Markers that the model writes are text, too, but for the one that ends the answer.
+    show_markers: bool = False
     #: The model cannot end its turn.
     ignore_eos: bool = False
     constraint: Constraint | None = None

@@ -17,6 +17,7 @@ from tropilla.common.generation import (
     ChatPrompt,
     GenerationRequest,
     InfillPrompt,
+    MixedPrompt,
     Prompt,
     PromptToken,
     Sampling,
@@ -137,6 +138,7 @@ class Intake:
             logprobs=request.logprobs,
             prompt_logprobs=request.prompt_logprobs if scores else None,
             tags=self._answers.tags if request.parse_reply else frozenset(),
+            show_markers=request.show_markers,
         )
 
     def _sampler(
@@ -197,6 +199,10 @@ class Intake:
                 ids += self._opened(prompt.text, special=prompt.special, start=not ids)
             case TokenPrompt():
                 ids = list(prompt.ids)
+            case MixedPrompt():
+                ids = []
+                for each in prompt.parts:
+                    ids += [each] if isinstance(each, int) else self._opened(each, special=False, start=not ids)
             case InfillPrompt():
                 ids = self._infill(prompt)
         self._check(ids)

@@ -22,6 +22,7 @@ from tropilla.common.generation import (
     Fit,
     InfillPrompt,
     Message,
+    MixedPrompt,
     Prompted,
     PromptToken,
     Request,
@@ -120,6 +121,7 @@ REQUESTS: list[Request] = [
         fit=Fit("shorten", 4, 100, "refuse", True, 512),
     ),
     request(prompts=(InfillPrompt("def add(", "return c"),)),
+    request(prompts=(MixedPrompt((1, "a", 2)),), show_markers=True),
     EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
     TokenizeRequest("k1", "pocket", (CHAT, TokenPrompt((1, 2))), opens=False),
 ]

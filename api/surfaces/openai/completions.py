@@ -18,8 +18,7 @@ from tropilla.api.surfaces.openai.models import resolve
 from tropilla.api.surfaces.openai.rules import check_completion, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.token_ids import check_ids, told_ids
-from tropilla.common.catalogue import Model
-from tropilla.common.generation import Completion, Fit, GenerationRequest, InfillPrompt, Prompt, TextPrompt
+from tropilla.common.generation import Completion, GenerationRequest, InfillPrompt, Prompt, TextPrompt
 
 
 def parse(body: JSON, surroundings: Surroundings) -> Call:
@@ -40,8 +39,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     request = dataclasses.replace(generation(fields, prompts, model, surroundings), constraint=constraint)
     echo = fields["echo"] or fields["return_full_text"]
     known = answer("cmpl", request, model, fields, echo=echo, logprobs="logprobs" in fields, shown=fields["n"])
-    request = dataclasses.replace(_with_tokens(request, fields, echo=echo), fit=_fit(fields, model))
-    return Call(request, fields["stream"], surroundings.now, known)
+    return Call(_with_tokens(request, fields, echo=echo), fields["stream"], surroundings.now, known)
 
 
 def _prompts(fields: dict[str, Any]) -> tuple[Prompt, ...]:
@@ -54,21 +52,16 @@ def _prompts(fields: dict[str, Any]) -> tuple[Prompt, ...]:
 def _with_tokens(request: GenerationRequest, fields: dict[str, Any], *, echo: bool) -> GenerationRequest:
     """What the answer needs of the tokens: of the prompt's to tell them, or how long ids are as text; of all to judge."""
     logprobs: int | None = fields.get("logprobs")
+    scored = [each for each in (request.prompt_logprobs, logprobs if echo else None) if each is not None]
     unknown = any(known_text(prompt) is None for prompt in request.prompts)
     generated = max(fields["best_of"], request.n)
     return dataclasses.replace(
         request,
         n=generated,
         logprobs=0 if logprobs is None and generated > request.n else logprobs,
-        want_prompt=echo or (logprobs is not None and unknown),
-        prompt_logprobs=logprobs if echo else None,
+        want_prompt=request.want_prompt or echo or (logprobs is not None and unknown),
+        prompt_logprobs=max(scored, default=None),
     )
-
-
-def _fit(fields: dict[str, Any], model: Model) -> Fit:
-    """vLLM's word for it, then TGI's."""
-    last = fields.get("truncate_prompt_tokens", fields.get("truncate"))
-    return Fit() if last is None else Fit(keep_last=min(last, model.context_length))
 
 
 def frames(call: Call, _: Clock) -> Frames:

@@ -86,8 +86,8 @@ def _field(error: InvalidField) -> _Said:
     root = (error.param or "").split("[")[0].split(".")[0]
     code = _CODES[error.problem]
     if error.problem in ("above", "below"):
-        # Token ids are the only integers below another name.
-        whole = root in INTEGERS or root in ("prompt", "stop_token_ids")
+        # Its items are the only integers below another name.
+        whole = root in INTEGERS or root == "stop_token_ids"
         code = f"{'integer' if whole else 'decimal'}_{code}"
     elif error.problem == "unsupported" and root in PARTLY_SERVED:
         code = "unsupported_value"

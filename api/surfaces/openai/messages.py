@@ -20,8 +20,9 @@ _ROLES: Mapping[str, str] = {"developer": "system", "function": "tool"}
 _TEXTS: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
 #: Parts other servers understand, as opposed to misspelt ones.
 _MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url", "image", "video", "audio"})
-#: Between text parts, where the template does not take lists of them (sheet, section 7).
-_JOINT = "\n"
+#: Between text parts, where the template does not take lists of them (sheet, section 7); an assistant's are paragraphs
+#: (section 13).
+_JOINT, _ASSISTANT_JOINT = "\n", "\n\n"
 
 
 class _Part(Strict[str]):
@@ -45,16 +46,18 @@ class _Part(Strict[str]):
         return text
 
 
-class _Content(Strict[str]):
+class _Content(Strict[list[str]]):
+    """Its texts: what stands between them is the role's business."""
+
     expected = "a string or an array of content parts"
     _parts = Array(_Part())
 
-    def read(self, value: Any) -> str:
+    def read(self, value: Any) -> list[str]:
         if isinstance(value, str):
-            return value
+            return [value]
         if not isinstance(value, list):
             raise wrong_type(self.expected, value)
-        return _JOINT.join(part or "" for part in self._parts.deserialize(value) or ())
+        return [part or "" for part in self._parts.deserialize(value) or ()]
 
 
 class _Arguments(Strict[str]):
@@ -104,12 +107,12 @@ class MessageSchema(Schema):
             calls = (ToolCall(**fields["function_call"]),)
         role = fields["role"]
         speaks = role == "assistant"
-        content = fields.get("content", fields.get("refusal") if speaks else None)
-        if content is None and not (speaks and calls):
+        texts = fields.get("content", [fields["refusal"]] if speaks and "refusal" in fields else None)
+        if texts is None and not (speaks and calls):
             raise at(Wrong(f"a message of role '{role}' needs content.", "missing"), "content")
         return Message(
             role=_ROLES.get(role, role),
-            content=content or "",
+            content=(_ASSISTANT_JOINT if speaks else _JOINT).join(texts or ()),
             name=fields["name"],
             tool_calls=calls,
             tool_call_id=fields["tool_call_id"],

@@ -97,6 +97,14 @@ def _common(settings: Settings) -> Fields:
         "ignore_eos": Boolean(load_default=False),
         "min_tokens": Integer(0, load_default=0),
         "stop_token_ids": Array(Integer(0), load_default=()),
+        "skip_special_tokens": Boolean(load_default=True),
+        # The prompt's last tokens alone: vLLM's word, and TGI's.
+        "truncate_prompt_tokens": Integer(1),
+        "truncate": Integer(1),
+        "watermark": Boolean(load_default=False),
+        "prompt_logprobs": Integer(0, settings.max_top_logprobs),
+        "return_token_ids": Boolean(load_default=False),
+        "return_tokens_as_token_ids": Boolean(load_default=False),
         "echo": Boolean(load_default=False),
         **constraints.FIELDS,
         "include_stop_str_in_output": Boolean(load_default=False),
@@ -128,12 +136,9 @@ def _completion(settings: Settings) -> Fields:
         "best_of": Integer(0, 20, load_default=0),
         "logprobs": Integer(0, settings.max_top_logprobs),
         "suffix": Text(load_default=""),
-        "truncate_prompt_tokens": Integer(1),
         # What @huggingface/inference posts here, in TGI's words.
         "max_new_tokens": Integer(0),
         "do_sample": Boolean(load_default=True),
-        "truncate": Integer(1),
-        "watermark": Boolean(load_default=False),
         "return_full_text": Boolean(load_default=False),
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 from openai.types import Completion as SDKCompletion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai_events import NOW, answered, ask, chat, chunks, said, streamed, woven
+from openai_events import HELLO, NOW, Bit, answered, ask, chat, chunks, prompted, said, streamed, surroundings, woven
 from openai_strict import strict
 from tropilla.api.surface import Call
 from tropilla.api.surfaces.openai.answer import headers
@@ -110,6 +111,30 @@ def test_running_usage_grows_in_every_chunk() -> None:
     told = chat_chunks(chat(stream=True, stream_options=options), said(0, ["a", "b"]))
     assert [chunk["usage"]["completion_tokens"] for chunk in told] == [0, 1, 2, 3, 3]
     assert told[-1]["usage"]["prompt_tokens"] == 5
+
+
+def test_running_usage_knows_the_prompt_from_the_start() -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    told = chat_chunks(chat(stream=True, n=2, stream_options=options), [prompted(0, "a", "b", "c"), *TWO])
+    assert [chunk["usage"]["prompt_tokens"] for chunk in told][:3] == [3, 3, 3]
+
+
+def test_reasoning_has_both_names_where_the_operator_wants_it() -> None:
+    call = ask(CHAT, HELLO, surroundings(reasoning_keys="both"))
+    events = said(0, [Bit("hm", reasoning="hm"), "Yes"])
+    message = strict(ChatCompletion, answered(CHAT, call, events).body).choices[0].message
+    assert (message.reasoning_content, message.reasoning, message.content) == ("hm", "hm", "Yes")
+    deltas = [chunk["choices"][0]["delta"] for chunk in chat_chunks(call, events)]
+    assert {"reasoning_content": "hm", "reasoning": "hm"} in deltas
+    alone = answered(CHAT, chat(), events).body["choices"][0]["message"]
+    assert (alone["reasoning_content"], "reasoning" in alone) == ("hm", False)
+
+
+@pytest.mark.parametrize(("agent", "delta"), [("unknown/None; hf_hub/1.1.0", {"content": ""}), ("OpenAI/Python", {})])
+def test_the_hub_client_gets_a_last_delta_that_can_be_added_up(agent: str, delta: dict[str, str]) -> None:
+    around = dataclasses.replace(surroundings(), headers={"user-agent": agent})
+    told = chat_chunks(ask(CHAT, {**HELLO, "stream": True}, around), said(0, ["x"]))
+    assert told[-1]["choices"][0]["delta"] == delta
 
 
 def test_a_model_named_tgi_gets_a_last_delta_that_can_be_added_up() -> None:
