@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+from contextlib import ExitStack
 
 import pytest
 from cluster.conftest import HerdMaker
@@ -69,13 +70,17 @@ def crowded(make_herd: HerdMaker) -> Herd:
 
 
 def test_a_stream_that_waits_says_that_it_lives_and_one_too_many_is_sent_away(crowded: Herd) -> None:
-    with post(crowded, OPENAI, ask(OPENAI, "a", "endless", tokens=5000)) as running:
+    with ExitStack() as open_answers:
+        running = open_answers.enter_context(post(crowded, OPENAI, ask(OPENAI, "a", "endless", tokens=5000)))
         next(running.items())
-        with post(crowded, OPENAI, ask(OPENAI, "b", "endless", tokens=2)) as waiting:
+        # Two wait with the worker, which has their prompts ready; one waits in the queue.
+        for _ in range(3):
+            waiting = open_answers.enter_context(post(crowded, OPENAI, ask(OPENAI, "b", "endless", tokens=2)))
             assert waiting.status == 200
             assert list(itertools.islice(waiting.lines(), 2)) == [b":", b":"]
-            with post(crowded, OPENAI, ask(OPENAI, "c", "endless", tokens=2)) as refused:
-                assert (refused.status, int(refused.headers["Retry-After"]) >= 1) == (429, True)
-                assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-            running.close()
-            assert list(waiting.items())[-1] == "[DONE]"
+        refused = open_answers.enter_context(post(crowded, OPENAI, ask(OPENAI, "c", "endless", tokens=2)))
+        assert refused.status == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        running.close()
+        assert list(waiting.items())[-1] == "[DONE]"
