@@ -147,6 +147,10 @@ class Sampling:
     frequency_penalty: float = 0.0
     #: Keeps what lies within so many standard deviations of the likeliest logit; 0 is off.
     top_n_sigma: float = 0.0
+    #: The temperature moves by so much around `temperature`, up the more even the candidates are; 0 is off.
+    dynatemp_range: float = 0.0
+    #: How late it rises: to which power of their evenness, 0 to 1.
+    dynatemp_exponent: float = 1.0
     #: XTC: with this probability all candidates above the threshold but the least likely of them are dropped.
     xtc_probability: float = 0.0
     xtc_threshold: float = 0.1

@@ -28,6 +28,7 @@ _PENALTIES = (("repetition_penalty", -1), ("repeat_penalty", 64))
 #: Those that the engine calls by the same name, and that need no reading.
 _SAME_NAME = (
     *("top_k", "top_p", "min_p", "typical_p", "top_n_sigma", "presence_penalty", "frequency_penalty", "logit_bias"),
+    *("dynatemp_range", "dynatemp_exponent"),
     *("xtc_probability", "xtc_threshold", "mirostat_tau", "mirostat_eta"),
     *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
 )

@@ -17,7 +17,7 @@ _BOTH: Mapping[str, tuple[Any, ...]] = {
     # The draw knows bans of single tokens (`logit_bias`), none of sequences and no list of what alone may come; there is
     # one order of samplers, and one form of white space in constrained JSON.
     **dict.fromkeys(("bad_words", "allowed_token_ids", "samplers", "guided_whitespace_pattern"), _OFF),
-    **dict.fromkeys(("dynatemp_range", "logits_processors", "use_beam_search"), _OFF),
+    **dict.fromkeys(("logits_processors", "use_beam_search"), _OFF),
     # Log-probabilities are the model's own, before anything is done to them.
     **dict.fromkeys(("post_sampling_probs", "n_probs"), _OFF),
     # No adapter is ever loaded.

@@ -82,6 +82,8 @@ def _common(settings: Settings) -> Fields:
         "mirostat_mode": Integer(0, 2),
         "mirostat_tau": Number(0, 100, clamp=True, load_default=_OFF.mirostat_tau),
         "mirostat_eta": Number(0, 1, clamp=True, load_default=_OFF.mirostat_eta),
+        "dynatemp_range": Number(0, 100, clamp=True, load_default=0.0),
+        "dynatemp_exponent": Number(0, 100, clamp=True, load_default=_OFF.dynatemp_exponent),
         # Negative is off.
         "top_n_sigma": Number(0, clamp=True, load_default=0.0),
         "xtc_probability": Number(0, 1, clamp=True, load_default=0.0),

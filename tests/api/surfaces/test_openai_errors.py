@@ -113,7 +113,7 @@ CHAT_CASES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"modalities": ["text", "audio"]}, "modalities", "unsupported_value"),
     ({"bad_words": ["x"]}, "bad_words", "unsupported_parameter"),
     ({"guided_whitespace_pattern": " "}, "guided_whitespace_pattern", "unsupported_parameter"),
-    ({"dynatemp_range": 0.5}, "dynatemp_range", "unsupported_parameter"),
+    ({"dynatemp_range": "wide"}, "dynatemp_range", "invalid_type"),
     ({"chat_template": "{{ messages }}"}, "chat_template", "unsupported_parameter"),
 ]
 

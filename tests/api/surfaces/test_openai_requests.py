@@ -56,6 +56,8 @@ def test_a_bare_request_gets_openais_defaults() -> None:
         ({"top_n_sigma": 1.5}, {"top_n_sigma": 1.5}),
         ({"top_n_sigma": -1}, {}),
         ({"xtc_probability": 0.5, "xtc_threshold": 0.2}, {"xtc_probability": 0.5, "xtc_threshold": 0.2}),
+        ({"dynatemp_range": 0.5, "dynatemp_exponent": 2}, {"dynatemp_range": 0.5, "dynatemp_exponent": 2.0}),
+        ({"dynatemp_range": -1}, {}),
         ({"xtc_probability": 7}, {"xtc_probability": 1.0}),
         (
             {"dry_multiplier": 0.8, "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 64},
