@@ -141,7 +141,7 @@ def heat(logits: NDArray[Any], sampling: Sampling) -> float:
     evenness = float(-(shares * numpy.log(shares)).sum()) / math.log(logits.size)
     low = max(sampling.temperature - sampling.dynatemp_range, _COLDEST)
     high = sampling.temperature + sampling.dynatemp_range
-    return low + (high - low) * max(evenness, 0.0) ** sampling.dynatemp_exponent
+    return low + (high - low) * math.pow(max(evenness, 0.0), sampling.dynatemp_exponent)
 
 
 def pick(candidates: Candidates, temperature: float, drawn: float) -> int:
