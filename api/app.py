@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flask import Flask, Response, g, request
-from tropilla.api import placement
+from flask import Flask, Response, request
+from tropilla.api import labels, media, placement
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, whole
 from tropilla.api.inbox import Inbox
+from tropilla.api.owners import Owners
 from tropilla.api.reading import parse_json
 from tropilla.api.relay import ClientGone, Relay
 from tropilla.api.surface import Answered, Dialect, Enquiry, Page, Question, Reply, Route, Surface, Surroundings
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
-from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod
-from tropilla.common.generation import Request, new_request_id
+from tropilla.common.errors import (
+    GenerationFailed,
+    RequestError,
+    TropillaError,
+    UnknownRoute,
+    UnreadableBody,
+    WrongMethod,
+)
+from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
-
-log = logging.getLogger(__name__)
-
-#: A request id a client may choose: what fits into a log line and a header.
-_SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     for dialect in dialects:
         for route in dialect.routes:
             method = "GET" if isinstance(route, Page) else "POST"
-            view = _answered(dialect, _view(collaborators, route))
+            view = _answered(dialect, _view(collaborators, dialect, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
-    app.before_request(_name_request)
-    app.after_request(_label_response)
-    app.register_error_handler(HTTPException, _misrouted(dialects))
+    owners = Owners(dialects)
+    labels.install(app, collaborators.settings, owners)
+    app.register_error_handler(HTTPException, _misrouted(owners))
     return app
 
 
@@ -81,24 +82,25 @@ def _answered(dialect: Dialect, view: View) -> View:
     """Whatever goes wrong in the view leaves in the dialect's own words."""
 
     def answer(**variables: str) -> Response:
+        labels.answered_by(dialect)
         try:
             return view(**variables)
         except ClientGone:
             return Response(status=499)
         except RequestEntityTooLarge:
-            return respond(dialect.fault(_too_large()))
+            return respond(dialect.fault(media.too_large(request.max_content_length or 0)))
         except TropillaError as error:
             return respond(dialect.fault(error))
 
     return answer
 
 
-def _view(collaborators: Collaborators, route: Route | Enquiry | Page) -> View:
+def _view(collaborators: Collaborators, dialect: Dialect, route: Route | Enquiry | Page) -> View:
     match route:
         case Route():
-            return _generator(collaborators, route.surface)
+            return _generator(collaborators, dialect, route.surface)
         case Enquiry():
-            return _enquiry(collaborators, route)
+            return _enquiry(collaborators, dialect, route)
         case Page():
             return _page(collaborators, route)
 
@@ -110,9 +112,9 @@ def _page(collaborators: Collaborators, page: Page) -> View:
     return view
 
 
-def _generator(collaborators: Collaborators, surface: Surface) -> View:
+def _generator(collaborators: Collaborators, dialect: Dialect, surface: Surface) -> View:
     def view(**variables: str) -> Response:
-        body = parse_json(request.get_data(cache=False))
+        body = parse_json(_body(collaborators.settings, dialect))
         call = surface.parse(body, _surroundings(collaborators, variables))
         if isinstance(call, Reply):
             return respond(call)
@@ -126,9 +128,9 @@ def _generator(collaborators: Collaborators, surface: Surface) -> View:
     return view
 
 
-def _enquiry(collaborators: Collaborators, enquiry: Enquiry) -> View:
+def _enquiry(collaborators: Collaborators, dialect: Dialect, enquiry: Enquiry) -> View:
     def view(**variables: str) -> Response:
-        body = parse_json(request.get_data(cache=False))
+        body = parse_json(_body(collaborators.settings, dialect))
         question = enquiry.parse(body, _surroundings(collaborators, variables))
         if isinstance(question, Reply):
             return respond(question)
@@ -148,6 +150,15 @@ def _answer(collaborators: Collaborators, question: Question, answer: Answered) 
         return respond(question.fault(error))
 
 
+def _body(settings: Settings, dialect: Dialect) -> bytes:
+    """The request's body, unpacked. Raises `UnreadableBody` for a content type that the dialect does not read."""
+    kind = request.headers.get("Content-Type", "")
+    if not dialect.reads(kind):
+        raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
+    encoding = request.headers.get("Content-Encoding", "")
+    return media.unpacked(request.get_data(cache=False), encoding, settings.max_body_bytes)
+
+
 @contextmanager
 def _blaming(prompt_field: str) -> Iterator[None]:
     """A prompt that the worker refuses is a fault of the field it came from."""
@@ -160,7 +171,7 @@ def _blaming(prompt_field: str) -> Iterator[None]:
 
 
 def _conversation(collaborators: Collaborators, asked: Request) -> Conversation:
-    g.request_id = g.request_id or asked.id
+    labels.call_request(asked.id)
     lane = placement.lane(collaborators.cluster.catalogue(), asked.model)
     return Conversation(collaborators.relay, collaborators.settings, asked, lane)
 
@@ -170,40 +181,27 @@ def _surroundings(collaborators: Collaborators, variables: Mapping[str, str]) ->
     return Surroundings(collaborators.cluster.catalogue(), collaborators.settings, time.time(), headers, variables)
 
 
-def _name_request() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else ""
-
-
-def _label_response(response: Response) -> Response:
-    name = getattr(g, "request_id", "") or new_request_id()
-    # Anthropic's clients read the second.
-    response.headers["x-request-id"] = response.headers["request-id"] = name
-    return response
-
-
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"the request body is larger than {request.max_content_length} bytes")
-
-
-def _misrouted(dialects: tuple[Dialect, ...]) -> Callable[[HTTPException], Response]:
-    """Unknown paths and methods answer in the dialect that owns the path."""
-    owned = sorted(((prefix, dialect) for dialect in dialects for prefix in dialect.prefixes), key=lambda o: -len(o[0]))
+def _misrouted(owners: Owners) -> Callable[[HTTPException], Response]:
+    """Unknown paths and methods, and whatever else Werkzeug refuses, answer in the dialect that owns the path."""
 
     def answer(error: HTTPException) -> Response:
-        dialect = next(owner for prefix, owner in owned if _below(request.path, prefix))
+        response = error.get_response()
+        if response.status_code < 400:
+            # A path with doubled slashes is sent to the proper one.
+            return response  # type: ignore[return-value]
+        response = respond(owners.of(request.path).fault(_misroute(error)))
         if isinstance(error, MethodNotAllowed):
-            response = respond(dialect.fault(WrongMethod(request.method, request.path)))
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-            return response
-        if error.code == 404:
-            return respond(dialect.fault(UnknownRoute(request.method, request.path)))
-        if error.code == 500:
-            return respond(dialect.fault(TropillaError("internal error")))
-        return error.get_response()  # type: ignore[return-value]
+        return response
 
     return answer
 
 
-def _below(path: str, prefix: str) -> bool:
-    return not prefix or path == prefix or path.startswith(prefix + "/")
+def _misroute(error: HTTPException) -> TropillaError:
+    if isinstance(error, MethodNotAllowed):
+        return WrongMethod(request.method, request.path)
+    if error.code == 404:
+        return UnknownRoute(request.method, request.path)
+    if (error.code or 500) >= 500:
+        return TropillaError("internal error")
+    return RequestError(error.description or error.name)

@@ -30,6 +30,8 @@ class Conversation:
     """The events of one request together with the watch over its client's socket. To be closed."""
 
     def __init__(self, relay: Relay, settings: Settings, asked: Request, lane: Lane) -> None:
+        #: A stream never says nothing for longer.
+        self.heartbeat_seconds = settings.heartbeat_seconds
         self._environ = request.environ
         self._stop_watching: Callable[[], None] = lambda: None
         self.events = relay.run(asked, lane, self._opened)
@@ -82,7 +84,8 @@ def streamed(surface: Surface, call: Call, conversation: Conversation) -> Respon
         conversation.close()
         raise
     headers = {**surface.framing.headers, **surface.stream_headers(call)}
-    body = _body(surface, call, itertools.chain((first,), conversation.events))
+    events = itertools.chain((first,), conversation.events)
+    body = _body(surface, call, events, conversation.heartbeat_seconds)
     # No direct_passthrough: Werkzeug would hand out the generator itself, and nobody would call what `call_on_close` took.
     response = Response(body, headers=headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
@@ -90,17 +93,20 @@ def streamed(surface: Surface, call: Call, conversation: Conversation) -> Respon
     return response
 
 
-def _body(surface: Surface, call: Call, events: Iterator[Event | Pulse]) -> Iterator[bytes]:
+def _body(surface: Surface, call: Call, events: Iterator[Event | Pulse], heartbeat_seconds: float) -> Iterator[bytes]:
     framing: Framing = surface.framing
     frames = surface.frames(call, time.time)
+    written = time.monotonic()
     try:
         for event in events:
-            if event is PULSE:
-                yield framing.heartbeat
-                continue
-            data = b"".join(framing.frame(frame.data, frame.event) for frame in frames.feed(cast(Event, event)))
+            told = () if event is PULSE else frames.feed(cast(Event, event))
+            data = b"".join(framing.frame(frame.data, frame.event) for frame in told)
+            # Tokens may come for long of which nothing can be shown yet.
+            if not data and (event is PULSE or time.monotonic() - written >= heartbeat_seconds):
+                data = framing.heartbeat
             if data:
                 yield data
+                written = time.monotonic()
     except ClientGone:
         return
     except Exception as error:

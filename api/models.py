@@ -5,6 +5,7 @@ from __future__ import annotations
 from tropilla.api.surface import Surroundings
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import UnknownModel
+from tropilla.common.settings import aliases
 
 
 def default_model(surroundings: Surroundings, able: Capability = "completion") -> Model:
@@ -17,6 +18,18 @@ def default_model(surroundings: Surroundings, able: Capability = "completion") -
         raise UnknownModel(wanted)
     models = models if chosen is None else (chosen, *models)
     return next((model for model in models if able in model.capabilities), models[0])
+
+
+def aliased(surroundings: Surroundings, name: str) -> Model | None:
+    """The model that the operator gave this name, if it is being served."""
+    target = aliases(surroundings.settings.model_aliases).get(name)
+    return None if target is None else surroundings.catalogue.find(target)
+
+
+def aliases_of(surroundings: Surroundings, model: Model) -> list[str]:
+    """The names that the operator gave it, but for those under which another model is served."""
+    given = aliases(surroundings.settings.model_aliases)
+    return [alias for alias, name in given.items() if name == model.name and not surroundings.catalogue.find(alias)]
 
 
 def resolve_exact(surroundings: Surroundings, name: str, able: Capability = "completion") -> Model:

@@ -9,6 +9,7 @@ for whatever reason, cancels the request.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -159,7 +160,8 @@ class _Watch:
         self._resubmit = resubmit
         #: The last attempt that was lost and for which there is another ticket.
         self._replaced = 0
-        self._patience = min(settings.stall_seconds, settings.heartbeat_seconds)
+        #: How long the lease that was looked at last had left.
+        self._lapse = math.inf
         self._settings, self._clock = settings, clock
         self._next = 0
         self.last: Event | None = None
@@ -180,12 +182,16 @@ class _Watch:
     def _late(self) -> bool:
         return self._clock() - self._began > self._settings.deadline_seconds
 
+    @property
+    def _patience(self) -> float:
+        """Until the lease is looked at, or a sign of life is due."""
+        due = self._pulsed + self._settings.heartbeat_seconds - self._clock()
+        return min(self._settings.stall_seconds, self._lapse, max(0.0, due))
+
     def events(self) -> Iterator[Event | Pulse]:
-        usual = self._patience
         while not self._over:
-            beat = self._pulsed + self._settings.heartbeat_seconds - self._clock()
-            item = self._mailbox.get(min(self._patience, max(beat, 0.0)))
-            self._patience = usual
+            item = self._mailbox.get(self._patience)
+            self._lapse = math.inf
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:
@@ -247,7 +253,7 @@ class _Watch:
         held_for = self._store.held_for(self._request.id)
         if held_for is not None:
             # A dead worker's lease runs out: look again the moment it has.
-            self._patience = min(self._patience, held_for + EXPIRY_SECONDS)
+            self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
             yield self._end_here("internal", "the request was lost in the queue")
         elif attempts > self._replaced:

@@ -162,13 +162,18 @@ class Dialect:
     """One protocol: its routes, and how it says what went wrong.
 
     `prefixes`: paths below which even an unknown route is answered in this dialect; "" claims every path nobody else
-    claims.
+    claims. `reads`: whether a body of this content type ("" where none is named) is looked at. `headers`: what every
+    answer carries, errors included, so many seconds after its request came.
     """
 
     name: str
     routes: tuple[Route | Enquiry | Page, ...]
     prefixes: tuple[str, ...]
     fault: Callable[[TropillaError], Reply]
+    reads: Callable[[str], bool] = lambda content_type: True
+    headers: Callable[[float], Mapping[str, str]] = lambda seconds: {}
+    #: Of the answer to a browser that asks beforehand whether it may (CORS).
+    preflight_status: int = 200
 
 
 class Fold:

@@ -28,6 +28,7 @@ from tropilla.common.generation import (
     GenerationRequest,
     InfillPrompt,
     Message,
+    MixedPrompt,
     Prompt,
     Prompted,
     PromptToken,
@@ -196,7 +197,13 @@ def decode_event(index: int, data: bytes) -> Event:
 
 
 #: tag -> type of prompt
-PROMPTS: Mapping[str, type] = {"chat": ChatPrompt, "text": TextPrompt, "tokens": TokenPrompt, "infill": InfillPrompt}
+PROMPTS: Mapping[str, type] = {
+    "chat": ChatPrompt,
+    "text": TextPrompt,
+    "tokens": TokenPrompt,
+    "mixed": MixedPrompt,
+    "infill": InfillPrompt,
+}
 _PROMPT_TAGS: Mapping[type, str] = {kind: tag for tag, kind in PROMPTS.items()}
 #: tag -> type of request
 REQUESTS: Mapping[str, type[Request]] = {
@@ -250,6 +257,8 @@ def _prompt_in(entry: dict[str, Any]) -> Prompt:
         return ChatPrompt(messages, tools, tuple(fields.pop("context")), **fields)
     if kind is TextPrompt:
         return TextPrompt(fields["text"], fields["special"], tuple(fields["context"]))
+    if kind is MixedPrompt:
+        return MixedPrompt(tuple(fields["parts"]))
     if kind is InfillPrompt:
         return InfillPrompt(**fields)
     return TokenPrompt(tuple(fields["ids"]))

@@ -113,6 +113,13 @@ class TokenPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedPrompt:
+    """Token ids and texts in turn. A BOS is added where a text comes first; what texts spell is no marker."""
+
+    parts: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InfillPrompt:
     """What stands before and after the text to be filled in: between the model's fill-in-the-middle tokens, or where a
     `template` (Go source) puts it.
@@ -123,7 +130,7 @@ class InfillPrompt:
     template: str = ""
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | MixedPrompt | InfillPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,10 @@ class Sampling:
     frequency_penalty: float = 0.0
     #: Keeps what lies within so many standard deviations of the likeliest logit; 0 is off.
     top_n_sigma: float = 0.0
+    #: The temperature moves by so much around `temperature`, up the more even the candidates are; 0 is off.
+    dynatemp_range: float = 0.0
+    #: How late it rises: to which power of their evenness, 0 to 1.
+    dynatemp_exponent: float = 1.0
     #: XTC: with this probability all candidates above the threshold but the least likely of them are dropped.
     xtc_probability: float = 0.0
     xtc_threshold: float = 0.1
@@ -228,6 +239,8 @@ class GenerationRequest:
     keep_stop: bool = False
     #: Token ids that end the answer as a stop string does.
     stop_tokens: tuple[int, ...] = ()
+    #: Markers that the model writes are text, too, but for the one that ends the answer.
+    show_markers: bool = False
     #: The model cannot end its turn.
     ignore_eos: bool = False
     constraint: Constraint | None = None

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy
 from numpy.typing import NDArray
 from tropilla.common.errors import ContextExceeded, GenerationFailed, InvalidPrompt, to_failed
-from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, MixedPrompt, Prompt, TextPrompt, TokenPrompt
 from tropilla.workers.loop import Job, Outgoing
 
 log = logging.getLogger(__name__)
@@ -175,6 +175,10 @@ def _ids(prompt: Prompt, vocabulary: Vocabulary, fit: Fit, limit: int) -> list[i
             ids = [*prompt.context, *vocabulary.tokenize(prompt.text, special=prompt.special, start=not prompt.context)]
             # Empty text and a model that adds nothing: the vector of what every text starts from.
             ids = ids or [vocabulary.start]
+        case MixedPrompt(parts=parts):
+            ids = []
+            for part in parts:
+                ids += [part] if isinstance(part, int) else vocabulary.tokenize(part, special=False, start=not ids)
         case TokenPrompt(ids=given) if given:
             ids = list(given)
         case TokenPrompt():

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
+from tropilla.common.generation import Sampling
 
 Logits = NDArray[numpy.float32]
 Ids = NDArray[numpy.int64]
@@ -24,6 +25,8 @@ _ROWS = 64
 _FEW = 2048
 #: The smallest logit that is not a ban.
 _LOWEST = float(numpy.finfo(numpy.float32).min)
+#: `heat` ends here: nothing but the likeliest is left, and dividing logits by less would overflow.
+_COLDEST = 1e-4
 #: `pick_any` adds up the probabilities of so many tokens at a time.
 _BLOCK = 512
 
@@ -158,6 +161,19 @@ def mirostat_k(head: Numbers, surprise: float, vocabulary: int) -> int:
     # k = (excess * 2 ** surprise / (1 - vocabulary ** -excess)) ** (1 / slope), which may be more than a float can hold.
     log_k = (math.log(excess / (1.0 - vocabulary**-excess)) + surprise * math.log(2.0)) / slope
     return vocabulary if log_k >= math.log(vocabulary) else max(int(math.exp(log_k)), 1)
+
+
+def heat(logits: NDArray[Any], sampling: Sampling) -> float:
+    """The temperature of a draw among these: what was asked for, or (dynatemp) the higher the more even they are."""
+    if sampling.dynatemp_range <= 0.0 or logits.size < 2:
+        return sampling.temperature
+    weights = numpy.exp(logits.astype(numpy.float64) - float(logits.max()))
+    shares = weights[weights > 0.0] / weights.sum()
+    # Entropy, as a part of what so many could have.
+    evenness = float(-(shares * numpy.log(shares)).sum()) / math.log(logits.size)
+    low = max(sampling.temperature - sampling.dynatemp_range, _COLDEST)
+    high = sampling.temperature + sampling.dynatemp_range
+    return low + (high - low) * math.pow(max(evenness, 0.0), sampling.dynatemp_exponent)
 
 
 def pick(candidates: Candidates, temperature: float, drawn: float) -> int:

@@ -16,6 +16,7 @@ from tropilla.common.generation import (
     ChatPrompt,
     GenerationRequest,
     InfillPrompt,
+    MixedPrompt,
     Prompt,
     PromptToken,
     Sampling,
@@ -149,6 +150,7 @@ class Intake:
             logprobs=request.logprobs,
             prompt_logprobs=request.prompt_logprobs if scores else None,
             tags=self._answers.tags if request.parse_reply else frozenset(),
+            show_markers=request.show_markers,
         )
 
     def _sampler(
@@ -208,6 +210,10 @@ class Intake:
                 ids = list(prompt.ids)
             case InfillPrompt() if prompt.template:
                 ids = self._joined(self._template.segments(prompt))
+            case MixedPrompt():
+                ids = []
+                for each in prompt.parts:
+                    ids += [each] if isinstance(each, int) else self._opened(each, special=False, start=not ids)
             case InfillPrompt():
                 ids = self._infill(prompt)
         self._check(ids)

@@ -161,14 +161,14 @@ class Sampler:
             if sampling.mirostat:
                 return self._mirostat(row, drawn)
             if not self._sorts:
-                return filters.pick_any(row, peak, sampling.temperature, drawn)
+                return filters.pick_any(row, peak, filters.heat(row, sampling), drawn)
             candidates = self._candidates(row, peak)
         if sampling.xtc_probability > 0.0:
             luck = chance(sampling.seed, self.drawn, "xtc")
             candidates = filters.without_obvious(
                 candidates, sampling.xtc_threshold, drawn=luck, probability=sampling.xtc_probability
             )
-        return filters.pick(candidates, sampling.temperature, drawn)
+        return filters.pick(candidates, filters.heat(candidates.logits, sampling), drawn)
 
     def _leading(self, row: Logits) -> Candidates:
         """Of the top k those that every other filter leaves. One look at the row, which is what a draw costs."""
@@ -187,7 +187,8 @@ class Sampler:
         else:
             alone = sampling.typical_p >= 1.0 and sampling.top_p >= 1.0
             reach = -math.log(min(sampling.min_p, 1.0)) if alone and sampling.min_p > 0.0 else numpy.inf
-            negligible = NEGLIGIBLE * max(sampling.temperature, 1.0)
+            # How even they are depends on how many they are.
+            negligible = numpy.inf if sampling.dynatemp_range else NEGLIGIBLE * max(sampling.temperature, 1.0)
             candidates = filters.above(row, max(floor, peak - min(reach, negligible)))
         return self._narrowed(candidates, whole)
 

@@ -82,6 +82,8 @@ class Rules:
     prompt_logprobs: int | None = None
     #: Markers that are tags of the reply's syntax, and so part of its text.
     tags: Collection[bytes] = ()
+    #: All other markers are text, too.
+    show_markers: bool = False
 
 
 class Sequence:
@@ -188,7 +190,7 @@ class Sequence:
         self.tokens.append(sampled.id)
         self.generated += 1
         hidden = sampled.ends or sampled.id in self.rules.stop_tokens
-        hidden = hidden or (sampled.special and sampled.piece not in self.rules.tags)
+        hidden = hidden or (sampled.special and not self._is_text(sampled.piece))
         armed = self.generated > self.rules.min_tokens
         text = "" if hidden else self.text.feed(sampled.piece, armed=armed)
         thinking = self.reply is not None and self.reply.reasoning
@@ -196,6 +198,9 @@ class Sequence:
         if thinking or (self.reply is not None and self.reply.reasoning):
             self._reasoning_tokens += 1
         return shown
+
+    def _is_text(self, marker: bytes) -> bool:
+        return self.rules.show_markers or marker in self.rules.tags
 
     def _flush(self) -> _Shown:
         text = self.text.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,8 @@ class Words:
 
     def feed(self, event: Event) -> Iterable[Frame]:
         match event:
+            case Token(text="~"):
+                return []
             case Token():
                 return [Frame({"word": event.text})]
             case Failed():
@@ -153,7 +156,7 @@ def test_a_streamed_answer_is_a_frame_for_each_event(world: World) -> None:
 
 def test_silence_is_filled_with_heartbeats(world: World) -> None:
     first, *rest = answer("hi")
-    silence = [None] * 6
+    silence = [None] * 11
     world.inbox.script = [
         world.store.claim,
         *world.store.write(first),
@@ -162,6 +165,12 @@ def test_silence_is_filled_with_heartbeats(world: World) -> None:
     ]
     response = world.say(stream=True)
     assert [frame for frame in frames(response.data) if frame == ": "] == [": "]
+
+
+def test_tokens_that_show_nothing_are_silence_too() -> None:
+    world = World(heartbeat_seconds=0)
+    world.will_say(*answer("h~i"))
+    assert frames(world.say(stream=True).data) == ['data: {"word":"h"}', ": ", 'data: {"word":"i"}', "data: [DONE]"]
 
 
 def test_a_whole_answer_waits_through_silence(world: World) -> None:
@@ -326,12 +335,12 @@ def test_a_sane_request_id_is_handed_back(world: World, given: str) -> None:
 def test_any_other_request_id_is_replaced(world: World, given: str) -> None:
     found = world.client.get("/about", headers={"X-Request-Id": given}).headers["x-request-id"]
     assert found != given
-    assert len(found) == 32
+    assert re.fullmatch(r"req_[0-9a-f]{32}", found)
 
 
 def test_a_generations_own_id_is_its_request_id(world: World) -> None:
     world.will_say(*answer("hello"))
-    assert world.say(stream=True).headers["x-request-id"] == "r"
+    assert world.say(stream=True).headers["x-request-id"] == "req_r"
 
 
 def test_errors_have_a_request_id_too(world: World) -> None:

@@ -459,9 +459,10 @@ def test_there_is_no_pulse_while_tokens_come() -> None:
     assert pulses(world) == []
 
 
-def test_pulses_are_on_time_though_nothing_is_looked_into_so_often() -> None:
-    world = World(settings=replace(SETTINGS, stall_seconds=60, heartbeat_seconds=5))
-    world.inbox.script = [world.claim, *[None] * 12, lambda: world.store.write(*SAID)]
+@pytest.mark.parametrize("stall_seconds", [60, 3])
+def test_pulses_are_on_time_however_often_the_lease_is_looked_at(stall_seconds: float) -> None:
+    world = World(settings=replace(SETTINGS, stall_seconds=stall_seconds, heartbeat_seconds=5))
+    world.inbox.script = [world.claim, *[None] * 20, lambda: world.store.write(*SAID)]
     assert pulses(world)[:3] == [5, 10, 15]
 
 

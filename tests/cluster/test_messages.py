@@ -178,7 +178,7 @@ def test_errors_have_their_classes_and_words(client: anthropic.Anthropic) -> Non
 def test_refusals_are_anthropics(herd: Herd, path: str, body: Any, status: int, kind: str) -> None:
     with post(herd, path, body) as answer:
         assert answer.status == status
-        assert answer.headers["request-id"] == answer.request_id
+        assert answer.headers["request-id"] == answer.headers["x-request-id"]
         said = answer.json()
     assert (said["type"], said["error"]["type"]) == ("error", kind)
 

@@ -13,6 +13,7 @@ from tropilla.common.generation import (
     Fit,
     InfillPrompt,
     Message,
+    MixedPrompt,
     PromptToken,
     Sampling,
     TextPrompt,
@@ -90,6 +91,19 @@ def test_an_empty_prompt_starts_from_the_bos() -> None:
 
 def test_token_ids_are_taken_as_they_stand() -> None:
     assert Kitchen().tokens(TokenPrompt((1, 2, 3))) == [1, 2, 3]
+
+
+def test_ids_and_texts_may_come_in_turn() -> None:
+    assert Kitchen().tokens(MixedPrompt((1, "ab", 2, "c"))) == [1, *b"ab", 2, *b"c"]
+    assert Kitchen().tokens(MixedPrompt(("ab", 1))) == [BOS, *b"ab", 1]
+    assert IM_START not in Kitchen().tokens(MixedPrompt((1, "<|im_start|>")))
+    with pytest.raises(InvalidPrompt):
+        Kitchen().tokens(MixedPrompt(("a", 999)))
+
+
+def test_markers_are_shown_where_the_request_says_so() -> None:
+    for shown in (False, True):
+        assert Kitchen().sequences(TextPrompt("a"), show_markers=shown)[0].rules.show_markers is shown
 
 
 def test_markers_in_text_are_markers_only_where_the_request_says_so() -> None:

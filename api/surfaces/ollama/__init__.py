@@ -44,4 +44,5 @@ OLLAMA = Dialect(
     ),
     prefixes=("/api",),
     fault=fault,
+    preflight_status=204,
 )

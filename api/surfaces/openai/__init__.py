@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from tropilla.api.media import json_or_unnamed
 from tropilla.api.surface import Dialect, Enquiry, Page, Route
 from tropilla.api.surfaces.openai import embeddings, tokens
+from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.openai.faults import fault
-from tropilla.api.surfaces.openai.models import listing, retrieve
+from tropilla.api.surfaces.openai.models import health, listing, retrieve
 from tropilla.api.surfaces.openai.responses import RESPONSES, count, parse_count
 
 #: The un-prefixed ones are Cria's and llama.cpp's. /models/<id>/... belongs to TGI.
@@ -18,6 +20,7 @@ OPENAI = Dialect(
         Route("/v1/completions", COMPLETIONS),
         Page("/v1/models", listing),
         Page("/v1/models/<path:id>", retrieve),
+        Page("/v1/health", health),
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
         Page("/models", listing),
@@ -30,4 +33,6 @@ OPENAI = Dialect(
     ),
     prefixes=("/v1", "/chat", "/completions", "/models", "/responses", "/embeddings", "/detokenize", "/apply-template"),
     fault=fault,
+    reads=json_or_unnamed,
+    headers=headers,
 )

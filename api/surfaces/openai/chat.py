@@ -9,19 +9,19 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas, thinking
-from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
+from tropilla.api.surfaces.openai.answer import answer, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
 from tropilla.api.surfaces.openai.models import resolve_adapted
 from tropilla.api.surfaces.openai.rules import check_chat, continues, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
+from tropilla.api.surfaces.openai.token_facts import prompt_facts
 from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
 from tropilla.common.generation import ChatPrompt, Completion, Message
 
-#: Delta of a finish chunk, by the model that was asked for. TGI's sample loops add up `delta.content` unseen (TGI sheet,
-#: section 15); everybody else wants `{}`.
-_CLOSING_DELTAS: Mapping[str, Mapping[str, str]] = {"tgi": {"content": ""}}
+#: How Hugging Face's client names itself.
+_HUB_AGENT = "hf_hub/"
 
 
 def parse(body: JSON, surroundings: Surroundings) -> Call:
@@ -51,11 +51,17 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         request,
         model,
         fields,
-        closing_delta=_CLOSING_DELTAS.get(fields["model"], {}),
+        closing_delta=_closing_delta(fields["model"], surroundings.headers.get("user-agent", "")),
+        mirror_reasoning=surroundings.settings.reasoning_keys == "both",
         prefill=messages[-1].content if fields["echo"] and continues(fields, messages) else "",
         function_call=box.legacy,
     )
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
+
+
+def _closing_delta(model: str, agent: str) -> Mapping[str, str]:
+    """TGI's sample loops add up `delta.content` unseen (TGI sheet, section 15); everybody else wants `{}`."""
+    return {"content": ""} if model == "tgi" or _HUB_AGENT in agent else {}
 
 
 def _prompt(fields: dict[str, Any], messages: tuple[Message, ...], box: Toolbox) -> ChatPrompt:
@@ -84,9 +90,10 @@ def frames(call: Call, _: Clock) -> Frames:
     return Stream(call, ChatShape(call))
 
 
-def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
+def whole_answer(call: Call, completion: Completion, _: float) -> Reply:
     choices = [chat_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
-    return whole(call, "chat.completion", choices, completion, finished_at)
+    about = prompt_facts(call.answer, completion.choices[0].prompt)
+    return whole(call, "chat.completion", choices, completion, **about)
 
 
-CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS)
+CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE)

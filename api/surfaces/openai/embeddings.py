@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from tropilla.api.surface import JSON, Enquiry, Question, Reply, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas
-from tropilla.api.surfaces.openai.answer import answered
 from tropilla.api.surfaces.openai.models import resolve
 from tropilla.api.surfaces.openai.token_ids import check_ids, told_ids
 from tropilla.common.catalogue import Model
@@ -77,7 +76,7 @@ def _fit(fields: dict[str, Any], model: Model) -> Fit:
     return Fit(overlong="shorten", context_limit=None if most < 0 else min(most, model.context_length))
 
 
-def answer(question: Question, vectors: tuple[Embedded, ...], now: float) -> Reply:
+def answer(question: Question, vectors: tuple[Embedded, ...], _: float) -> Reply:
     known: Answer = question.answer
     count = sum(vector.tokens for vector in vectors)
     entries = [
@@ -86,7 +85,7 @@ def answer(question: Question, vectors: tuple[Embedded, ...], now: float) -> Rep
     ]
     usage = {"prompt_tokens": count, "total_tokens": count}
     body = {"object": "list", "model": known.model, "data": entries, "usage": usage}
-    return Reply(body, headers=answered(question.received, now))
+    return Reply(body)
 
 
 def _written(vector: Embedded, encoding: Literal["float", "base64"]) -> JSON:

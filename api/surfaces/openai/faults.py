@@ -15,6 +15,7 @@ from tropilla.api.surfaces.openai.schemas import INTEGERS
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
@@ -25,6 +26,7 @@ from tropilla.common.errors import (
     TropillaError,
     UnknownModel,
     UnknownRoute,
+    UnreadableBody,
     WorkerLost,
     WrongMethod,
 )
@@ -165,6 +167,8 @@ _FORMS: Mapping[type, _Form] = {
     UnknownRoute: _Form(404, _route, error_type="not_found"),
     WrongMethod: _Form(405, _method, error_type="method_not_allowed"),
     BodyTooLarge: _Form(413, _plain),
+    UnreadableBody: _Form(415, _plain),
+    ForbiddenOrigin: _Form(403, _plain, error_type="forbidden"),
     Overloaded: _Form(429, _overloaded, "rate_limit_error", "overloaded"),
     ContextExceeded: _Form(400, _context),
     InvalidPrompt: _Form(400, _prompt),

@@ -16,8 +16,9 @@ from tropilla.common.generation import Message, ToolCall
 
 #: Names OpenAI has given to roles every template knows otherwise. Other roles are the template's business.
 _ROLES: Mapping[str, str] = {"developer": "system", "function": "tool"}
-#: Between text parts, where the template does not take lists of them (sheet, section 7).
-JOINT = "\n"
+#: Between text parts, where the template does not take lists of them (sheet, section 7); an assistant's are paragraphs
+#: (section 13).
+JOINT, _ASSISTANT_JOINT = "\n", "\n\n"
 
 
 class Part(Strict[str]):
@@ -45,16 +46,18 @@ class Part(Strict[str]):
         return text
 
 
-class Content(Strict[str]):
+class Content(Strict[list[str]]):
+    """Its texts: what stands between them is the role's business."""
+
     expected = "a string or an array of content parts"
     parts = Array(Part())
 
-    def read(self, value: Any) -> str:
+    def read(self, value: Any) -> list[str]:
         if isinstance(value, str):
-            return value
+            return [value]
         if not isinstance(value, list):
             raise wrong_type(self.expected, value)
-        return JOINT.join(part or "" for part in self.parts.deserialize(value) or ())
+        return [part or "" for part in self.parts.deserialize(value) or ()]
 
 
 class Arguments(Strict[str]):
@@ -104,12 +107,12 @@ class MessageSchema(Schema):
             calls = (ToolCall(**fields["function_call"]),)
         role = fields["role"]
         speaks = role == "assistant"
-        content = fields.get("content", fields.get("refusal") if speaks else None)
-        if content is None and not (speaks and calls):
+        texts = fields.get("content", [fields["refusal"]] if speaks and "refusal" in fields else None)
+        if texts is None and not (speaks and calls):
             raise at(Wrong(f"a message of role '{role}' needs content.", "missing"), "content")
         return Message(
             role=_ROLES.get(role, role),
-            content=content or "",
+            content=(_ASSISTANT_JOINT if speaks else JOINT).join(texts or ()),
             name=fields["name"],
             tool_calls=calls,
             tool_call_id=fields["tool_call_id"],

@@ -1,11 +1,13 @@
-"""GET /v1/models, and which model a name means here. An adapter is a model of its own with a `parent`, as in vLLM."""
+"""GET /v1/models and /v1/health, and which model a name means here. An adapter is a model of its own with a `parent`, as in
+vLLM.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tropilla.api.models import default_model, resolve_exact
+from tropilla.api.models import aliased, aliases_of, default_model, resolve_exact
 from tropilla.api.surface import Reply, Surroundings
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import UnknownModel
@@ -41,8 +43,8 @@ def adapted(surroundings: Surroundings, adapter: str) -> Model | None:
 
 
 def known(surroundings: Surroundings, name: str) -> Model | None:
-    """The model of this name, or the only one it can be short for."""
-    exact = surroundings.catalogue.find(name)
+    """The model of this name or alias, or the only one it can be short for."""
+    exact = surroundings.catalogue.find(name) or aliased(surroundings, name)
     if exact is not None:
         return exact
     near = [model for model in surroundings.catalogue.models if name in _other_names(model.name)]
@@ -59,35 +61,54 @@ def _other_names(name: str) -> frozenset[str]:
 
 
 def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Every model and adapter; beside OpenAI's list stand the keys of the one object that TGI's documentation promises."""
+    """Every model under each of its names, and every adapter; beside OpenAI's list stand the keys of the one object that
+    TGI's documentation promises.
+    """
     models = surroundings.catalogue.models
-    data = [entry(model) for model in models]
-    data += [entry(model, adapter) for model in models for adapter in model.adapters if adapted(surroundings, adapter)]
-    body: dict[str, Any] = {"object": "list", "data": data}
+    listed = [
+        entry(surroundings, model, name) for model in models for name in (model.name, *aliases_of(surroundings, model))
+    ]
+    listed += [
+        entry(surroundings, model, adapter)
+        for model in models
+        for adapter in model.adapters
+        if adapted(surroundings, adapter)
+    ]
+    body: dict[str, Any] = {"object": "list", "data": sorted(listed, key=lambda each: str(each["id"]))}
     try:
-        one = entry(default_model(surroundings))
+        one = default_model(surroundings)
     except UnknownModel:
         return Reply(body)
-    return Reply({**body, **{key: one[key] for key in ("id", "created", "owned_by")}})
+    single = entry(surroundings, one, one.name)
+    return Reply({**body, **{key: single[key] for key in ("id", "created", "owned_by")}})
 
 
 def retrieve(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
     name = variables["id"]
     if found := known(surroundings, name):
-        return Reply(entry(found))
+        return Reply(entry(surroundings, found, name if name in aliases_of(surroundings, found) else found.name))
     if found := adapted(surroundings, name):
-        return Reply(entry(found, name))
+        return Reply(entry(surroundings, found, name))
     raise UnknownModel(name)
 
 
-def entry(model: Model, adapter: str = "") -> dict[str, Any]:
-    """OpenAI's four keys, then vLLM's and llama.cpp's extras: of a model, or of one of its adapters."""
+def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
+    """llama.cpp's words, and no model's name: nobody needs a key to ask."""
+    if surroundings.catalogue.models:
+        return Reply({"status": "ok"})
+    error = {"message": "No model is ready.", "type": "server_error", "param": None, "code": None}
+    return Reply({"error": error, "error_type": "healthcheck"}, 503)
+
+
+def entry(surroundings: Surroundings, model: Model, name: str) -> dict[str, Any]:
+    """OpenAI's four keys, then vLLM's and llama.cpp's extras: of a model by one of its names, or of one of its adapters."""
+    adapter = name in model.adapters and name != model.name
     return {
-        "id": adapter or model.name,
+        "id": name,
         "object": "model",
         "created": int(model.modified_at),
         "owned_by": OWNER,
-        **({"parent": model.name} if adapter else {}),
+        **({"parent": model.name} if adapter else {"aliases": aliases_of(surroundings, model)}),
         "max_model_len": model.context_length,
         "meta": {
             "n_vocab": model.vocabulary,

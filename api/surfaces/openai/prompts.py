@@ -2,19 +2,21 @@
 
 "a"                 one text                  [1, 2]          one prompt of ids, used verbatim
 ["a", "b"]          two texts                 [[1, 2], "a"]   two prompts
-[1, 2, "a"]         ids, then text            null            the start of a document
+[1, "a", 2]         ids and texts in turn     null            the start of a document
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError
 from tropilla.api.fields import Integer, Strict, empty, too_long, wrong_type
 from tropilla.api.reading import Wrong
-from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import MixedPrompt, Prompt, TextPrompt, TokenPrompt
 
-_ID = Integer(0)
+#: Any: an id that the model does not have is out of its vocabulary, be it negative.
+_ID = Integer()
 
 
 class Prompts(Strict[tuple[Prompt, ...]]):
@@ -63,25 +65,23 @@ def _one(value: Any, expected: str) -> Prompt:
 
 
 def _sequence(items: list[Any]) -> Prompt:
-    """One prompt of token ids, with text behind them if the last item is a string."""
+    """One prompt of token ids, perhaps with texts among them."""
     if not items:
         raise empty()
-    text = items[-1] if isinstance(items[-1], str) else None
-    ids = tuple(_ids(items if text is None else items[:-1]))
-    return TokenPrompt(ids) if text is None else TextPrompt(text, context=ids)
+    parts = tuple(_parts(items))
+    ids = tuple(part for part in parts if isinstance(part, int))
+    return TokenPrompt(ids) if len(ids) == len(parts) else MixedPrompt(parts)
 
 
-def _ids(items: list[Any]) -> list[int]:
-    ids: list[int] = []
+def _parts(items: list[Any]) -> Iterator[int | str]:
     for index, item in enumerate(items):
         if isinstance(item, str):
-            # The worker tokenizes one text behind given ids, not text between them.
-            raise ValidationError({index: Wrong("text before token ids is not supported.", "unsupported").messages})
+            yield item
+            continue
         try:
-            ids.append(_ID.deserialize(item) or 0)
+            yield _ID.read(item)
         except ValidationError as error:
             raise ValidationError({index: error.messages}) from error
-    return ids
 
 
 def _is_number(value: Any) -> bool:

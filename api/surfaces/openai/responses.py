@@ -9,7 +9,6 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Question, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas, thinking
-from tropilla.api.surfaces.openai.answer import HEADERS
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.constraints import NESTED, check_constraint, given
 from tropilla.api.surfaces.openai.models import resolve
@@ -132,17 +131,16 @@ def whole_answer(call: Call, completion: Completion, finished_at: float) -> Repl
     (choice,) = completion.choices
     events: tuple[Event, ...] = (*choice.tokens, choice.finished)
     *_, last = (frame for event in events for frame in stream.feed(event))
-    took = {"openai-processing-ms": str(max(0, round((finished_at - call.received) * 1000)))}
-    return Reply(last.data["response"], headers={**headers(call), **took})
+    return Reply(last.data["response"], headers=headers(call))
 
 
 def headers(call: Call) -> Mapping[str, str]:
     """Tools that nobody runs here are left out, and that is said."""
     known: ResponseAnswer = call.answer
     if not known.skipped:
-        return HEADERS
+        return {}
     places = ", ".join(f"tools[{place}]" for place in known.skipped)
-    return {**HEADERS, "Warning": f'299 - "skipped, since only functions are served: {places}"'}
+    return {"Warning": f'299 - "skipped, since only functions are served: {places}"'}
 
 
 def parse_count(body: JSON, surroundings: Surroundings) -> Question:
@@ -153,7 +151,7 @@ def parse_count(body: JSON, surroundings: Surroundings) -> Question:
 
 def count(_: Question, tokenized: tuple[Any, ...], __: float) -> Reply:
     (prompt,) = tokenized
-    return Reply({"object": "response.input_tokens", "input_tokens": len(prompt.tokens)}, headers=HEADERS)
+    return Reply({"object": "response.input_tokens", "input_tokens": len(prompt.tokens)})
 
 
 RESPONSES = Surface("openai.responses", parse, frames, whole_answer, SSE, headers)

@@ -26,8 +26,18 @@ class _InputPart(Part):
     media = frozenset({"input_image", "input_file", "input_audio", "computer_screenshot"})
 
 
-class _InputContent(Content):
+class _InputTexts(Content):
     parts = Array(_InputPart())
+
+
+class _InputContent(Strict[str]):
+    """Its texts as one."""
+
+    expected = Content.expected
+    _texts = _InputTexts()
+
+    def read(self, value: Any) -> str:
+        return JOINT.join(self._texts.read(value))
 
 
 class _ReasoningPart(Part):

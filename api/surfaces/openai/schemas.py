@@ -95,6 +95,8 @@ def _common(settings: Settings) -> Fields:
         "mirostat_mode": Integer(0, 2),
         "mirostat_tau": Number(0, 100, clamp=True, load_default=_OFF.mirostat_tau),
         "mirostat_eta": Number(0, 1, clamp=True, load_default=_OFF.mirostat_eta),
+        "dynatemp_range": Number(0, 100, clamp=True, load_default=0.0),
+        "dynatemp_exponent": Number(0, 100, clamp=True, load_default=_OFF.dynatemp_exponent),
         # Negative is off.
         "top_n_sigma": Number(0, clamp=True, load_default=0.0),
         "xtc_probability": Number(0, 1, clamp=True, load_default=0.0),
@@ -110,6 +112,14 @@ def _common(settings: Settings) -> Fields:
         "ignore_eos": Boolean(load_default=False),
         "min_tokens": Integer(0, load_default=0),
         "stop_token_ids": Array(Integer(0), load_default=()),
+        "skip_special_tokens": Boolean(load_default=True),
+        # The prompt's last tokens alone: vLLM's word, and TGI's.
+        "truncate_prompt_tokens": Integer(1),
+        "truncate": Integer(1),
+        "watermark": Boolean(load_default=False),
+        "prompt_logprobs": Integer(0, settings.max_top_logprobs),
+        "return_token_ids": Boolean(load_default=False),
+        "return_tokens_as_token_ids": Boolean(load_default=False),
         "echo": Boolean(load_default=False),
         **constraints.FIELDS,
         "include_stop_str_in_output": Boolean(load_default=False),
@@ -141,12 +151,9 @@ def _completion(settings: Settings) -> Fields:
         "best_of": Integer(0, 20, load_default=0),
         "logprobs": Integer(0, settings.max_top_logprobs),
         "suffix": Text(load_default=""),
-        "truncate_prompt_tokens": Integer(1),
         # What @huggingface/inference posts here, in TGI's words.
         "max_new_tokens": Integer(0),
         "do_sample": Boolean(load_default=True),
-        "truncate": Integer(1),
-        "watermark": Boolean(load_default=False),
         "return_full_text": Boolean(load_default=False),
     }
 
@@ -165,7 +172,10 @@ _EMBEDDING: Fields = {
 EMBEDDING = Schema.from_dict(dict(_EMBEDDING), name="Embedding")()
 #: What the Responses API says otherwise, or not at all (`responses` refuses those that somebody else says there).
 _NOT_OF_RESPONSES = frozenset(
-    {"max_completion_tokens", "max_tokens", "n", "n_predict", "stream_options", "echo", "response_format"}
+    {
+        *("max_completion_tokens", "max_tokens", "n", "n_predict", "stream_options", "echo", "response_format"),
+        *("return_token_ids", "return_tokens_as_token_ids", "prompt_logprobs"),
+    }
 )
 
 

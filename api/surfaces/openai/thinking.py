@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
-from tropilla.api.fields import Boolean, Object, Strict, Text, wrong_type
+from tropilla.api.fields import Array, Boolean, Object, Strict, Text, wrong_type
 from tropilla.api.surfaces.openai.wrong import json_text
 from tropilla.common.generation import Effort
 
@@ -42,6 +42,8 @@ FIELDS: Mapping[str, fields.Field[Any]] = {
     "enable_thinking": Boolean(),
     "reasoning": Object(_Reasoning(), load_default=dict),
     "chat_template_kwargs": _Variables(load_default=dict),
+    # vLLM's: what a template for retrieval shows.
+    "documents": Array(_Variables()),
 }
 
 
@@ -51,7 +53,8 @@ def effort(fields: Mapping[str, Any]) -> Effort | None:
 
 
 def variables(fields: Mapping[str, Any]) -> str:
-    return json_text(fields["chat_template_kwargs"])
+    documents = {"documents": fields["documents"]} if fields.get("documents") else {}
+    return json_text({**documents, **fields["chat_template_kwargs"]})
 
 
 def _said(fields: Mapping[str, Any]) -> Iterator[Effort]:

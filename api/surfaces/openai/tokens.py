@@ -12,7 +12,6 @@ from marshmallow import Schema
 from tropilla.api.fields import Array, Boolean, Integer, Text
 from tropilla.api.surface import JSON, Enquiry, Question, Reply, Surroundings
 from tropilla.api.surfaces.openai import schemas
-from tropilla.api.surfaces.openai.answer import answered
 from tropilla.api.surfaces.openai.chat import parse as parse_chat
 from tropilla.api.surfaces.openai.models import resolve
 from tropilla.api.surfaces.openai.token_ids import check_ids
@@ -53,12 +52,10 @@ def parse_tokenize(body: JSON, surroundings: Surroundings) -> Question:
     return Question(request, surroundings.now, fields["with_pieces"], prompt_field="content")
 
 
-def answer_tokenize(question: Question, told: tuple[Tokenized, ...], now: float) -> Reply:
+def answer_tokenize(question: Question, told: tuple[Tokenized, ...], _: float) -> Reply:
     (prompt,) = told
     with_pieces: bool = question.answer
-    return _reply(
-        question, now, {"tokens": [_with_piece(token) if with_pieces else token.id for token in prompt.tokens]}
-    )
+    return Reply({"tokens": [_with_piece(token) if with_pieces else token.id for token in prompt.tokens]})
 
 
 def _with_piece(token: PromptToken) -> JSON:
@@ -78,8 +75,8 @@ def parse_detokenize(body: JSON, surroundings: Surroundings) -> Question:
     return _question(surroundings, model.name, TokenPrompt(ids), "tokens")
 
 
-def answer_detokenize(question: Question, told: tuple[Tokenized, ...], now: float) -> Reply:
-    return _reply(question, now, {"content": told[0].text})
+def answer_detokenize(_: Question, told: tuple[Tokenized, ...], __: float) -> Reply:
+    return Reply({"content": told[0].text})
 
 
 def parse_messages(body: JSON, surroundings: Surroundings) -> Question:
@@ -89,20 +86,16 @@ def parse_messages(body: JSON, surroundings: Surroundings) -> Question:
     return _question(surroundings, call.request.model, prompt, call.prompt_field)
 
 
-def answer_template(question: Question, told: tuple[Tokenized, ...], now: float) -> Reply:
-    return _reply(question, now, {"prompt": told[0].text})
+def answer_template(_: Question, told: tuple[Tokenized, ...], __: float) -> Reply:
+    return Reply({"prompt": told[0].text})
 
 
-def answer_count(question: Question, told: tuple[Tokenized, ...], now: float) -> Reply:
-    return _reply(question, now, {"object": "response.input_tokens", "input_tokens": len(told[0].tokens)})
+def answer_count(_: Question, told: tuple[Tokenized, ...], __: float) -> Reply:
+    return Reply({"object": "response.input_tokens", "input_tokens": len(told[0].tokens)})
 
 
 def _question(surroundings: Surroundings, model: str, prompt: Prompt, field: str) -> Question:
     return Question(TokenizeRequest(new_request_id(), model, (prompt,)), surroundings.now, prompt_field=field)
-
-
-def _reply(question: Question, now: float, body: dict[str, JSON]) -> Reply:
-    return Reply(body, headers=answered(question.received, now))
 
 
 ROUTES = (

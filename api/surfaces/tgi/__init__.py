@@ -6,6 +6,7 @@ It owns every path that no other dialect claims. POST / is where TGI's clients p
 from __future__ import annotations
 
 from tropilla.api.framing import SSE
+from tropilla.api.media import json_or_unnamed
 from tropilla.api.surface import Dialect, Page, Route, Surface
 from tropilla.api.surfaces.tgi import tokens
 from tropilla.api.surfaces.tgi.fault import fault
@@ -32,4 +33,5 @@ TGI = Dialect(
     ),
     prefixes=("",),
     fault=fault,
+    reads=json_or_unnamed,
 )

@@ -14,6 +14,7 @@ from tropilla.api.surfaces.tgi.limits import max_input_tokens
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    ForbiddenOrigin,
     GenerationFailed,
     InvalidPrompt,
     Overloaded,
@@ -22,6 +23,7 @@ from tropilla.common.errors import (
     TropillaError,
     UnknownModel,
     UnknownRoute,
+    UnreadableBody,
     WorkerLost,
     WrongMethod,
 )
@@ -44,6 +46,8 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     ContextExceeded: _VALIDATION,
     InvalidPrompt: _VALIDATION,
     BodyTooLarge: Words(413, "validation"),
+    UnreadableBody: Words(415, "validation"),
+    ForbiddenOrigin: Words(403, "forbidden"),
     UnknownRoute: Words(404, "not_found"),
     WrongMethod: Words(405, "method_not_allowed", "Method not allowed"),
     UnknownModel: Words(404, "not_found"),

@@ -16,7 +16,7 @@ from tropilla.api.surfaces.openai.faults import fault
 from tropilla.common import errors
 from tropilla.common.catalogue import Worker, catalogue
 from tropilla.common.errors import TropillaError
-from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, TextPrompt, TokenPrompt
+from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, MixedPrompt, TextPrompt, TokenPrompt
 from tropilla.common.settings import Settings
 
 BERT = dataclasses.replace(model("bert"), family="bert", embedding_length=4, capabilities=("embedding",))
@@ -53,7 +53,7 @@ def refusal(body: Any) -> Reply:
         ([12, 34], [TokenPrompt((12, 34))]),
         ([[12, 34], [56]], [TokenPrompt((12, 34)), TokenPrompt((56,))]),
         (["a", [12, 34]], [TextPrompt("a"), TokenPrompt((12, 34))]),
-        ([12, 34, "a"], [TextPrompt("a", context=(12, 34))]),
+        ([12, 34, "a"], [MixedPrompt((12, 34, "a"))]),
         ([12.0, 34], [TokenPrompt((12, 34))]),
         (["a"] * 2048, [TextPrompt("a")] * 2048),
         ([1] * 3000, [TokenPrompt((1,) * 3000)]),
@@ -97,9 +97,9 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
     ({"input": ["a", None]}, "input[1]", "invalid_type"),
     ({"input": ["a", {}]}, "input[1]", "invalid_type"),
     ({"input": [1, 2.5]}, "input[1]", "invalid_type"),
-    ({"input": [1, -1]}, "input[1]", "integer_below_min_value"),
+    ({"input": [1, -1]}, "input", "invalid_value"),
     ({"input": [[1], [True]]}, "input[1][0]", "invalid_type"),
-    ({"input": [1, "a", 2]}, "input[1]", "unsupported_value"),
+    ({"input": [1, "a", 5000]}, "input", "invalid_value"),
     ({"input": [{"prompt_string": "a", "multimodal_data": ["x"]}]}, "input[0]", "unsupported_value"),
     ({"input": ["a"] * 2049}, "input", "array_above_max_length"),
     ({"input": [999_999]}, "input", "invalid_value"),
@@ -149,7 +149,7 @@ EVENTS = tuple(Embedded(9 - at, at, struct.pack("<4f", *vector), 3 + at, "w") fo
 @pytest.mark.parametrize("encoding", ["float", "base64", "FLOAT", "Base64", None])
 def test_vectors_are_told_in_order_in_the_encoding_that_was_asked_for(encoding: str | None) -> None:
     reply = answer(asked(input=["a", "b"], encoding_format=encoding), EVENTS, NOW + 0.25)
-    assert (reply.status, reply.headers["openai-processing-ms"]) == (200, "250")
+    assert reply.status == 200
     body = reply.body
     assert (body["object"], body["model"], body["usage"]) == ("list", "bert", {"prompt_tokens": 7, "total_tokens": 7})
     assert [(entry["object"], entry["index"]) for entry in body["data"]] == [("embedding", 0), ("embedding", 1)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from openai.pagination import SyncPage
 from openai.types import Model as OpenAIModel
 from openai_events import HELLO, ask, model, refusal, surroundings
+from openai_strict import strict
 from tropilla.api.surface import JSON, Surface, Surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
-from tropilla.api.surfaces.openai.models import listing, retrieve
+from tropilla.api.surfaces.openai.models import health, listing, retrieve
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import UnknownModel
 from tropilla.common.settings import Settings
@@ -60,8 +62,36 @@ def test_the_list_names_every_model_and_reads_as_one_too() -> None:
     body = listing(surroundings("b", "a", default_model="b"), {}).body
     assert [entry["id"] for entry in body["data"]] == ["a", "b"]
     assert (body["object"], body["id"], body["owned_by"], body["created"]) == ("list", "b", "tropilla", 1_750_000_000)
-    for entry in body["data"]:
-        OpenAIModel.model_validate(entry, strict=True)
+    strict(SyncPage[OpenAIModel], body)
+
+
+ALIASED = surroundings("a", "org/b:q4", model_aliases="gpt-4o = org/b:q4, small=a,lost=gone, a=org/b:q4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("gpt-4o", "org/b:q4"), ("small", "a"), ("a", "a"), ("b", "org/b:q4"), ("tgi", "a")]
+)
+def test_an_alias_is_another_name_unless_a_model_bears_it_itself(asked: str, meant: str) -> None:
+    call = ask(CHAT, {**HELLO, "model": asked}, ALIASED)
+    assert (call.request.model, call.answer.model) == (meant, meant)
+
+
+def test_an_alias_of_nothing_is_a_404() -> None:
+    assert refusal(CHAT, {**HELLO, "model": "lost"}, ALIASED).status == 404
+
+
+def test_aliases_are_listed_and_found() -> None:
+    data = listing(ALIASED, {}).body["data"]
+    told = [(entry["id"], entry["aliases"]) for entry in data]
+    assert told == [("a", ["small"]), ("gpt-4o", ["gpt-4o"]), ("org/b:q4", ["gpt-4o"]), ("small", ["small"])]
+    assert retrieve(ALIASED, {"id": "gpt-4o"}).body["id"] == "gpt-4o"
+    assert retrieve(ALIASED, {"id": "b"}).body["id"] == "org/b:q4"
+
+
+def test_health_is_whether_anything_can_answer() -> None:
+    assert health(surroundings("a"), {}).body == {"status": "ok"}
+    sick = health(Surroundings(Catalogue(), Settings(), 0.0), {})
+    assert (sick.status, set(sick.body["error"])) == (503, {"message", "type", "param", "code"})
 
 
 def test_the_list_of_nothing_is_empty() -> None:
@@ -109,11 +139,11 @@ def test_an_adapter_that_nobody_has_or_several_have_is_a_404(asked: str) -> None
     assert refusal(CHAT, {**HELLO, "model": asked}, around).status == 404
 
 
-def test_the_list_names_adapters_behind_the_models_with_their_parent() -> None:
+def test_the_list_names_adapters_beside_the_models_with_their_parent() -> None:
     around = with_adapters(a=("poet", "both"), b=("cook", "both"))
     body = listing(around, {}).body
     listed = [(entry["id"], entry.get("parent")) for entry in body["data"]]
-    assert listed == [("a", None), ("b", None), ("poet", "a"), ("cook", "b")]
+    assert listed == [("a", None), ("b", None), ("cook", "b"), ("poet", "a")]
     assert body["id"] == "a"
     for entry in body["data"]:
         OpenAIModel.model_validate(entry, strict=True)

@@ -61,7 +61,7 @@ def kinds(events: Iterable[dict[str, Any]]) -> list[str]:
 def test_a_whole_response_is_openais() -> None:
     call = response(metadata={"a": "b"}, max_output_tokens=9)
     reply = answered(RESPONSES, call, SPOKEN)
-    assert (reply.headers["openai-processing-ms"], reply.headers["openai-version"]) == ("1500", "2020-10-01")
+    assert reply.headers == {}
     body = whole(call, SPOKEN)
     assert (body["id"], body["object"], body["status"]) == (f"resp_{call.request.id}", "response", "completed")
     assert (body["created_at"], body["completed_at"]) == (int(NOW), int(NOW + 1.5))
