@@ -6,25 +6,40 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, g, request
 from tropilla.api import placement
+from tropilla.api.account import Account, Ledger
 from tropilla.api.cluster import Cluster
-from tropilla.api.conversation import Conversation, answers, respond, streamed, whole
+from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
+from tropilla.api.counters import Counters
 from tropilla.api.inbox import Inbox
+from tropilla.api.misrouted import misrouted
 from tropilla.api.reading import parse_json
 from tropilla.api.relay import ClientGone, Relay
-from tropilla.api.surface import Dialect, Enquiry, Page, Reply, Route, Surface, Surroundings
+from tropilla.api.surface import (
+    AnyRoute,
+    Batch,
+    Call,
+    Dialect,
+    Enquiry,
+    Page,
+    Reply,
+    Report,
+    Route,
+    Surface,
+    Surroundings,
+)
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
-from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod
+from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +55,7 @@ class Collaborators:
     cluster: Cluster
     relay: Relay
     inbox: Inbox
+    counters: Counters = field(default_factory=Counters)
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
@@ -47,14 +63,15 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = collaborators.settings.max_body_bytes
     app.extensions["tropilla"] = collaborators
+    ledger = Ledger(collaborators.counters.tally, collaborators.settings.max_concurrent_requests)
     for dialect in dialects:
         for route in dialect.routes:
-            method = "GET" if isinstance(route, Page) else "POST"
-            view = _answered(dialect, _view(collaborators, route))
+            method = "GET" if isinstance(route, Page | Report) else "POST"
+            view = _answered(dialect, _view(collaborators, ledger, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     app.before_request(_name_request)
     app.after_request(_label_response)
-    app.register_error_handler(HTTPException, _misrouted(dialects))
+    app.register_error_handler(HTTPException, misrouted(dialects))
     return app
 
 
@@ -70,8 +87,10 @@ def from_environment() -> Flask:
         submit(celery, asked, lane=lane)
 
     relay = Relay(bus, inbox, put, cluster.pulled, settings)
+    counters = Counters(bus)
     inbox.start()
-    return create_app(Collaborators(settings, cluster, relay, inbox))
+    counters.start()
+    return create_app(Collaborators(settings, cluster, relay, inbox, counters))
 
 
 View = Callable[..., Response]
@@ -82,6 +101,8 @@ def _answered(dialect: Dialect, view: View) -> View:
 
     def answer(**variables: str) -> Response:
         try:
+            if request.method == "POST":
+                dialect.check_media(request.content_type or "")
             return view(**variables)
         except ClientGone:
             return Response(status=499)
@@ -93,12 +114,16 @@ def _answered(dialect: Dialect, view: View) -> View:
     return answer
 
 
-def _view(collaborators: Collaborators, route: Route | Enquiry | Page) -> View:
+def _view(collaborators: Collaborators, ledger: Ledger, route: AnyRoute) -> View:
     match route:
         case Route():
-            return _generator(collaborators, route.surface)
+            return _generator(collaborators, ledger, route.surface)
         case Enquiry():
             return _enquiry(collaborators, route)
+        case Batch():
+            return _batch(collaborators, ledger, route)
+        case Report():
+            return _report(collaborators, route)
         case Page():
             return _page(collaborators, route)
 
@@ -110,15 +135,39 @@ def _page(collaborators: Collaborators, page: Page) -> View:
     return view
 
 
-def _generator(collaborators: Collaborators, surface: Surface) -> View:
+def _report(collaborators: Collaborators, report: Report) -> View:
     def view(**variables: str) -> Response:
-        body = parse_json(request.get_data(cache=False))
-        call = surface.parse(body, _surroundings(collaborators, variables))
-        if isinstance(call, Reply):
-            return respond(call)
-        with _blaming(call.prompt_field):
-            conversation = _conversation(collaborators, call.request)
-            return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
+        surroundings = _surroundings(collaborators, variables)
+        return respond(report.answer(surroundings, collaborators.counters.read(surroundings.catalogue)))
+
+    return view
+
+
+def _generator(collaborators: Collaborators, ledger: Ledger, surface: Surface) -> View:
+    def view(**variables: str) -> Response:
+        data = request.get_data(cache=False)
+        with ledger.open() as account:
+            call = surface.parse(parse_json(data), _surroundings(collaborators, variables))
+            if isinstance(call, Reply):
+                return respond(call)
+            call, conversation = _begun(collaborators, account, call)
+            with _blaming(call.prompt_field):
+                return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
+
+    return view
+
+
+def _batch(collaborators: Collaborators, ledger: Ledger, batch: Batch) -> View:
+    def view(**variables: str) -> Response:
+        data = request.get_data(cache=False)
+        with ExitStack() as accounts:
+            first = accounts.enter_context(ledger.open())
+            calls = batch.parse(parse_json(data), _surroundings(collaborators, variables))
+            opened = [first, *(accounts.enter_context(ledger.open()) for _ in calls[1:])]
+            begun = [_begun(collaborators, account, call) for account, call in zip(opened, calls, strict=True)]
+            with _blaming(calls[0].prompt_field):
+                completions = together([conversation for _, conversation in begun])
+            return respond(batch.answer(tuple(call for call, _ in begun), completions, time.time()))
 
     return view
 
@@ -147,10 +196,18 @@ def _blaming(prompt_field: str) -> Iterator[None]:
         raise
 
 
-def _conversation(collaborators: Collaborators, asked: Request) -> Conversation:
+def _begun(collaborators: Collaborators, account: Account, call: Call) -> tuple[Call, Conversation]:
+    """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""
+    call = replace(call, queued=time.time())
+    model = collaborators.cluster.catalogue().find(call.request.model)
+    account.understood(call, model.context_length if model else 0)
+    return call, _conversation(collaborators, call.request, account)
+
+
+def _conversation(collaborators: Collaborators, asked: Request, account: Account | None = None) -> Conversation:
     g.request_id = g.request_id or asked.id
     lane = placement.lane(collaborators.cluster.catalogue(), asked.model)
-    return Conversation(collaborators.relay, collaborators.settings, asked, lane)
+    return Conversation(collaborators.relay, collaborators.settings, asked, lane, account)
 
 
 def _surroundings(collaborators: Collaborators, variables: Mapping[str, str]) -> Surroundings:
@@ -170,26 +227,3 @@ def _label_response(response: Response) -> Response:
 
 def _too_large() -> BodyTooLarge:
     return BodyTooLarge(f"the request body is larger than {request.max_content_length} bytes")
-
-
-def _misrouted(dialects: tuple[Dialect, ...]) -> Callable[[HTTPException], Response]:
-    """Unknown paths and methods answer in the dialect that owns the path."""
-    owned = sorted(((prefix, dialect) for dialect in dialects for prefix in dialect.prefixes), key=lambda o: -len(o[0]))
-
-    def answer(error: HTTPException) -> Response:
-        dialect = next(owner for prefix, owner in owned if _below(request.path, prefix))
-        if isinstance(error, MethodNotAllowed):
-            response = respond(dialect.fault(WrongMethod(request.method, request.path)))
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-            return response
-        if error.code == 404:
-            return respond(dialect.fault(UnknownRoute(request.method, request.path)))
-        if error.code == 500:
-            return respond(dialect.fault(TropillaError("internal error")))
-        return error.get_response()  # type: ignore[return-value]
-
-    return answer
-
-
-def _below(path: str, prefix: str) -> bool:
-    return not prefix or path == prefix or path.startswith(prefix + "/")

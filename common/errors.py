@@ -8,6 +8,7 @@
     └── RequestError            a request that cannot be served
         ├── MalformedBody       not JSON, not an object                                  400
         ├── BodyTooLarge        more bytes than the server takes                         413
+        ├── UnsupportedMedia    a body that says it is something else than JSON          415
         ├── UnknownRoute        no such path                                             404
         ├── WrongMethod         the path knows other methods                             405
         ├── InvalidField        a field that is missing, of a wrong type or out of range 400
@@ -76,6 +77,10 @@ class MalformedBody(RequestError):
 
 class BodyTooLarge(RequestError):
     status = 413
+
+
+class UnsupportedMedia(RequestError):
+    status = 415
 
 
 class UnknownRoute(RequestError):

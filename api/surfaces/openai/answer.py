@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tropilla.api.surface import Call, Reply
+from tropilla.api.timings import measured
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import Completion, Finished, GenerationRequest, Reason, TokenPrompt
 
@@ -37,6 +38,8 @@ class Answer:
     echo: bool = False
     logprobs: bool = False
     shown: int = 1
+    #: TGI's headers, those that are known before anything is generated.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str, Any], **more: Any) -> Answer:
@@ -52,6 +55,11 @@ def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str
         running_usage=include and options.get("continuous_usage_stats", False),
         **more,
     )
+
+
+def stream_headers(call: Call) -> Mapping[str, str]:
+    known: Answer = call.answer
+    return {**HEADERS, **known.headers}
 
 
 def envelope(call: Call, kind: str) -> dict[str, Any]:
@@ -71,7 +79,13 @@ def whole(call: Call, kind: str, choices: Iterable[Any], completion: Completion,
     usage = Tally(call.request)
     for choice in completion.choices:
         usage.finish(choice.finished)
-    headers = {**HEADERS, "openai-processing-ms": str(max(0, round((finished_at - call.received) * 1000)))}
+    known: Answer = call.answer
+    headers = {
+        **HEADERS,
+        **known.headers,
+        "openai-processing-ms": str(max(0, round((finished_at - call.received) * 1000))),
+        **measured(call, (choice.finished for choice in completion.choices), finished_at),
+    }
     return Reply({**envelope(call, kind), "choices": list(choices), "usage": usage.total()}, headers=headers)
 
 

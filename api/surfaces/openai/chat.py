@@ -9,7 +9,7 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas, thinking
-from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
+from tropilla.api.surfaces.openai.answer import answer, stream_headers, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
@@ -17,11 +17,13 @@ from tropilla.api.surfaces.openai.models import resolve
 from tropilla.api.surfaces.openai.rules import check_chat, continues, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
+from tropilla.api.timings import compute_time, known_at_start
 from tropilla.common.generation import ChatPrompt, Completion, Message
 
-#: Delta of a finish chunk, by the model that was asked for. TGI's sample loops add up `delta.content` unseen (TGI sheet,
-#: section 15); everybody else wants `{}`.
-_CLOSING_DELTAS: Mapping[str, Mapping[str, str]] = {"tgi": {"content": ""}}
+#: Delta of a finish chunk for whoever speaks TGI, by the model's name or his own: TGI's sample loops add up `delta.content`
+#: unseen (TGI sheet, section 15). Everybody else wants `{}`.
+_TGI_DELTA: Mapping[str, str] = {"content": ""}
+_TGI_AGENT = "hf_hub/"
 
 
 def parse(body: JSON, surroundings: Surroundings) -> Call:
@@ -50,11 +52,17 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         request,
         model,
         fields,
-        closing_delta=_CLOSING_DELTAS.get(fields["model"], {}),
+        closing_delta=_TGI_DELTA if _speaks_tgi(fields, surroundings) else {},
         prefill=messages[-1].content if fields["echo"] and continues(fields, messages) else "",
         function_call=box.legacy,
+        # As they were sent: the template is applied where the model is.
+        headers=known_at_start(surroundings.settings, sum(len(message.content) for message in messages)),
     )
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
+
+
+def _speaks_tgi(fields: dict[str, Any], surroundings: Surroundings) -> bool:
+    return fields["model"] == "tgi" or _TGI_AGENT in surroundings.headers.get("user-agent", "")
 
 
 def _prompt(fields: dict[str, Any], messages: tuple[Message, ...], box: Toolbox) -> ChatPrompt:
@@ -85,7 +93,8 @@ def frames(call: Call, _: Clock) -> Frames:
 
 def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
     choices = [chat_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
-    return whole(call, "chat.completion", choices, completion, finished_at)
+    reply = whole(call, "chat.completion", choices, completion, finished_at)
+    return dataclasses.replace(reply, headers={**reply.headers, **compute_time(call, finished_at)})
 
 
-CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS)
+CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, stream_headers)

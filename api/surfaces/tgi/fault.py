@@ -22,6 +22,7 @@ from tropilla.common.errors import (
     TropillaError,
     UnknownModel,
     UnknownRoute,
+    UnsupportedMedia,
     WorkerLost,
     WrongMethod,
 )
@@ -44,6 +45,7 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     ContextExceeded: _VALIDATION,
     InvalidPrompt: _VALIDATION,
     BodyTooLarge: Words(413, "validation"),
+    UnsupportedMedia: Words(415, "validation"),
     UnknownRoute: Words(404, "not_found"),
     WrongMethod: Words(405, "method_not_allowed", "Method not allowed"),
     UnknownModel: Words(404, "not_found"),

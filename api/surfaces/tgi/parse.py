@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tropilla.api.models import default_model
 from tropilla.api.surface import JSON, Call, Surroundings
@@ -10,6 +11,7 @@ from tropilla.api.surfaces.tgi.grammar import constraint_of
 from tropilla.api.surfaces.tgi.limits import limits
 from tropilla.api.surfaces.tgi.rules import check
 from tropilla.api.surfaces.tgi.schemas import COMPAT, GENERATE, Asked, Parameters, read
+from tropilla.api.timings import known_at_start
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import Overloaded, UnknownModel
 from tropilla.common.generation import (
@@ -41,6 +43,8 @@ class Answer:
     top_tokens: bool
     samples: bool
     seed: int | None
+    #: Those that are known before anything is generated.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_generate(body: JSON, surroundings: Surroundings) -> Call:
@@ -52,8 +56,8 @@ def parse_stream(body: JSON, surroundings: Surroundings) -> Call:
 
 
 def parse_compat(body: JSON, surroundings: Surroundings) -> Call:
-    """POST / echoes the prompt unless told otherwise: every model here is one for text generation (section 7)."""
-    return _call(read(COMPAT, body), surroundings, full_text=True)
+    """POST / shows the prompt, too, unless the caller or the operator says otherwise (section 7)."""
+    return _call(read(COMPAT, body), surroundings, full_text=surroundings.settings.echo_prompt == "yes")
 
 
 def _call(asked: Asked, surroundings: Surroundings, *, full_text: bool) -> Call:
@@ -70,6 +74,7 @@ def _call(asked: Asked, surroundings: Surroundings, *, full_text: bool) -> Call:
         top_tokens=given.top_n_tokens > 0,
         samples=given.samples,
         seed=given.seed,
+        headers=known_at_start(surroundings.settings, len(asked.inputs)),
     )
     request = _request(asked, model, surroundings.settings)
     return Call(request=request, stream=asked.stream, received=surroundings.now, answer=answer, prompt_field="inputs")
