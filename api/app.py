@@ -67,7 +67,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     for dialect in dialects:
         for route in dialect.routes:
             method = "GET" if isinstance(route, Page | Report) else "POST"
-            view = _answered(dialect, _view(collaborators, ledger, route))
+            view = _answered(dialect, collaborators.settings, _view(collaborators, ledger, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     app.before_request(_name_request)
     app.after_request(_label_response)
@@ -96,8 +96,12 @@ def from_environment() -> Flask:
 View = Callable[..., Response]
 
 
-def _answered(dialect: Dialect, view: View) -> View:
+def _answered(dialect: Dialect, settings: Settings, view: View) -> View:
     """Whatever goes wrong in the view leaves in the dialect's own words."""
+
+    def refuse(error: TropillaError) -> Response:
+        reply = dialect.fault(error)
+        return respond(replace(reply, status=dialect.refused_status(settings)) if reply.status == 400 else reply)
 
     def answer(**variables: str) -> Response:
         try:
@@ -107,9 +111,9 @@ def _answered(dialect: Dialect, view: View) -> View:
         except ClientGone:
             return Response(status=499)
         except RequestEntityTooLarge:
-            return respond(dialect.fault(_too_large()))
+            return refuse(_too_large())
         except TropillaError as error:
-            return respond(dialect.fault(error))
+            return refuse(error)
 
     return answer
 

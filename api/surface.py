@@ -190,6 +190,8 @@ class Dialect:
     fault: Callable[[TropillaError], Reply]
     #: Raises `UnsupportedMedia` for the content type of a body that is not worth reading ("" when none is told).
     check_media: Callable[[str], None] = lambda content_type: None
+    #: What goes out instead of a 400.
+    refused_status: Callable[[Settings], int] = lambda settings: 400
 
 
 class Fold:

@@ -70,6 +70,10 @@ class Settings:
     max_top_n_tokens: int = dataclasses.field(default=5, metadata={"low": 0, "high": 100})
     #: Whether POST / of TGI shows the prompt before the answer when the caller does not say: upstream does.
     echo_prompt: str = dataclasses.field(default="yes", metadata={"among": ("yes", "no")})
+    #: TGI: whether prompt + max_new_tokens must fit into the context, or only the first 1024 of them, as upstream has it.
+    sum_rule: str = dataclasses.field(default="all", metadata={"among": ("all", "chunk")})
+    #: The status of bodies that are refused on /v1/*: OpenAI's 400 or TGI's 422.
+    shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
     #: What TGI's x-compute-type header says of the machine.
     compute_type: str = "gpu+optimized"
     #: What GET /api/version answers: some Ollama clients refuse old servers.

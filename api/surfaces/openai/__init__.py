@@ -5,7 +5,7 @@ from __future__ import annotations
 from tropilla.api.surface import Dialect, Page, Route
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
-from tropilla.api.surfaces.openai.faults import fault
+from tropilla.api.surfaces.openai.faults import fault, refused_status
 from tropilla.api.surfaces.openai.models import listing, retrieve
 
 #: The un-prefixed ones are Cria's and llama.cpp's. /models/<id>/... belongs to TGI.
@@ -22,4 +22,5 @@ OPENAI = Dialect(
     ),
     prefixes=("/v1", "/chat", "/completions", "/models"),
     fault=fault,
+    refused_status=refused_status,
 )

@@ -42,4 +42,5 @@ ROOTED = Dialect(
     routes=tuple(below(route) for route in OPENAI.routes if route.path.startswith("/v1/")),
     prefixes=(),
     fault=OPENAI.fault,
+    refused_status=OPENAI.refused_status,
 )

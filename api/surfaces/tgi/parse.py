@@ -28,6 +28,8 @@ from tropilla.common.settings import Settings
 #: What green logits gain, and the share of green tokens: upstream's WATERMARK_DELTA and WATERMARK_GAMMA.
 WATERMARK_DELTA = 2.0
 WATERMARK_GAMMA = 0.5
+#: Upstream generates so many tokens at a time, and compares no more than the first of them with the room there is.
+CHUNK = 1024
 #: Seconds after which a caller may ask again for a model that is loading (sheet, section 15: `Retry-After: 1`).
 LOADING_RETRY_SECONDS = 1
 
@@ -96,8 +98,16 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
         logprobs=given.top_n_tokens,
         want_prompt=given.decoder_input_details,
         prompt_logprobs=0 if given.decoder_input_details else None,
-        # Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left.
-        fit=Fit(keep_last=given.truncate, room="clip" if given.max_new_tokens is None else "refuse"),
+        fit=_fit(given, settings),
+    )
+
+
+def _fit(given: Parameters, settings: Settings) -> Fit:
+    """Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left."""
+    return Fit(
+        keep_last=given.truncate,
+        room="clip" if given.max_new_tokens is None else "refuse",
+        least=CHUNK if settings.sum_rule == "chunk" else None,
     )
 
 

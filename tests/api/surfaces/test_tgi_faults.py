@@ -37,6 +37,7 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (InvalidField("bad", param="inputs"), 422, "validation", "Input validation error: bad"),
     (UnsupportedField("no", param="parameters.grammar"), 422, "validation", "Input validation error: no"),
     (InvalidPrompt("odd", code="invalid_prompt"), 422, "validation", "Input validation error: odd"),
+    (InvalidPrompt("odd", code="template"), 422, "template_error", "Template error: odd"),
     (
         ContextExceeded("", code="context_length", facts=SUM),
         422,

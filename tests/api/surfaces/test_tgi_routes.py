@@ -144,6 +144,15 @@ def test_a_failure_before_the_first_token_has_a_real_status(world: World) -> Non
         assert failed.json == {"error": "Request failed during generation: it broke", "error_type": "generation"}
 
 
+@pytest.mark.parametrize(("errors", "status"), [("openai", 400), ("tgi", 422)])
+def test_a_refusal_on_a_shared_path_has_the_status_the_operator_wants(errors: str, status: int) -> None:
+    world = World(default_model="pocket", shared_errors=errors)
+    for root in ("", "/models/tiny"):
+        assert world.post(f"{root}/v1/chat/completions", {"messages": []}).status_code == status
+        assert world.post(f"{root}/v1/completions", {"prompt": "x", "model": "nobody"}).status_code == 404
+        assert world.post(f"{root}/generate", {}).status_code == 422
+
+
 # -- below the root of a model -------------------------------------------------------------------------------------------
 
 
