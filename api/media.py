@@ -9,6 +9,8 @@ from tropilla.common.errors import BodyTooLarge, MalformedBody, UnreadableBody
 
 #: Content encoding -> zlib's number for its format.
 _PACKED: Mapping[str, int] = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+#: What `curl -d` says of any body.
+_CURLS = "application/x-www-form-urlencoded"
 _PLAIN = frozenset({"", "identity"})
 
 
@@ -18,8 +20,9 @@ def is_json(content_type: str) -> bool:
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
-def json_or_unnamed(content_type: str) -> bool:
-    return not content_type or is_json(content_type)
+def readable(content_type: str) -> bool:
+    """JSON, and what clients call it who say nothing of it: no type at all, or the form that `curl -d` says it sends."""
+    return content_type.split(";")[0].strip().lower() in ("", _CURLS) or is_json(content_type)
 
 
 def unpacked(data: bytes, encoding: str, most: int) -> bytes:

@@ -17,4 +17,4 @@ class Owners:
 
 
 def _below(path: str, prefix: str) -> bool:
-    return not prefix or path == prefix or path.startswith(prefix + "/")
+    return not prefix or path == prefix or path.startswith(prefix.rstrip("/") + "/")

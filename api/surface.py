@@ -30,6 +30,7 @@ from tropilla.common.generation import (
     Token,
     TokenizeRequest,
 )
+from tropilla.common.metrics import Reading
 from tropilla.common.settings import Settings
 
 JSON = Any
@@ -77,6 +78,8 @@ class Call:
     answer: Any = None
     #: The field that a prompt which is refused later, by the worker, came from.
     prompt_field: str = "prompt"
+    #: When the request was understood and left for the queue, Unix seconds; the handler fills it in.
+    queued: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,26 @@ class Enquiry:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """A POST route whose body holds several requests, which are answered together: all of them or none.
+
+    `answer` gets the calls, what each came to, and the time.
+    """
+
+    path: str
+    parse: Callable[[JSON, Surroundings], tuple[Call, ...]]
+    answer: Callable[[tuple[Call, ...], tuple[Completion, ...], float], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A GET (and HEAD) route that tells what was counted and how things stand."""
+
+    path: str
+    answer: Callable[[Surroundings, Reading], Reply]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A GET (and HEAD) route that answers from what is known: listings, versions, health.
 
@@ -157,23 +180,29 @@ class Page:
     answer: Callable[[Surroundings, Mapping[str, str]], Reply]
 
 
+AnyRoute = Route | Enquiry | Batch | Report | Page
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One protocol: its routes, and how it says what went wrong.
 
     `prefixes`: paths below which even an unknown route is answered in this dialect; "" claims every path nobody else
-    claims. `reads`: whether a body of this content type ("" where none is named) is looked at. `headers`: what every
-    answer carries, errors included, so many seconds after its request came.
+    claims, and "/models/" what is below /models but not /models itself. `reads`: whether a body of this content type
+    ("" where none is named) is looked at. `headers`: what every answer carries, errors included, so many seconds after
+    its request came.
     """
 
     name: str
-    routes: tuple[Route | Enquiry | Page, ...]
+    routes: tuple[AnyRoute, ...]
     prefixes: tuple[str, ...]
     fault: Callable[[TropillaError], Reply]
     reads: Callable[[str], bool] = lambda content_type: True
     headers: Callable[[float], Mapping[str, str]] = lambda seconds: {}
     #: Of the answer to a browser that asks beforehand whether it may (CORS).
     preflight_status: int = 200
+    #: What goes out instead of a 400.
+    refused_status: Callable[[Settings], int] = lambda settings: 400
 
 
 class Fold:

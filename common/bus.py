@@ -21,6 +21,7 @@ from redis.retry import Retry
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.metrics import Counts, Key, Load
 
 #: The embedded server is 6.2; nothing newer is used.
 MINIMUM_REDIS = (6, 2)
@@ -331,6 +332,32 @@ class Bus:
     def waiting(self, lane: str) -> int:
         """Tickets in a lane that no worker has popped."""
         return int(self._redis.llen(lane))
+
+    # -- counts -------------------------------------------------------------------------------------------------------
+
+    @_redis_errors_translated
+    def add_counts(self, counts: Counts) -> None:
+        """All or none of them, unless the answer is lost."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for key, amount in counts.items():
+            pipeline.hincrbyfloat(names.COUNTS_KEY, "\t".join(key), amount)
+        pipeline.execute()
+
+    @_redis_errors_translated
+    def counts(self) -> Counts:
+        found = cast("dict[bytes, bytes]", self._redis.hgetall(names.COUNTS_KEY))
+        return {Key(*field.decode().split("\t")): float(number) for field, number in found.items()}
+
+    @_redis_errors_translated
+    def report_load(self, worker: str, load: Load) -> None:
+        """What a worker computes now; forgotten with its presence."""
+        self._redis.set(names.load_key(worker), codec.encode_load(load), px=PRESENCE_MS)
+
+    @_redis_errors_translated
+    def loads(self) -> tuple[Load, ...]:
+        known = cast("set[bytes]", self._redis.smembers(names.WORKERS_KEY))
+        found = self._redis.mget([names.load_key(name.decode()) for name in known]) if known else []
+        return tuple(codec.decode_load(data) for data in cast("list[bytes | None]", found) if data is not None)
 
     # -- subscriptions -------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from tropilla.common.generation import (
     ToolCall,
     Usage,
 )
+from tropilla.common.metrics import Load
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
 VERSION = 4
@@ -283,3 +284,15 @@ def decode_worker(data: bytes) -> Worker:
         return Worker(**{**fields, "model": Model(**model)})
     except (ValueError, LookupError, TypeError) as error:
         raise DecodeError(f"not a worker: {error}", data) from error
+
+
+def encode_load(load: Load) -> bytes:
+    return orjson.dumps(load)
+
+
+def decode_load(data: bytes) -> Load:
+    """Raises `DecodeError`."""
+    try:
+        return Load(**orjson.loads(data))
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"not a load: {error}", data) from error

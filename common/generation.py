@@ -207,7 +207,8 @@ class Fit:
     `overlong` "refuse" fails the request; "drop" first drops the oldest messages that are not system messages; "shorten"
     then cuts the middle of the tokens too, keeping the first `keep` (Ollama). `keep_last` first cuts the prompt to its
     last N tokens (TGI).
-    `room` "clip" shortens max_tokens to what is left; "refuse" fails the request when prompt + max_tokens do not fit.
+    `room` "clip" shortens max_tokens to what is left; "refuse" fails the request when prompt + max_tokens do not fit, or
+    with `least`, when not even so many of them do.
     `shift` goes on when the context is full: the first `keep` tokens stay, half of the others go (Ollama); then
     max_tokens may be more than the context, and None is ten times the context.
     `context_limit` is a context smaller than the worker's own that the caller asked for, in tokens.
@@ -217,6 +218,7 @@ class Fit:
     keep: int = 0
     keep_last: int | None = None
     room: Literal["clip", "refuse"] = "clip"
+    least: int | None = None
     shift: bool = False
     context_limit: int | None = None
 

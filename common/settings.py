@@ -74,6 +74,19 @@ class Settings:
     )
     max_stop_sequences: int = dataclasses.field(default=4, metadata={"low": 1, "high": 64})
     max_top_logprobs: int = dataclasses.field(default=20, metadata={"low": 0, "high": 100})
+    #: Generations in flight in one API process, queued ones included; one more is refused at once.
+    max_concurrent_requests: int = dataclasses.field(default=1024, metadata={"low": 1, "high": 1_000_000})
+    #: TGI: candidates that compete for one answer, and likeliest alternatives shown of a token.
+    max_best_of: int = dataclasses.field(default=2, metadata={"low": 1, "high": 128})
+    max_top_n_tokens: int = dataclasses.field(default=5, metadata={"low": 0, "high": 100})
+    #: Whether POST / of TGI shows the prompt before the answer when the caller does not say: upstream does.
+    echo_prompt: str = dataclasses.field(default="yes", metadata={"among": ("yes", "no")})
+    #: TGI: whether prompt + max_new_tokens must fit into the context, or only the first 1024 of them, as upstream has it.
+    sum_rule: str = dataclasses.field(default="all", metadata={"among": ("all", "chunk")})
+    #: The status of bodies that are refused on /v1/*: OpenAI's 400 or TGI's 422.
+    shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
+    #: What TGI's x-compute-type header says of the machine.
+    compute_type: str = "gpu+optimized"
     #: What GET /api/version answers: some Ollama clients refuse old servers.
     ollama_version: str = "0.12.0"
 

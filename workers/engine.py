@@ -24,6 +24,7 @@ from tropilla.workers.llama.embedder import Embedder
 from tropilla.workers.llama.grammar import tokenizer_of
 from tropilla.workers.llama.model import MAX_SEQUENCES, Llama, Size
 from tropilla.workers.loop import Loop, Outgoing
+from tropilla.workers.pace import Pace
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.scheduler import Limits, Scheduler
 from tropilla.workers.sequence import Sequence
@@ -78,10 +79,10 @@ class Engine:
         passes = {"pass_tokens": GPU_PASS_TOKENS} if gpu else {}
         self._embedder = Embedder(self.model.pointer, vocabulary, context=size.context, threads=threads, **passes)
 
-    def loop(self, outbox: Callable[[list[Outgoing]], None], *, worker: str) -> Loop:
+    def loop(self, outbox: Callable[[list[Outgoing]], None], *, worker: str, pace: Pace | None = None) -> Loop:
         """What runs it; to be run in one thread."""
         desk = Desk(self._embedder, worker=worker)
-        return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk)
+        return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk, pace=pace)
 
     def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
         """A request's sequences, from any thread; `past` is what of its answer is there already. Raises

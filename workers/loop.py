@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
 from tropilla.common.generation import Alternative, Event, FailureCode, Prompted, PromptToken
+from tropilla.workers.pace import Lap, Pace
 from tropilla.workers.prefixes import Move
 from tropilla.workers.scheduler import Chunk, Scheduler
 from tropilla.workers.sequence import Sampled, Sequence
@@ -175,9 +176,11 @@ class Loop:
         outbox: Callable[[list[Outgoing]], None],
         worker: str,
         desk: Desk | None = None,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
+        self._pace = pace
         self._scheduler = scheduler
         self._outbox = outbox
         self._worker = worker
@@ -254,11 +257,19 @@ class Loop:
             self._outbox(events)
 
     def _generate(self) -> list[Outgoing]:
+        lap = Lap(self._clock)
         plan = self._scheduler.plan()
         self._model.move(plan.moves)
-        events = self._step(plan.chunks) if plan.chunks else []
+        lap.end("concat")
+        joined = sum(1 for chunk in plan.chunks if not chunk.sequence.started_at)
+        events = self._step(plan.chunks, lap) if plan.chunks else []
         # What has ended since gives its cells back now, not with the next request.
         self._model.move(self._scheduler.moves())
+        lap.end("filter")
+        if self._pace is not None and plan.chunks:
+            self._pace.stepped(plan.chunks, lap, joined=joined, broke="forward" not in lap.parts)
+        if self._pace is not None and self._scheduler.idle:
+            self._pace.rests()
         return events
 
     def _take(self, *, wait: bool) -> list[Outgoing]:
@@ -345,7 +356,7 @@ class Loop:
         job = self._jobs[sequence.request_id]
         return Outgoing(job, Prompted(job.number(), sequence.choice, tokens), ends=False)
 
-    def _step(self, chunks: list[Chunk]) -> list[Outgoing]:
+    def _step(self, chunks: list[Chunk], lap: Lap) -> list[Outgoing]:
         now = self._clock()
         for chunk in chunks:
             chunk.sequence.started_at = chunk.sequence.started_at or now
@@ -357,10 +368,12 @@ class Loop:
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
         self._scheduler.took(chunks, self._clock() - now)
+        lap.end("forward")
         scored = self._score(chunks, rows)
         sampling = [(chunk.sequence, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
         wanted = [(sequence, row) for sequence, row in sampling if sequence.rules.max_tokens > 0]
         drawn = self._model.draw([Draw(s.sampler, row, s.rules.logprobs) for s, row in wanted])
+        lap.end("decode")
         self._scheduler.apply(chunks)
         events = scored + [
             event for (sequence, _), token in zip(wanted, drawn, strict=True) for event in self._accept(sequence, token)

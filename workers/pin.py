@@ -24,6 +24,7 @@ from tropilla.common.generation import (
     TokenizeRequest,
     Usage,
 )
+from tropilla.common.metrics import Tally
 from tropilla.common.settings import Settings
 from tropilla.workers.adapters import named_adapters, read_adapters
 from tropilla.workers.card import describe, named_model
@@ -33,6 +34,7 @@ from tropilla.workers.gguf import read_header
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.llama.library import check_flavour
 from tropilla.workers.loop import Job, Outgoing
+from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.watchdog import Watchdog
 
@@ -63,8 +65,15 @@ class Pin:
             slots=settings.slots,
             model=describe(name, path, header, size.context, adapters),
         )
+        self._tally = Tally()
+        self._pace = Pace(name, self._tally)
         self._keeper = Keeper(
-            bus, self.worker, cancel=self._cancel, fence=self._fence, lease_seconds=settings.lease_seconds
+            bus,
+            self.worker,
+            cancel=self._cancel,
+            fence=self._fence,
+            lease_seconds=settings.lease_seconds,
+            report=self._report,
         )
         self._keeper.start()
         try:
@@ -79,7 +88,7 @@ class Pin:
             journal_seconds=settings.journal_seconds,
             orphan_seconds=settings.orphan_seconds,
         )
-        self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name)
+        self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, settings.step_seconds, _leave_hanging)
         self._threads = [
             threading.Thread(target=_or_die, args=(work,), name=thread_name, daemon=True)
@@ -153,6 +162,10 @@ class Pin:
 
     def _fence(self, request_id: str, attempt: int) -> None:
         self._loop.fence(request_id, attempt)
+
+    def _report(self) -> None:
+        self._bus.report_load(self.worker.name, self._pace.load)
+        self._tally.flush(self._bus.add_counts)
 
     def serve(self, request: Request, tag: str) -> str:
         """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""

@@ -96,14 +96,16 @@ def test_nobody_but_browsers_hears_of_cors() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/generate"])
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data"])
 def test_a_body_that_says_it_is_no_json_is_not_read(path: str, kind: str) -> None:
     found = client().post(path, data=b"{}", headers={"Content-Type": kind})
     assert found.status_code == 415
     assert kind in found.text
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/problem+json", None])
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "application/problem+json", "application/x-www-form-urlencoded", None]
+)
 def test_a_body_that_says_json_or_nothing_is_read(kind: str | None) -> None:
     headers = {} if kind is None else {"Content-Type": kind}
     for path, status in (("/v1/chat/completions", 400), ("/generate", 422)):
@@ -111,7 +113,7 @@ def test_a_body_that_says_json_or_nothing_is_read(kind: str | None) -> None:
 
 
 def test_ollama_does_not_look_at_content_types() -> None:
-    found = client().post("/api/chat", data=b"{}", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    found = client().post("/api/chat", data=b"{}", headers={"Content-Type": "text/plain"})
     assert (found.status_code, found.json) == (400, {"error": "model is required"})
 
 

@@ -6,7 +6,7 @@ import gzip
 import zlib
 
 import pytest
-from tropilla.api.media import is_json, json_or_unnamed, unpacked
+from tropilla.api.media import is_json, readable, unpacked
 from tropilla.common.errors import BodyTooLarge, MalformedBody, UnreadableBody
 
 BODY = b'{"prompt": "hello"}'
@@ -21,18 +21,20 @@ BODY = b'{"prompt": "hello"}'
         ("application/jsonl", False),
         ("text/json", False),
         ("text/plain", False),
-        ("application/x-www-form-urlencoded", False),
         ("multipart/form-data; boundary=application/json", False),
     ],
 )
 def test_a_content_type_is_json_or_not(content_type: str, json: bool) -> None:
     assert is_json(content_type) is json
-    assert json_or_unnamed(content_type) is json
+    assert readable(content_type) is json
 
 
-def test_a_body_that_names_no_type_is_taken_for_json() -> None:
-    assert json_or_unnamed("")
-    assert not is_json("")
+@pytest.mark.parametrize(
+    "content_type", ["", "application/x-www-form-urlencoded", "application/x-WWW-form-urlencoded; a"]
+)
+def test_what_clients_say_who_say_nothing_is_taken_for_json(content_type: str) -> None:
+    assert readable(content_type)
+    assert not is_json(content_type)
 
 
 @pytest.mark.parametrize(

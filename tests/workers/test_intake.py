@@ -167,6 +167,16 @@ def test_more_than_fits_is_clipped_or_refused() -> None:
     assert caught.value.facts == {"prompt_tokens": 15, "context": 20, "max_tokens": 6}
 
 
+def test_there_may_have_to_be_room_for_the_least_only() -> None:
+    """TGI's rule of chunks: the beginning of the answer must fit, and the rest is clipped."""
+    prompt = TokenPrompt((1,) * 15)
+    assert Kitchen().sequences(prompt, max_tokens=50, fit=Fit(room="refuse", least=5))[0].rules.max_tokens == 5
+    with pytest.raises(ContextExceeded) as caught:
+        Kitchen().sequences(prompt, max_tokens=50, fit=Fit(room="refuse", least=6))
+    assert caught.value.facts["max_tokens"] == 6
+    assert Kitchen().sequences(prompt, max_tokens=4, fit=Fit(room="refuse", least=6))[0].rules.max_tokens == 4
+
+
 def test_a_prompt_must_leave_room_for_one_token_unless_none_is_wanted() -> None:
     assert Kitchen().sequences(TokenPrompt((1,) * 19))[0].rules.max_tokens == 1
     assert Kitchen().sequences(TokenPrompt((1,) * 20), max_tokens=0)[0].rules.max_tokens == 0

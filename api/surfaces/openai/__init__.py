@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tropilla.api.media import json_or_unnamed
+from tropilla.api.media import readable
 from tropilla.api.surface import Dialect, Enquiry, Page, Route
 from tropilla.api.surfaces.openai import embeddings, tokens
 from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
-from tropilla.api.surfaces.openai.faults import fault
+from tropilla.api.surfaces.openai.faults import fault, refused_status
 from tropilla.api.surfaces.openai.models import health, listing, retrieve
 from tropilla.api.surfaces.openai.responses import RESPONSES, count, parse_count
 
@@ -33,6 +33,7 @@ OPENAI = Dialect(
     ),
     prefixes=("/v1", "/chat", "/completions", "/models", "/responses", "/embeddings", "/detokenize", "/apply-template"),
     fault=fault,
-    reads=json_or_unnamed,
+    reads=readable,
     headers=headers,
+    refused_status=refused_status,
 )

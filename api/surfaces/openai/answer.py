@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tropilla.api.surface import Call, Reply
 from tropilla.api.surfaces.openai.asking import counts
+from tropilla.api.timings import measured
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import Completion, Finished, GenerationRequest, Reason, TokenPrompt
 
@@ -43,6 +44,8 @@ class Answer:
     echo: bool = False
     logprobs: bool = False
     shown: int = 1
+    #: TGI's headers, those that are known before anything is generated.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str, Any], **more: Any) -> Answer:
@@ -62,6 +65,11 @@ def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str
     )
 
 
+def stream_headers(call: Call) -> Mapping[str, str]:
+    known: Answer = call.answer
+    return known.headers
+
+
 def envelope(call: Call, kind: str) -> dict[str, Any]:
     """The keys that are equal in every chunk of one response."""
     known: Answer = call.answer
@@ -74,12 +82,17 @@ def envelope(call: Call, kind: str) -> dict[str, Any]:
     }
 
 
-def whole(call: Call, kind: str, choices: Iterable[Any], completion: Completion, **more: Any) -> Reply:
+def whole(
+    call: Call, kind: str, choices: Iterable[Any], completion: Completion, finished_at: float, **more: Any
+) -> Reply:
     """One response object around its choices. more: keys of a route's own."""
     usage = Tally(call.request)
     for choice in completion.choices:
         usage.finish(choice.finished)
-    return Reply({**envelope(call, kind), "choices": list(choices), "usage": usage.total(), **more})
+    known: Answer = call.answer
+    took = {**known.headers, **measured(call, (choice.finished for choice in completion.choices), finished_at)}
+    body = {**envelope(call, kind), "choices": list(choices), "usage": usage.total(), **more}
+    return Reply(body, headers=took)
 
 
 def headers(seconds: float) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas, thinking
-from tropilla.api.surfaces.openai.answer import answer, whole
+from tropilla.api.surfaces.openai.answer import answer, stream_headers, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
@@ -18,6 +18,7 @@ from tropilla.api.surfaces.openai.rules import check_chat, continues, sole_const
 from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.token_facts import prompt_facts
 from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
+from tropilla.api.timings import compute_time, known_at_start
 from tropilla.common.generation import ChatPrompt, Completion, Message
 
 #: How Hugging Face's client names itself.
@@ -55,6 +56,8 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         mirror_reasoning=surroundings.settings.reasoning_keys == "both",
         prefill=messages[-1].content if fields["echo"] and continues(fields, messages) else "",
         function_call=box.legacy,
+        # As they were sent: the template is applied where the model is.
+        headers=known_at_start(surroundings.settings, sum(len(message.content) for message in messages)),
     )
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
 
@@ -90,10 +93,11 @@ def frames(call: Call, _: Clock) -> Frames:
     return Stream(call, ChatShape(call))
 
 
-def whole_answer(call: Call, completion: Completion, _: float) -> Reply:
+def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
     choices = [chat_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
     about = prompt_facts(call.answer, completion.choices[0].prompt)
-    return whole(call, "chat.completion", choices, completion, **about)
+    reply = whole(call, "chat.completion", choices, completion, finished_at, **about)
+    return dataclasses.replace(reply, headers={**reply.headers, **compute_time(call, finished_at)})
 
 
-CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE)
+CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, stream_headers)

@@ -8,7 +8,7 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, schemas
-from tropilla.api.surfaces.openai.answer import Answer, answer, whole
+from tropilla.api.surfaces.openai.answer import Answer, answer, stream_headers, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.best_of import best
 from tropilla.api.surfaces.openai.completion_answer import OBJECT, CompletionShape, completion_choice
@@ -18,6 +18,7 @@ from tropilla.api.surfaces.openai.models import resolve_adapted
 from tropilla.api.surfaces.openai.rules import check_completion, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.token_ids import check_ids, told_ids
+from tropilla.api.timings import known_at_start
 from tropilla.common.generation import Completion, GenerationRequest, InfillPrompt, Prompt, TextPrompt
 
 
@@ -40,8 +41,22 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         generation(fields, prompts, model, surroundings), constraint=constraint, adapter=adapter
     )
     echo = fields["echo"] or fields["return_full_text"]
-    known = answer("cmpl", request, model, fields, echo=echo, logprobs="logprobs" in fields, shown=fields["n"])
+    known = answer(
+        "cmpl",
+        request,
+        model,
+        fields,
+        echo=echo,
+        logprobs="logprobs" in fields,
+        shown=fields["n"],
+        headers=known_at_start(surroundings.settings, _characters(prompts)),
+    )
     return Call(_with_tokens(request, fields, echo=echo), fields["stream"], surroundings.now, known)
+
+
+def _characters(prompts: tuple[Prompt, ...]) -> int:
+    """Of token ids nobody knows here how they are spelled."""
+    return sum(len(known_text(prompt) or "") for prompt in prompts)
 
 
 def _prompts(fields: dict[str, Any]) -> tuple[Prompt, ...]:
@@ -70,11 +85,11 @@ def frames(call: Call, _: Clock) -> Frames:
     return Stream(call, CompletionShape(call))
 
 
-def whole_answer(call: Call, completion: Completion, _: float) -> Reply:
+def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
     known: Answer = call.answer
     told = best(completion, generated=call.request.n, wanted=known.shown).choices
     choices = [completion_choice(call, index, choice) for index, choice in enumerate(told)]
-    return whole(call, OBJECT, choices, completion)
+    return whole(call, OBJECT, choices, completion, finished_at)
 
 
-COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE)
+COMPLETIONS = Surface("openai.completions", parse, frames, whole_answer, SSE, stream_headers)

@@ -31,6 +31,7 @@ from tropilla.common.errors import (
     WrongMethod,
 )
 from tropilla.common.generation import FailureCode
+from tropilla.common.settings import Settings
 
 #: SDKs retry every 5xx twice unless told that it would come out the same.
 _FINAL = {"x-should-retry": "false"}
@@ -62,7 +63,13 @@ def fault(error: TropillaError) -> Reply:
     form = next(_FORMS[kind] for kind in type(error).__mro__ if kind in _FORMS)
     said = form.say(error)
     body = {"message": said.message, "type": form.type, "param": said.param, "code": said.code, **said.facts}
-    return Reply({"error": body, "error_type": form.error_type}, form.status, said.headers)
+    slug = "template_error" if isinstance(error, InvalidPrompt) and error.code == "template" else form.error_type
+    return Reply({"error": body, "error_type": slug}, form.status, said.headers)
+
+
+def refused_status(settings: Settings) -> int:
+    """Of a body that is not as it should be."""
+    return 422 if settings.shared_errors == "tgi" else 400
 
 
 def _plain(error: RequestError) -> _Said:

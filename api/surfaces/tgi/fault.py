@@ -63,6 +63,8 @@ STREAM_FAULTS: Mapping[type[TropillaError], Words] = {
     **FAULTS,
     WorkerLost: Words(500, "incomplete_generation_stream", "Incomplete generation stream"),
 }
+#: A template that failed is told from other prompts that a model cannot take by its code.
+_TEMPLATE = Words(422, "template_error", "Template error: {message}")
 #: Rules 6 and 7 of section 4. litellm knows a full context by the first text; "less than" includes the number itself.
 SUM_TOO_LARGE = (
     "`inputs` tokens + `max_new_tokens` must be <= {total}. Given: {given} `inputs` tokens and {asked} `max_new_tokens`"
@@ -82,6 +84,8 @@ def broken_stream(error: TropillaError) -> JSON:
 
 
 def _words(error: TropillaError, faults: Mapping[type[TropillaError], Words]) -> Words:
+    if isinstance(error, GenerationFailed) and error.code == "template":
+        return _TEMPLATE
     return next(faults[kind] for kind in type(error).__mro__ if kind in faults)
 
 

@@ -290,7 +290,7 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
         "validation",
     ),
     (errors.InvalidPrompt("id", code="invalid_prompt"), 400, "invalid_request_error", "invalid_value", "validation"),
-    (errors.InvalidPrompt("roles", code="template"), 400, "invalid_request_error", None, "validation"),
+    (errors.InvalidPrompt("roles", code="template"), 400, "invalid_request_error", None, "template_error"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "server_error", None, "generation"),
     (errors.GenerationFailed("late", code="expired"), 500, "server_error", None, "generation"),
     (errors.ConfigurationError("secret"), 500, "server_error", None, "generation"),

@@ -271,6 +271,11 @@ def test_without_max_new_tokens_the_default_is_cut_to_the_room_there_is() -> Non
     assert call(asked(), default_max_tokens=-1).request.max_tokens is None
 
 
+def test_upstreams_rule_of_chunks_looks_for_room_for_the_first_one_only() -> None:
+    assert call(asked(max_new_tokens=5000), sum_rule="chunk").request.fit == Fit(room="refuse", least=1024)
+    assert call(asked(max_new_tokens=5000)).request.fit == Fit(room="refuse")
+
+
 def test_log_probabilities_are_always_asked_for() -> None:
     assert call({"inputs": "x"}).request.logprobs == 0
 
