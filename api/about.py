@@ -36,20 +36,23 @@ EVENT_STREAM = "text/event-stream"
 class About:
     """`summary` alone is enough for a page; a route that is posted to also names what it `takes`.
 
-    `takes`: the schema that checks the body, or what makes it of the settings. `needs` is what such a schema cannot say,
-    as JSON schema: which of two fields must be there. A schema inside another one may have a `needs` of its own.
+    `takes`: the schema that checks the body, or what makes it of the settings; or the abouts of other routes, any of whose
+    bodies will do. `needs` is what a schema cannot say, as JSON schema: which of two fields must be there. A schema inside
+    another one may have a `needs` of its own. `around` says how the body holds what it takes deeper inside.
     `gives` is the body of a 200, `media` its type; `streams` one item of a streamed answer (a
-    `const` for text that goes out as it stands). `also` are bodies by status,
-    beside those of the dialect's faults. `example` is a body to try.
+    `const` for text that goes out as it stands). `also` are bodies by status, beside those of the dialect's faults, and
+    `error` a fault's where it is not always the dialect's. `example` is a body to try.
     """
 
     summary: str = ""
-    takes: Schema | Callable[[Settings], Schema] | None = None
+    takes: Schema | Callable[[Settings], Schema] | tuple[About, ...] | None = None
     needs: Shape = field(default_factory=dict)
+    around: Callable[[Shape, Settings], Shape] | None = None
     gives: Shape | None = None
     media: str = JSON_TYPE
     streams: Shape | None = None
     also: Mapping[int, Shape] = field(default_factory=dict)
+    error: Shape | None = None
     example: Any = None
 
 
@@ -82,6 +85,11 @@ def record(title: str, always: Mapping[str, Shape], sometimes: Mapping[str, Shap
     return {**named, "type": "object", "properties": {**always, **(sometimes or {})}, "required": list(always)}
 
 
+def tagged(kind: str, shape: Shape) -> Shape:
+    """The shape, of an object whose `type` says what it is."""
+    return {"allOf": [record("", {"type": one_of(kind)}), shape]}
+
+
 def there(name: str, shape: Shape | None = None) -> Shape:
     """An object in which a field says something, or just this."""
     return {"required": [name], "properties": {name: shape or {"not": NULL}}}
@@ -97,7 +105,9 @@ def one_of(*values: str) -> Shape:
 
 
 def either(*shapes: Shape) -> Shape:
-    return {"anyOf": list(shapes)}
+    """Any of the shapes; what is itself one of several is as good as these."""
+    each = [inner for shape in shapes for inner in (shape["anyOf"] if set(shape) == {"anyOf"} else [shape])]
+    return {"anyOf": [shape for place, shape in enumerate(each) if shape not in each[:place]]}
 
 
 def or_null(shape: Shape) -> Shape:

@@ -1,36 +1,30 @@
-"""The Flask application: every dialect's routes over one generation handler."""
+"""The Flask application: every dialect's routes over a handler for each kind of route (views.py)."""
 
 from __future__ import annotations
 
-import logging
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from flask import Flask, Response, g, request
-from tropilla.api import placement
+from flask import Flask, Response, request
+from tropilla.api import labels, media
+from tropilla.api.account import Ledger
 from tropilla.api.cluster import Cluster
-from tropilla.api.conversation import Conversation, answers, respond, streamed, whole
+from tropilla.api.conversation import respond
+from tropilla.api.counters import Counters
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
-from tropilla.api.reading import parse_json
+from tropilla.api.misrouted import misrouted
+from tropilla.api.owners import Owners
 from tropilla.api.relay import ClientGone, Relay
-from tropilla.api.surface import Dialect, Enquiry, Page, Reply, Route, Surface, Surroundings
+from tropilla.api.surface import Dialect, Page, Report
 from tropilla.api.surfaces import DIALECTS
+from tropilla.api.views import View, Views
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
-from tropilla.common.errors import BodyTooLarge, GenerationFailed, TropillaError, UnknownRoute, WrongMethod
-from tropilla.common.generation import Request, new_request_id
+from tropilla.common.errors import TropillaError
+from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
-
-log = logging.getLogger(__name__)
-
-#: A request id a client may choose: what fits into a log line and a header.
-_SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +35,26 @@ class Collaborators:
     cluster: Cluster
     relay: Relay
     inbox: Inbox
+    counters: Counters = field(default_factory=Counters)
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
     """The WSGI application."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = collaborators.settings.max_body_bytes
+    settings = collaborators.settings
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions["tropilla"] = collaborators
-    for dialect in (*dialects, described(dialects)):
+    ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
+    views = Views(settings, collaborators.cluster, collaborators.relay, collaborators.counters, ledger)
+    dialects = (*dialects, described(dialects))
+    for dialect in dialects:
         for route in dialect.routes:
-            method = "GET" if isinstance(route, Page) else "POST"
-            view = _answered(dialect, _view(collaborators, route))
+            method = "GET" if isinstance(route, Page | Report) else "POST"
+            view = _answered(dialect, settings, views.of(dialect, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
-    app.before_request(_name_request)
-    app.after_request(_label_response)
-    app.register_error_handler(HTTPException, _misrouted(dialects))
+    owners = Owners(dialects)
+    labels.install(app, settings, owners)
+    app.register_error_handler(HTTPException, misrouted(owners))
     return app
 
 
@@ -71,126 +70,28 @@ def from_environment() -> Flask:
         submit(celery, asked, lane=lane)
 
     relay = Relay(bus, inbox, put, cluster.pulled, settings)
+    counters = Counters(bus)
     inbox.start()
-    return create_app(Collaborators(settings, cluster, relay, inbox))
+    counters.start()
+    return create_app(Collaborators(settings, cluster, relay, inbox, counters))
 
 
-View = Callable[..., Response]
-
-
-def _answered(dialect: Dialect, view: View) -> View:
+def _answered(dialect: Dialect, settings: Settings, view: View) -> View:
     """Whatever goes wrong in the view leaves in the dialect's own words."""
 
+    def refuse(error: TropillaError) -> Response:
+        reply = dialect.fault(error)
+        return respond(replace(reply, status=dialect.refused_status(settings)) if reply.status == 400 else reply)
+
     def answer(**variables: str) -> Response:
+        labels.answered_by(dialect)
         try:
             return view(**variables)
         except ClientGone:
             return Response(status=499)
         except RequestEntityTooLarge:
-            return respond(dialect.fault(_too_large()))
+            return refuse(media.too_large(request.max_content_length or 0))
         except TropillaError as error:
-            return respond(dialect.fault(error))
+            return refuse(error)
 
     return answer
-
-
-def _view(collaborators: Collaborators, route: Route | Enquiry | Page) -> View:
-    match route:
-        case Route():
-            return _generator(collaborators, route.surface)
-        case Enquiry():
-            return _enquiry(collaborators, route)
-        case Page():
-            return _page(collaborators, route)
-
-
-def _page(collaborators: Collaborators, page: Page) -> View:
-    def view(**variables: str) -> Response:
-        return respond(page.answer(_surroundings(collaborators, variables), variables))
-
-    return view
-
-
-def _generator(collaborators: Collaborators, surface: Surface) -> View:
-    def view(**variables: str) -> Response:
-        body = parse_json(request.get_data(cache=False))
-        call = surface.parse(body, _surroundings(collaborators, variables))
-        if isinstance(call, Reply):
-            return respond(call)
-        with _blaming(call.prompt_field):
-            conversation = _conversation(collaborators, call.request)
-            return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
-
-    return view
-
-
-def _enquiry(collaborators: Collaborators, enquiry: Enquiry) -> View:
-    def view(**variables: str) -> Response:
-        body = parse_json(request.get_data(cache=False))
-        question = enquiry.parse(body, _surroundings(collaborators, variables))
-        if isinstance(question, Reply):
-            return respond(question)
-        with _blaming(question.prompt_field):
-            answered = answers(_conversation(collaborators, question.request))
-            return respond(enquiry.answer(question, answered, time.time()))
-
-    return view
-
-
-@contextmanager
-def _blaming(prompt_field: str) -> Iterator[None]:
-    """A prompt that the worker refuses is a fault of the field it came from."""
-    try:
-        yield
-    except GenerationFailed as error:
-        if error.status < 500:
-            error.param = prompt_field
-        raise
-
-
-def _conversation(collaborators: Collaborators, asked: Request) -> Conversation:
-    g.request_id = g.request_id or asked.id
-    lane = placement.lane(collaborators.cluster.catalogue(), asked.model)
-    return Conversation(collaborators.relay, collaborators.settings, asked, lane)
-
-
-def _surroundings(collaborators: Collaborators, variables: Mapping[str, str]) -> Surroundings:
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return Surroundings(collaborators.cluster.catalogue(), collaborators.settings, time.time(), headers, variables)
-
-
-def _name_request() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else ""
-
-
-def _label_response(response: Response) -> Response:
-    response.headers["x-request-id"] = getattr(g, "request_id", "") or new_request_id()
-    return response
-
-
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"the request body is larger than {request.max_content_length} bytes")
-
-
-def _misrouted(dialects: tuple[Dialect, ...]) -> Callable[[HTTPException], Response]:
-    """Unknown paths and methods answer in the dialect that owns the path."""
-    owned = sorted(((prefix, dialect) for dialect in dialects for prefix in dialect.prefixes), key=lambda o: -len(o[0]))
-
-    def answer(error: HTTPException) -> Response:
-        dialect = next(owner for prefix, owner in owned if _below(request.path, prefix))
-        if isinstance(error, MethodNotAllowed):
-            response = respond(dialect.fault(WrongMethod(request.method, request.path)))
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-            return response
-        if error.code == 404:
-            return respond(dialect.fault(UnknownRoute(request.method, request.path)))
-        if error.code == 500:
-            return respond(dialect.fault(TropillaError("internal error")))
-        return error.get_response()  # type: ignore[return-value]
-
-    return answer
-
-
-def _below(path: str, prefix: str) -> bool:
-    return not prefix or path == prefix or path.startswith(prefix + "/")

@@ -6,18 +6,20 @@ import itertools
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, cast
 
 from flask import Response, request
 from tropilla.api import hangup
+from tropilla.api.account import Account
 from tropilla.api.framing import Framing, compact
 from tropilla.api.inbox import GONE, Mailbox
 from tropilla.api.relay import PULSE, ClientGone, Pulse, Relay
 from tropilla.api.surface import Call, Fold, Reply, Surface
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import from_failed
-from tropilla.common.generation import Embedded, Event, Failed, Request, Tokenized
+from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Request, Tokenized
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,10 +29,19 @@ UNREAD_BYTES = 128 << 10
 
 
 class Conversation:
-    """The events of one request together with the watch over its client's socket. To be closed."""
+    """The events of one request together with the watch over its client's socket, and the account that is kept of it.
+    To be closed.
+    """
 
-    def __init__(self, relay: Relay, settings: Settings, asked: Request, lane: Lane) -> None:
+    def __init__(
+        self, relay: Relay, settings: Settings, asked: Request, lane: Lane, account: Account | None = None
+    ) -> None:
+        self.asked, self.account = asked, account
+        #: A stream never says nothing for longer.
+        self.heartbeat_seconds = settings.heartbeat_seconds
         self._environ = request.environ
+        self._mailbox: Mailbox | None = None
+        self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
         self.events = relay.run(asked, lane, self._opened)
         client = self._environ.get("gunicorn.socket")
@@ -40,7 +51,31 @@ class Conversation:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
 
     def _opened(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
         self._stop_watching = hangup.watch(self._environ, lambda: mailbox.mark(GONE))
+        if self._abandoned:
+            mailbox.mark(GONE)
+
+    def completion(self) -> Completion:
+        """What it comes to once it is over. Raises the `GenerationFailed` it ended with, or `ClientGone`."""
+        fold = Fold(self.asked.choices)
+        try:
+            for event in self.events:
+                if not isinstance(event, Pulse):
+                    fold.feed(event)
+        finally:
+            self.close()
+        completion = fold.completion()
+        if self.account is not None:
+            for choice in completion.choices:
+                self.account.hear(choice.finished)
+        return completion
+
+    def abandon(self) -> None:
+        """Nobody wants the answer: whoever waits for it, or is about to, is told so."""
+        self._abandoned = True
+        if self._mailbox is not None:
+            self._mailbox.mark(GONE)
 
     def close(self) -> None:
         self._stop_watching()
@@ -48,14 +83,23 @@ class Conversation:
 
 
 def whole(surface: Surface, call: Call, conversation: Conversation) -> Response:
-    fold = Fold(call.request.choices)
-    try:
-        for event in conversation.events:
-            if not isinstance(event, Pulse):
-                fold.feed(event)
-    finally:
-        conversation.close()
-    return respond(surface.whole(call, fold.completion(), time.time()))
+    return respond(surface.whole(call, conversation.completion(), time.time()))
+
+
+def together(conversations: Sequence[Conversation]) -> tuple[Completion, ...]:
+    """What each comes to, all of them at once: each in a thread of its own (a greenlet, under gevent). Raises what the
+    first one that fails raises, and gives up the others.
+    """
+    with ThreadPoolExecutor(len(conversations)) as threads:
+        futures = [threads.submit(conversation.completion) for conversation in conversations]
+        ended, going = wait(futures, return_when=FIRST_EXCEPTION)
+        for future, conversation in zip(futures, conversations, strict=True):
+            if future in going:
+                conversation.abandon()
+    failures = [error for future in futures if future in ended and (error := future.exception())]
+    if failures:
+        raise failures[0]
+    return tuple(future.result() for future in futures)
 
 
 def answers(conversation: Conversation) -> tuple[Embedded | Tokenized, ...]:
@@ -82,30 +126,40 @@ def streamed(surface: Surface, call: Call, conversation: Conversation) -> Respon
         conversation.close()
         raise
     headers = {**surface.framing.headers, **surface.stream_headers(call)}
-    body = _body(surface, call, itertools.chain((first,), conversation.events))
+    body = _body(surface, call, conversation, itertools.chain((first,), conversation.events))
     # No direct_passthrough: Werkzeug would hand out the generator itself, and nobody would call what `call_on_close` took.
     response = Response(body, headers=headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
     response.call_on_close(conversation.close)
+    if conversation.account is not None:
+        conversation.account.kept = True
+        response.call_on_close(conversation.account.close)
     return response
 
 
-def _body(surface: Surface, call: Call, events: Iterator[Event | Pulse]) -> Iterator[bytes]:
+def _body(surface: Surface, call: Call, conversation: Conversation, events: Iterator[Event | Pulse]) -> Iterator[bytes]:
     framing: Framing = surface.framing
     frames = surface.frames(call, time.time)
+    written = time.monotonic()
     try:
         for event in events:
-            if event is PULSE:
-                yield framing.heartbeat
-                continue
-            data = b"".join(framing.frame(frame.data, frame.event) for frame in frames.feed(cast(Event, event)))
+            if isinstance(event, Finished | Failed) and conversation.account is not None:
+                conversation.account.hear(event)
+            told = () if event is PULSE else frames.feed(cast(Event, event))
+            data = b"".join(framing.frame(frame.data, frame.event) for frame in told)
+            # Tokens may come for long of which nothing can be shown yet.
+            if not data and (event is PULSE or time.monotonic() - written >= conversation.heartbeat_seconds):
+                data = framing.heartbeat
             if data:
                 yield data
+                written = time.monotonic()
     except ClientGone:
         return
     except Exception as error:
         # A bug of ours: the stream has begun, so it ends with the dialect's last words instead of a torn line.
         log.exception("a stream broke")
+        if conversation.account is not None:
+            conversation.account.fail(error)
         failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
         yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
 

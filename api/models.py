@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from tropilla.api.surface import Surroundings
-from tropilla.common.catalogue import Model
+from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import UnknownModel
+from tropilla.common.settings import aliases
 
 
-def default_model(surroundings: Surroundings) -> Model:
-    """The model for a request that names none. Raises `UnknownModel` when it is not being served."""
+def default_model(surroundings: Surroundings, able: Capability = "completion") -> Model:
+    """The model for a request that names none: the operator's, or else the first by name, that is `able` to answer; where
+    none is, whoever comes first says so himself. Raises `UnknownModel` when it is not being served.
+    """
     wanted = surroundings.settings.default_model
-    models = surroundings.catalogue.models
-    found = surroundings.catalogue.find(wanted) if wanted else next(iter(models), None)
-    if found is None:
+    chosen, models = surroundings.catalogue.find(wanted), surroundings.catalogue.models
+    if not models or (wanted and chosen is None):
         raise UnknownModel(wanted)
-    return found
+    models = models if chosen is None else (chosen, *models)
+    return next((model for model in models if able in model.capabilities), models[0])
 
 
-def resolve_exact(surroundings: Surroundings, name: str) -> Model:
+def aliased(surroundings: Surroundings, name: str) -> Model | None:
+    """The model that the operator gave this name, if it is being served."""
+    target = aliases(surroundings.settings.model_aliases).get(name)
+    return None if target is None else surroundings.catalogue.find(target)
+
+
+def aliases_of(surroundings: Surroundings, model: Model) -> list[str]:
+    """The names that the operator gave it, but for those under which another model is served."""
+    given = aliases(surroundings.settings.model_aliases)
+    return [alias for alias, name in given.items() if name == model.name and not surroundings.catalogue.find(alias)]
+
+
+def resolve_exact(surroundings: Surroundings, name: str, able: Capability = "completion") -> Model:
     """The model of exactly this name. One that nobody serves raises `UnknownModel`, or means the default model where
     the operator says so. Aliases, tags and placeholders are a dialect's business, before it asks here.
     """
@@ -25,5 +40,5 @@ def resolve_exact(surroundings: Surroundings, name: str) -> Model:
     if found is not None:
         return found
     if surroundings.settings.unknown_model == "default":
-        return default_model(surroundings)
+        return default_model(surroundings, able)
     raise UnknownModel(name)

@@ -1,13 +1,15 @@
 """One request's way through the cluster, seen from the API: register, submit, yield events in order, watch, cancel.
 
 The relay supervises what it submitted. When nothing has come for `stall_seconds` it looks into the journal (a message may
-have been lost), then at the lease: gone means that the worker died, and the request is ended here, fencing whoever might
-still write. Leaving the generator early, for whatever reason, cancels the request.
+have been lost), then at the lease. Gone means that the worker died, and another ticket is submitted: whoever takes it
+raises the attempt number, which fences the dead, and goes on behind what is in the journal. Leaving the generator early,
+for whatever reason, cancels the request.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 OUTAGE_SECONDS = 30.0
 #: How long a queued request waits for a worker to come back to a model that has none, in seconds.
 ABANDONED_SECONDS = 10.0
+#: Redis lets a key go this much after its time, in seconds.
+EXPIRY_SECONDS = 0.02
 #: What a waiting place is assumed to cost, in seconds, where nothing better is known.
 SECONDS_PER_WAITING = 0.25
 
@@ -48,11 +52,12 @@ class Store(Protocol):
 
     def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None: ...
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
-    def holder(self, request_id: str) -> str | None: ...
+    def held_for(self, request_id: str) -> float | None: ...
     def attempts(self, request_id: str) -> int | None: ...
     def conclude(
         self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
     ) -> int | None: ...
+    def release(self, request_id: str) -> None: ...
     def cancel(self, request_id: str, *, seconds: float) -> None: ...
 
 
@@ -93,7 +98,16 @@ class Relay:
         event, `ClientGone` any time. To be closed.
         """
         mailbox = self._inbox.register(request.id)
-        watch = _Watch(request, lane, mailbox, self._store, self._served, self._settings, self._clock)
+        watch = _Watch(
+            request,
+            lane,
+            mailbox,
+            self._store,
+            lambda: self._submit(request, lane),
+            self._served,
+            self._settings,
+            self._clock,
+        )
         admitted = False
         try:
             opened(mailbox)
@@ -103,29 +117,29 @@ class Relay:
             yield from watch.events()
         finally:
             self._inbox.forget(request.id)
-            if admitted and not watch.ended:
-                self._cancel(request.id)
+            if admitted:
+                self._leave(request.id, watch)
 
     def _admit(self, request: Request, lane: Lane) -> None:
         # The state outlives the deadline, so that even the last second's events find it.
         lifetime = self._settings.deadline_seconds + self._settings.journal_seconds
-        bound = self._settings.max_queue
-        if (
-            self._store.admit(
-                request.id, inbox=self._inbox.name, lane=lane.name, bound=bound, lifetime_seconds=lifetime
-            )
-            is None
-        ):
+        name, bound = self._inbox.name, self._settings.max_queue
+        waiting = self._store.admit(request.id, inbox=name, lane=lane.name, bound=bound, lifetime_seconds=lifetime)
+        if waiting is None:
             raise Overloaded(
                 f"{bound} requests are waiting for {request.model}",
                 retry_after_seconds=max(1, round(bound * SECONDS_PER_WAITING)),
             )
 
-    def _cancel(self, request_id: str) -> None:
+    def _leave(self, request_id: str, watch: _Watch) -> None:
         try:
-            self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+            if not watch.ended:
+                self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+            elif isinstance(watch.last, Embedded | Tokenized):
+                # Two thousand vectors are megabytes, which nobody reads a second time.
+                self._store.release(request_id)
         except StoreUnavailable as error:
-            log.warning("request %s could not be cancelled: %s", request_id, error.message)
+            log.warning("request %s could not be cancelled or freed: %s", request_id, error.message)
 
 
 class _Watch:
@@ -137,13 +151,20 @@ class _Watch:
         lane: Lane,
         mailbox: Mailbox,
         store: Store,
+        resubmit: Callable[[], None],
         served: Callable[[Lane], bool],
         settings: Settings,
         clock: Callable[[], float],
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._served = request, lane, mailbox, store, served
+        self._resubmit = resubmit
+        #: The last attempt that was lost and for which there is another ticket.
+        self._replaced = 0
+        #: How long the lease that was looked at last had left.
+        self._lapse = math.inf
         self._settings, self._clock = settings, clock
         self._next = 0
+        self.last: Event | None = None
         self._open = request.choices
         self._given_up = False
         self._began = self._heard = self._pulsed = self._answered = clock()
@@ -161,10 +182,16 @@ class _Watch:
     def _late(self) -> bool:
         return self._clock() - self._began > self._settings.deadline_seconds
 
+    @property
+    def _patience(self) -> float:
+        """Until the lease is looked at, or a sign of life is due."""
+        due = self._pulsed + self._settings.heartbeat_seconds - self._clock()
+        return min(self._settings.stall_seconds, self._lapse, max(0.0, due))
+
     def events(self) -> Iterator[Event | Pulse]:
-        patience = min(self._settings.stall_seconds, self._settings.heartbeat_seconds)
         while not self._over:
-            item = self._mailbox.get(patience)
+            item = self._mailbox.get(self._patience)
+            self._lapse = math.inf
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:
@@ -183,6 +210,7 @@ class _Watch:
             return self._end_here("internal", "a part of the answer could not be read")
         self._next = item.index + 1
         self._heard = self._pulsed = self._answered = self._clock()
+        self.last = event
         if isinstance(event, Failed):
             self._open = 0
         elif isinstance(event, Finished | Embedded | Tokenized):
@@ -222,12 +250,18 @@ class _Watch:
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)
-        if self._store.holder(self._request.id) is not None:
-            return
-        if attempts is None:
+        held_for = self._store.held_for(self._request.id)
+        if held_for is not None:
+            # A dead worker's lease runs out: look again the moment it has.
+            self._lapse = held_for + EXPIRY_SECONDS
+        elif attempts is None:
             yield self._end_here("internal", "the request was lost in the queue")
-        elif attempts > 0:
-            yield from self._conclude("worker_lost", "the worker was lost while it was generating", attempts)
+        elif attempts > self._replaced:
+            log.warning(
+                "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next
+            )
+            self._resubmit()
+            self._replaced = attempts
         elif now - self._heard > ABANDONED_SECONDS and not self._served(self._lane):
             yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more", attempts)
 

@@ -41,3 +41,9 @@ def post_worker_init(worker: Any) -> None:
         worker.wsgi.extensions["tropilla"].inbox.close_all()
 
     threading.Thread(target=watch, name="drain", daemon=True).start()
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    """The counts of the last second."""
+    if worker.wsgi is not None:
+        worker.wsgi.extensions["tropilla"].counters.stop()

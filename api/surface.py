@@ -31,6 +31,7 @@ from tropilla.common.generation import (
     Token,
     TokenizeRequest,
 )
+from tropilla.common.metrics import Reading
 from tropilla.common.settings import Settings
 
 JSON = Any
@@ -78,8 +79,24 @@ class Call:
     answer: Any = None
     #: The field that a prompt which is refused later, by the worker, came from.
     prompt_field: str = "prompt"
+    #: When the request was understood and left for the queue, Unix seconds; the handler fills it in.
+    queued: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that was understood and generates nothing. The fields are `Call`'s."""
+
+    request: EmbeddingRequest | TokenizeRequest
+    received: float
+    answer: Any = None
+    prompt_field: str = "input"
+    #: Tells what goes wrong from here on, where the route has other words than its dialect.
+    fault: Callable[[TropillaError], Reply] | None = None
+
+
+#: What is said to a question: it gets one event for each prompt, in their order, and the time.
+Answered = Callable[[Question, tuple[Any, ...], float], Reply]
 #: Unix seconds; handed in so that a stream's timestamps can be driven by hand.
 Clock = Callable[[], float]
 
@@ -97,28 +114,21 @@ class Frames(Protocol):
 class Surface:
     """One way to ask for a generation in one dialect.
 
-    `parse` raises `RequestError`s, or answers at once with a `Reply` when there is nothing to generate (an Ollama load).
+    `parse` raises `RequestError`s, or answers at once with a `Reply` when there is nothing to generate (an Ollama load), or
+    with a `Question` when only the prompt is to be seen.
     `whole` gets the time at which the answer is complete. `stream_headers` and the headers of `whole` are the dialect's
     own; content type and caching come from `framing`.
     """
 
     name: str
-    parse: Callable[[JSON, Surroundings], Call | Reply]
+    parse: Callable[[JSON, Surroundings], Call | Question | Reply]
     frames: Callable[[Call, Clock], Frames]
     whole: Callable[[Call, Completion, float], Reply]
     framing: Framing
     stream_headers: Callable[[Call], Mapping[str, str]] = lambda call: {}
+    #: As an `Enquiry`'s, where `parse` may find that nothing but the prompt is wanted.
+    answer: Answered | None = None
     about: About = UNTOLD
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request that was understood and generates nothing. The fields are `Call`'s."""
-
-    request: EmbeddingRequest | TokenizeRequest
-    received: float
-    answer: Any = None
-    prompt_field: str = "input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +143,34 @@ class Route:
 class Enquiry:
     """A POST route that asks a model something without generating: vectors, tokens, rendered prompts.
 
-    `parse` is as a surface's; `answer` gets one event for each prompt, in their order, and the time.
+    `parse` is as a surface's.
     """
 
     path: str
     parse: Callable[[JSON, Surroundings], Question | Reply]
-    answer: Callable[[Question, tuple[Any, ...], float], Reply]
+    answer: Answered
+    about: About = UNTOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A POST route whose body holds several requests, which are answered together: all of them or none.
+
+    `answer` gets the calls, what each came to, and the time.
+    """
+
+    path: str
+    parse: Callable[[JSON, Surroundings], tuple[Call, ...]]
+    answer: Callable[[tuple[Call, ...], tuple[Completion, ...], float], Reply]
+    about: About = UNTOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A GET (and HEAD) route that tells what was counted and how things stand."""
+
+    path: str
+    answer: Callable[[Surroundings, Reading], Reply]
     about: About = UNTOLD
 
 
@@ -154,18 +186,29 @@ class Page:
     about: About = UNTOLD
 
 
+AnyRoute = Route | Enquiry | Batch | Report | Page
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One protocol: its routes, and how it says what went wrong.
 
     `prefixes`: paths below which even an unknown route is answered in this dialect; "" claims every path nobody else
-    claims. `error` is the shape of what `fault` answers, `title` what people call the protocol.
+    claims, and "/models/" what is below /models but not /models itself. `reads`: whether a body of this content type
+    ("" where none is named) is looked at. `headers`: what every answer carries, errors included, so many seconds after
+    its request came. `error` is the shape of what `fault` answers, `title` what people call the protocol.
     """
 
     name: str
-    routes: tuple[Route | Enquiry | Page, ...]
+    routes: tuple[AnyRoute, ...]
     prefixes: tuple[str, ...]
     fault: Callable[[TropillaError], Reply]
+    reads: Callable[[str], bool] = lambda content_type: True
+    headers: Callable[[float], Mapping[str, str]] = lambda seconds: {}
+    #: Of the answer to a browser that asks beforehand whether it may (CORS).
+    preflight_status: int = 200
+    #: What goes out instead of a 400.
+    refused_status: Callable[[Settings], int] = lambda settings: 400
     error: Shape = field(default_factory=dict)
     title: str = ""
 

@@ -21,11 +21,14 @@ from redis.retry import Retry
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.metrics import Counts, Key, Load
 
 #: The embedded server is 6.2; nothing newer is used.
 MINIMUM_REDIS = (6, 2)
 #: A worker that has not announced itself for so long is gone, in milliseconds.
 PRESENCE_MS = 5000
+#: A request that so many workers were lost over is not tried again: it may be what kills them.
+MAX_LOST_WORKERS = 2
 CONNECT_SECONDS = 3.0
 #: A script that has not answered by then will not.
 ANSWER_SECONDS = 10.0
@@ -75,7 +78,7 @@ class Appended:
     unheard: frozenset[str]
 
 
-Outcome = Literal["claimed", "held", "ended", "cancelled", "begun"]
+Outcome = Literal["claimed", "held", "ended", "cancelled", "crashed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class Bus:
         self._conclude = self._script("conclude")
         self._admit = self._script("admit")
         self._renew = self._script("renew")
+        self._hand_back = self._script("hand_back")
 
     @classmethod
     def connect(cls, url: str) -> Bus:
@@ -196,7 +200,9 @@ class Bus:
     def claim(self, request_id: str, *, worker: str, lease_seconds: float) -> Claim:
         """Takes a request whose ticket was popped. Holding the lease starts here."""
         keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key, names.cancel_key)]
-        outcome, attempt, next_index, inbox = self._claim(keys=keys, args=[worker, int(lease_seconds * 1000)])
+        outcome, attempt, next_index, inbox = self._claim(
+            keys=keys, args=[worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
+        )
         return Claim(outcome.decode(), attempt, next_index, inbox.decode())
 
     @_redis_errors_translated
@@ -234,6 +240,11 @@ class Bus:
         return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
 
     @_redis_errors_translated
+    def release(self, request_id: str) -> None:
+        """Frees the journal of a request that has ended before its time is over."""
+        self._redis.unlink(names.journal_key(request_id))
+
+    @_redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float) -> None:
         """Nobody wants the request: tells whoever runs it, and whoever pops its ticket within `seconds`."""
         pipeline = self._redis.pipeline(transaction=False)
@@ -244,10 +255,10 @@ class Bus:
     # -- leases -----------------------------------------------------------------------------------------------------
 
     @_redis_errors_translated
-    def holder(self, request_id: str) -> str | None:
-        """`worker/attempt` of whoever runs the request now."""
-        value = cast("bytes | None", self._redis.get(names.lease_key(request_id)))
-        return value.decode() if value else None
+    def held_for(self, request_id: str) -> float | None:
+        """For how many seconds somebody holds the request, unless he renews that; None: nobody does."""
+        left = self._redis.pttl(names.lease_key(request_id))
+        return left / 1000 if left >= 0 else None
 
     @_redis_errors_translated
     def attempts(self, request_id: str) -> int | None:
@@ -260,9 +271,19 @@ class Bus:
         """Extends the leases; answers those that are lost."""
         if not leases:
             return []
-        keys = [names.lease_key(lease.request_id) for lease in leases]
-        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *(lease.value for lease in leases)])
+        keys = [make(lease.request_id) for lease in leases for make in (names.lease_key, names.state_key)]
+        args = [value for lease in leases for value in (lease.value, lease.attempt)]
+        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *args])
         return [leases[number - 1] for number in lost]
+
+    @_redis_errors_translated
+    def hand_back(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Gives unfinished requests back; answers which of them were still the caller's."""
+        if not leases:
+            return []
+        keys = [make(lease.request_id) for lease in leases for make in (names.state_key, names.lease_key)]
+        freed = self._hand_back(keys=keys, args=[lease.value for lease in leases])
+        return [leases[number - 1] for number in freed]
 
     @_redis_errors_translated
     def renew_tickets(self, tags: Sequence[str], now: float) -> None:
@@ -311,6 +332,32 @@ class Bus:
     def waiting(self, lane: str) -> int:
         """Tickets in a lane that no worker has popped."""
         return int(self._redis.llen(lane))
+
+    # -- counts -------------------------------------------------------------------------------------------------------
+
+    @_redis_errors_translated
+    def add_counts(self, counts: Counts) -> None:
+        """All or none of them, unless the answer is lost."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for key, amount in counts.items():
+            pipeline.hincrbyfloat(names.COUNTS_KEY, "\t".join(key), amount)
+        pipeline.execute()
+
+    @_redis_errors_translated
+    def counts(self) -> Counts:
+        found = cast("dict[bytes, bytes]", self._redis.hgetall(names.COUNTS_KEY))
+        return {Key(*field.decode().split("\t")): float(number) for field, number in found.items()}
+
+    @_redis_errors_translated
+    def report_load(self, worker: str, load: Load) -> None:
+        """What a worker computes now; forgotten with its presence."""
+        self._redis.set(names.load_key(worker), codec.encode_load(load), px=PRESENCE_MS)
+
+    @_redis_errors_translated
+    def loads(self) -> tuple[Load, ...]:
+        known = cast("set[bytes]", self._redis.smembers(names.WORKERS_KEY))
+        found = self._redis.mget([names.load_key(name.decode()) for name in known]) if known else []
+        return tuple(codec.decode_load(data) for data in cast("list[bytes | None]", found) if data is not None)
 
     # -- subscriptions -------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Flavour = Literal["cpu", "gpu"]
@@ -32,6 +32,8 @@ class Model:
     vocabulary: int
     modified_at: float
     capabilities: tuple[Capability, ...] = ("completion",)
+    #: LoRA adapters that a request may name, by name.
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,14 @@ class Catalogue:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """Each model that can answer now, once, by name; where two workers disagree, the smaller context counts."""
+        """Each model that can answer now, once, by name. Any of its workers may get the request: where they disagree, the
+        smaller context counts, and only adapters that all of them have.
+        """
         found: dict[str, Model] = {}
         for worker in self.workers:
-            model = worker.model
-            known = found.get(model.name)
-            if worker.state == "ready" and (known is None or model.context_length < known.context_length):
-                found[model.name] = model
+            if worker.state == "ready":
+                known = found.get(worker.model.name)
+                found[worker.model.name] = worker.model if known is None else _agreed(known, worker.model)
         return tuple(found[name] for name in sorted(found))
 
     def find(self, name: str) -> Model | None:
@@ -92,6 +95,11 @@ class Catalogue:
     def pulled(self, lane: Lane) -> bool:
         """Whether any worker that lives pulls from the lane, or will once it has loaded its model."""
         return any(w.model.name == lane.model and lane.flavour in PULLS[w.flavour] for w in self.workers)
+
+
+def _agreed(one: Model, other: Model) -> Model:
+    shorter = other if other.context_length < one.context_length else one
+    return replace(shorter, adapters=tuple(name for name in one.adapters if name in other.adapters))
 
 
 def catalogue(workers: Iterable[Worker]) -> Catalogue:

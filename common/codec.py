@@ -28,6 +28,7 @@ from tropilla.common.generation import (
     GenerationRequest,
     InfillPrompt,
     Message,
+    MixedPrompt,
     Prompt,
     Prompted,
     PromptToken,
@@ -43,9 +44,10 @@ from tropilla.common.generation import (
     ToolCall,
     Usage,
 )
+from tropilla.common.metrics import Load
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
-VERSION = 3
+VERSION = 4
 
 
 def _bytes_out(piece: bytes) -> str:
@@ -65,11 +67,15 @@ def _top_in(rows: list[Any]) -> tuple[Alternative, ...]:
 
 
 def _prompt_tokens_out(tokens: tuple[PromptToken, ...]) -> list[object]:
-    return [[token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top)] for token in tokens]
+    """Only a marker's row is a place longer."""
+    return [
+        [token.id, _bytes_out(token.piece), token.logprob, _top_out(token.top), *([1] if token.special else [])]
+        for token in tokens
+    ]
 
 
 def _prompt_tokens_in(rows: list[Any]) -> tuple[PromptToken, ...]:
-    return tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3])) for t in rows)
+    return tuple(PromptToken(t[0], _bytes_in(t[1]), t[2], _top_in(t[3]), len(t) > 4) for t in rows)
 
 
 def _prompted_out(event: Prompted) -> list[object]:
@@ -192,7 +198,13 @@ def decode_event(index: int, data: bytes) -> Event:
 
 
 #: tag -> type of prompt
-PROMPTS: Mapping[str, type] = {"chat": ChatPrompt, "text": TextPrompt, "tokens": TokenPrompt, "infill": InfillPrompt}
+PROMPTS: Mapping[str, type] = {
+    "chat": ChatPrompt,
+    "text": TextPrompt,
+    "tokens": TokenPrompt,
+    "mixed": MixedPrompt,
+    "infill": InfillPrompt,
+}
 _PROMPT_TAGS: Mapping[type, str] = {kind: tag for tag, kind in PROMPTS.items()}
 #: tag -> type of request
 REQUESTS: Mapping[str, type[Request]] = {
@@ -246,6 +258,8 @@ def _prompt_in(entry: dict[str, Any]) -> Prompt:
         return ChatPrompt(messages, tools, tuple(fields.pop("context")), **fields)
     if kind is TextPrompt:
         return TextPrompt(fields["text"], fields["special"], tuple(fields["context"]))
+    if kind is MixedPrompt:
+        return MixedPrompt(tuple(fields["parts"]))
     if kind is InfillPrompt:
         return InfillPrompt(**fields)
     return TokenPrompt(tuple(fields["ids"]))
@@ -266,6 +280,19 @@ def decode_worker(data: bytes) -> Worker:
         fields = orjson.loads(data)
         model = fields["model"]
         model["capabilities"] = tuple(model["capabilities"])
+        model["adapters"] = tuple(model["adapters"])
         return Worker(**{**fields, "model": Model(**model)})
     except (ValueError, LookupError, TypeError) as error:
         raise DecodeError(f"not a worker: {error}", data) from error
+
+
+def encode_load(load: Load) -> bytes:
+    return orjson.dumps(load)
+
+
+def decode_load(data: bytes) -> Load:
+    """Raises `DecodeError`."""
+    try:
+        return Load(**orjson.loads(data))
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"not a load: {error}", data) from error

@@ -8,6 +8,8 @@
     └── RequestError            a request that cannot be served
         ├── MalformedBody       not JSON, not an object                                  400
         ├── BodyTooLarge        more bytes than the server takes                         413
+        ├── UnreadableBody      a content type or an encoding that is not read           415
+        ├── ForbiddenOrigin     a web page of a site that the operator does not trust    403
         ├── UnknownRoute        no such path                                             404
         ├── WrongMethod         the path knows other methods                             405
         ├── InvalidField        a field that is missing, of a wrong type or out of range 400
@@ -76,6 +78,17 @@ class MalformedBody(RequestError):
 
 class BodyTooLarge(RequestError):
     status = 413
+
+
+class UnreadableBody(RequestError):
+    status = 415
+
+
+class ForbiddenOrigin(RequestError):
+    status = 403
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"pages of {origin} may not use this server")
 
 
 class UnknownRoute(RequestError):

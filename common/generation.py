@@ -92,6 +92,8 @@ class ChatPrompt:
     variables: str = "{}"
     #: A last assistant message is continued, not answered; False closes it and opens a new turn.
     continue_last: bool = True
+    #: Go source that takes the place of the model's own template; "" is the model's own.
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,24 @@ class TokenPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedPrompt:
+    """Token ids and texts in turn. A BOS is added where a text comes first; what texts spell is no marker."""
+
+    parts: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InfillPrompt:
-    """What stands before and after the text to be filled in, for models with fill-in-the-middle tokens."""
+    """What stands before and after the text to be filled in: between the model's fill-in-the-middle tokens, or where a
+    `template` (Go source) puts it.
+    """
 
     prefix: str
     suffix: str
+    template: str = ""
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | InfillPrompt
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | MixedPrompt | InfillPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +152,10 @@ class Sampling:
     frequency_penalty: float = 0.0
     #: Keeps what lies within so many standard deviations of the likeliest logit; 0 is off.
     top_n_sigma: float = 0.0
+    #: The temperature moves by so much around `temperature`, up the more even the candidates are; 0 is off.
+    dynatemp_range: float = 0.0
+    #: How late it rises: to which power of their evenness, 0 to 1.
+    dynatemp_exponent: float = 1.0
     #: XTC: with this probability all candidates above the threshold but the least likely of them are dropped.
     xtc_probability: float = 0.0
     xtc_threshold: float = 0.1
@@ -191,7 +207,8 @@ class Fit:
     `overlong` "refuse" fails the request; "drop" first drops the oldest messages that are not system messages; "shorten"
     then cuts the middle of the tokens too, keeping the first `keep` (Ollama). `keep_last` first cuts the prompt to its
     last N tokens (TGI).
-    `room` "clip" shortens max_tokens to what is left; "refuse" fails the request when prompt + max_tokens do not fit.
+    `room` "clip" shortens max_tokens to what is left; "refuse" fails the request when prompt + max_tokens do not fit, or
+    with `least`, when not even so many of them do.
     `shift` goes on when the context is full: the first `keep` tokens stay, half of the others go (Ollama); then
     max_tokens may be more than the context, and None is ten times the context.
     `context_limit` is a context smaller than the worker's own that the caller asked for, in tokens.
@@ -201,6 +218,7 @@ class Fit:
     keep: int = 0
     keep_last: int | None = None
     room: Literal["clip", "refuse"] = "clip"
+    least: int | None = None
     shift: bool = False
     context_limit: int | None = None
 
@@ -223,6 +241,8 @@ class GenerationRequest:
     keep_stop: bool = False
     #: Token ids that end the answer as a stop string does.
     stop_tokens: tuple[int, ...] = ()
+    #: Markers that the model writes are text, too, but for the one that ends the answer.
+    show_markers: bool = False
     #: The model cannot end its turn.
     ignore_eos: bool = False
     constraint: Constraint | None = None
@@ -235,6 +255,8 @@ class GenerationRequest:
     #: Those tokens with log-probabilities: as `logprobs`. The first has none: nothing stands before it.
     prompt_logprobs: int | None = None
     fit: Fit = field(default_factory=Fit)
+    #: The LoRA adapter that answers, by name; "" is the model as it is.
+    adapter: str = ""
 
     @property
     def choices(self) -> int:
@@ -269,7 +291,7 @@ class TokenizeRequest:
     id: str
     model: str
     prompts: tuple[Prompt, ...]
-    #: With the BOS that the model's tokenizer puts before a text that opens a prompt.
+    #: Of a text: with what the model's tokenizer puts around one, a BOS, and for some an EOS.
     opens: bool = True
 
     @property
@@ -292,12 +314,15 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class PromptToken:
-    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first."""
+    """One token of a prompt. `logprob` and `top` are there when asked for, but never for the first. `special` is a
+    marker, whose `piece` is its spelling.
+    """
 
     id: int
     piece: bytes
     logprob: float | None = None
     top: tuple[Alternative, ...] = ()
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)

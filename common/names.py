@@ -18,6 +18,8 @@ GENERATE_TASK = "tropilla.generate"
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
+#: A hash of everything that was counted: field -> number.
+COUNTS_KEY = "tropilla:counts"
 
 
 def state_key(request_id: str) -> str:
@@ -48,3 +50,8 @@ def inbox_channel(inbox: str) -> str:
 def presence_key(worker: str) -> str:
     """What one worker is and pins; expires when the worker stops announcing itself."""
     return f"tropilla:worker:{worker}"
+
+
+def load_key(worker: str) -> str:
+    """What one worker is computing; expires when it stops saying so."""
+    return f"tropilla:load:{worker}"

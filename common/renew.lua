@@ -1,14 +1,26 @@
--- Extends leases that are still the caller's own.
+-- Extends leases that are still the caller's own. One that has expired, while Redis was away or the worker too slow, is his
+-- again if nobody has taken the request since.
 --
--- KEYS  leases
--- ARGV  [1] lease in ms, then the value each lease must have
+-- KEYS  lease and state of each request in turn
+-- ARGV  [1] lease in ms, then for each request the value its lease must have, and the attempt
 --
--- Returns the numbers (1-based) of leases that are gone or somebody else's.
+-- Returns the numbers (1-based) of requests that are gone or somebody else's.
 
 local lost = {}
-for number, key in ipairs(KEYS) do
-  if redis.call('GET', key) == ARGV[number + 1] then
-    redis.call('PEXPIRE', key, ARGV[1])
+
+local function untaken(key, attempt)
+  local state = redis.call('HMGET', key, 'attempt', 'done', 'free')
+  return state[1] == attempt and not state[2] and not state[3]
+end
+
+for number = 1, #KEYS / 2 do
+  local lease, state = KEYS[2 * number - 1], KEYS[2 * number]
+  local value, attempt = ARGV[2 * number], ARGV[2 * number + 1]
+  local found = redis.call('GET', lease)
+  if found == value then
+    redis.call('PEXPIRE', lease, ARGV[1])
+  elseif not found and untaken(state, attempt) then
+    redis.call('SET', lease, value, 'PX', ARGV[1])
   else
     lost[#lost + 1] = number
   end

@@ -6,6 +6,7 @@ Every setting is an environment variable `TROPILLA_<FIELD>`; its default is writ
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Settings:
 
     # One worker: which model it pins, and how. `model` is NAME=PATH; empty is the built-in pocket.
     model: str = ""
+    #: LoRA adapters for that model: NAME=PATH, several with commas between them.
+    adapters: str = ""
     flavour: str = dataclasses.field(default="cpu", metadata={"among": ("cpu", "gpu")})
     worker_name: str = ""
     slots: int = dataclasses.field(default=8, metadata={"low": 1, "high": 256})
@@ -56,24 +59,45 @@ class Settings:
     unknown_model: str = dataclasses.field(default="error", metadata={"among": ("error", "default")})
     #: When the caller sets none, on the OpenAI and TGI surfaces; -1 fills the context.
     default_max_tokens: int = dataclasses.field(default=1024, metadata={"low": -1, "high": 1 << 22})
+    #: Further names of models: ALIAS=NAME, several with commas.
+    model_aliases: str = ""
+    #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas.
+    cors_origins: str = "*"
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
     #: Requests waiting per lane; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
     #: Choices per request: prompts times n.
     max_choices: int = dataclasses.field(default=16, metadata={"low": 1, "high": 128})
+    #: What OpenAI answers call the reasoning of a model: DeepSeek's and llama.cpp's word, or vLLM's `reasoning` as well.
+    reasoning_keys: str = dataclasses.field(
+        default="reasoning_content", metadata={"among": ("reasoning_content", "both")}
+    )
     max_stop_sequences: int = dataclasses.field(default=4, metadata={"low": 1, "high": 64})
     max_top_logprobs: int = dataclasses.field(default=20, metadata={"low": 0, "high": 100})
+    #: Generations in flight in one API process, queued ones included; one more is refused at once.
+    max_concurrent_requests: int = dataclasses.field(default=1024, metadata={"low": 1, "high": 1_000_000})
+    #: TGI: candidates that compete for one answer, and likeliest alternatives shown of a token.
+    max_best_of: int = dataclasses.field(default=2, metadata={"low": 1, "high": 128})
+    max_top_n_tokens: int = dataclasses.field(default=5, metadata={"low": 0, "high": 100})
+    #: Whether POST / of TGI shows the prompt before the answer when the caller does not say: upstream does.
+    echo_prompt: str = dataclasses.field(default="yes", metadata={"among": ("yes", "no")})
+    #: TGI: whether prompt + max_new_tokens must fit into the context, or only the first 1024 of them, as upstream has it.
+    sum_rule: str = dataclasses.field(default="all", metadata={"among": ("all", "chunk")})
+    #: The status of bodies that are refused on /v1/*: OpenAI's 400 or TGI's 422.
+    shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
+    #: What TGI's x-compute-type header says of the machine.
+    compute_type: str = "gpu+optimized"
     #: What GET /api/version answers: some Ollama clients refuse old servers.
     ollama_version: str = "0.12.0"
 
     # Time, in seconds
-    lease_seconds: float = dataclasses.field(default=3.0, metadata={"low": 0.5, "high": 60})
+    lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.
     visibility_seconds: int = dataclasses.field(default=30, metadata={"low": 3, "high": 3600})
     #: Silence after which the API looks whether the worker still lives.
-    stall_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.2, "high": 60})
-    #: Silence after which a stream gets a sign of life.
-    heartbeat_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 60})
+    stall_seconds: float = dataclasses.field(default=1.0, metadata={"low": 0.2, "high": 60})
+    #: Silence after which a stream gets a sign of life. Some clients give up after 15.
+    heartbeat_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 15})
     #: How long a request may take from acceptance to its last token.
     deadline_seconds: float = dataclasses.field(default=3600.0, metadata={"low": 1, "high": 86_400})
     #: How long the journal of an ended request is kept.
@@ -101,11 +125,24 @@ class Settings:
                 raise ConfigurationError(f"{variable} is not a setting; known ones: {', '.join(sorted(fields))}")
             values[fields[variable].name] = _read(variable, text, fields[variable])
         settings = cls(**values)
+        aliases(settings.model_aliases)
         return dataclasses.replace(settings, home=settings.home.expanduser())
 
     def to_environment(self) -> dict[str, str]:
         """The variables that make `from_environment` give this value again."""
         return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+
+@functools.cache
+def aliases(setting: str) -> Mapping[str, str]:
+    """Alias -> name of a model, from `model_aliases`. Raises `ConfigurationError` for what is no pair."""
+    found: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in setting.split(","))):
+        alias, _, name = (part.strip() for part in entry.partition("="))
+        if not alias or not name:
+            raise ConfigurationError(f"{PREFIX}MODEL_ALIASES={setting!r} must be ALIAS=NAME, several with commas")
+        found[alias] = name
+    return found
 
 
 def threads_for(cores: int, workers: int = 1) -> int:

@@ -8,7 +8,8 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError, TropillaError
@@ -16,6 +17,7 @@ from tropilla.common.settings import PREFIX, Settings
 from tropilla.compose import local, prepare, program
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import Program
+from tropilla.workers.adapters import parse_adapter, setting_of
 
 USAGE_STATUS = 2
 FAILURE_STATUS = 1
@@ -53,6 +55,7 @@ def parser() -> Parser:
 
     up = commands.add_parser("up", help="everything on this machine: Redis, API, workers, Flower")
     _add_model(up, action="append")
+    _add_adapters(up, "of the --model before it")
     up.add_argument("--cpu", type=_count, metavar="N", help="CPU workers per model; 1, or 0 where only --gpu is given")
     up.add_argument("--gpu", type=_count, metavar="N", help="GPU workers per model; 0")
     _add_settings(up, *WORKER_FLAGS, "--host", "--port", "--redis", "--home")
@@ -65,6 +68,7 @@ def parser() -> Parser:
 
     worker = commands.add_parser("worker", help="one worker process")
     _add_model(worker, action="store")
+    _add_adapters(worker, "of the model")
     _add_settings(worker, "--flavour", "--name", *WORKER_FLAGS, "--redis", "--home")
     worker.set_defaults(run=run_worker)
 
@@ -123,7 +127,8 @@ def up_options(asked: argparse.Namespace, environment: Mapping[str, str]) -> pre
     if not cpu + gpu:
         raise ConfigurationError("nobody would answer: ask for at least one worker with --cpu or --gpu")
     counts: dict[Flavour, int] = {"cpu": cpu, "gpu": gpu}
-    models = tuple(asked.model or [prepare.parse_model(settings.model)])
+    named = asked.model or [prepare.parse_model(settings.model)]
+    models = prepare.with_adapters(named, asked.adapter, settings.adapters)
     own_redis = not (asked.redis_url or environment.get(f"{PREFIX}REDIS_URL"))
     return prepare.Options(settings, models, counts, own_redis, flower=asked.flower_port != OFF)
 
@@ -139,6 +144,8 @@ def run_worker(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
     settings = read_settings(asked, environment)
     if asked.model:
         settings = dataclasses.replace(settings, model=asked.model.setting)
+    if asked.adapter:
+        settings = dataclasses.replace(settings, adapters=setting_of(adapter for _, adapter in asked.adapter))
     return become(program.worker(settings, environment))
 
 
@@ -180,6 +187,21 @@ def _add_model(command: argparse.ArgumentParser, *, action: str) -> None:
     command.add_argument("--model", action=action, type=_model, metavar="NAME=PATH", help=what)
 
 
+class _Adapter(argparse.Action):
+    """Remembers how many --model stood before it."""
+
+    def __call__(
+        self, _: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, __: str | None = None
+    ) -> None:
+        before = len(namespace.model) if isinstance(namespace.model, list) else 0
+        namespace.adapter = [*namespace.adapter, (before, values)]
+
+
+def _add_adapters(command: argparse.ArgumentParser, whose: str) -> None:
+    what = f"a LoRA adapter {whose}: the name by which requests ask for it, and its GGUF file; any number of them"
+    command.add_argument("--adapter", action=_Adapter, type=_adapter, default=(), metavar="NAME=PATH", help=what)
+
+
 def _add_flower_port(command: argparse.ArgumentParser) -> None:
     read = _setting("flower_port")
     command.add_argument(
@@ -207,6 +229,13 @@ def _setting(name: str) -> Callable[[str], str]:
 def _model(text: str) -> program.ModelFile:
     try:
         return prepare.parse_model(text or "=")
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+
+
+def _adapter(text: str) -> tuple[str, Path]:
+    try:
+        return parse_adapter(text)
     except ConfigurationError as error:
         raise argparse.ArgumentTypeError(error.message) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from tropilla.compose.home import Home
 from tropilla.compose.lookout import Address
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import FLOWER_ADDRESS, ModelFile, Program, WorkerPlan
-from tropilla.workers import gguf
+from tropilla.workers import gguf, pocket
+from tropilla.workers.adapters import named_adapters, read_adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,36 @@ def parse_model(text: str) -> ModelFile:
     return ModelFile(name, Path(path).expanduser().absolute())
 
 
+def with_adapters(
+    models: Sequence[ModelFile], given: Sequence[tuple[int, tuple[str, Path]]], setting: str
+) -> tuple[ModelFile, ...]:
+    """The models with their adapters. given: how many `--model` stood before each adapter, since one belongs to the model
+    before it, and needs none where there is only one. setting: what holds where nothing was given.
+    """
+    placed = given or [(0, adapter) for adapter in named_adapters(setting).items()]
+    for before, (name, _) in placed:
+        if before == 0 and len(models) > 1:
+            raise ConfigurationError(f"which model is the adapter {name} for? Put its --adapter behind that --model")
+    return tuple(
+        dataclasses.replace(model, adapters=tuple(adapter for before, adapter in placed if max(before - 1, 0) == at))
+        for at, model in enumerate(models)
+    )
+
+
 def check_models(models: tuple[ModelFile, ...]) -> None:
     """Looks into every file: a bad download is found before anything runs."""
     names = [model.name for model in models]
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"two models are called {name}: every --model needs a name of its own")
+    adapters = [name for model in models for name, _ in model.adapters]
+    for name in adapters:
+        # An OpenAI client names nothing but the adapter.
+        if adapters.count(name) > 1 or name in names:
+            raise ConfigurationError(f"two models or adapters are called {name}: each needs a name of its own")
     for model in models:
-        if model.path:
-            gguf.read_header(model.path)
+        header = gguf.read_header(model.path or pocket.path())
+        read_adapters(dict(model.adapters), name=model.name, model=header)
 
 
 def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str, str]) -> Cluster:

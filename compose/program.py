@@ -11,6 +11,7 @@ from typing import Literal
 
 from tropilla.common.catalogue import Flavour
 from tropilla.common.settings import PREFIX, Settings
+from tropilla.workers.adapters import setting_of
 
 Role = Literal["redis", "api", "worker", "flower"]
 
@@ -35,10 +36,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A `--model NAME=PATH`. No path is the built-in model."""
+    """A `--model NAME=PATH` and its adapters, `--adapter NAME=PATH` each. No path is the built-in model."""
 
     name: str = BUILT_IN_MODEL
     path: Path | None = None
+    adapters: tuple[tuple[str, Path], ...] = ()
 
     @property
     def setting(self) -> str:
@@ -92,7 +94,13 @@ def worker(settings: Settings, base: Mapping[str, str]) -> Program:
 
 
 def planned_worker(plan: WorkerPlan, settings: Settings, base: Mapping[str, str]) -> Program:
-    own = dataclasses.replace(settings, model=plan.model.setting, flavour=plan.flavour, worker_name=plan.identity)
+    own = dataclasses.replace(
+        settings,
+        model=plan.model.setting,
+        adapters=setting_of(plan.model.adapters),
+        flavour=plan.flavour,
+        worker_name=plan.identity,
+    )
     return dataclasses.replace(worker(own, base), name=plan.name)
 
 

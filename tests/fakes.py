@@ -118,7 +118,8 @@ class FakeSampler:
 
 class FakeModel:
     """Holds what llama.cpp's unified KV cache would hold, and insists on its rules: cells, each of one token at one
-    position after exactly the tokens before it, that may belong to several slots.
+    position after exactly the tokens before it, that may belong to several slots. Each has what one adapter left in it,
+    and a pass is of one adapter.
     """
 
     def __init__(self, *, step_tokens: int, slots: int, cells: int = 1 << 20) -> None:
@@ -131,6 +132,8 @@ class FakeModel:
         self.moves: list[Move] = []
         #: called before each step; whatever it raises, the step raises
         self.before_step: Callable[[], None] = lambda: None
+        #: cell number -> the adapter that computed it
+        self.adapters: dict[int, str] = {}
         self._rows: dict[int, int] = {}
         self._chunks: list[tuple[int, Chunk]] = []
         self._numbers = count()
@@ -171,6 +174,7 @@ class FakeModel:
         self.before_step()
         assert 0 < sum(chunk.stop - chunk.start for chunk in chunks) <= self.step_tokens, "n_batch exceeded"
         assert len({chunk.sequence.slot for chunk in chunks}) == len(chunks), "one chunk per slot"
+        assert len({chunk.sequence.adapter for chunk in chunks}) == 1, "one adapter per pass"
         self._rows, self._chunks, rows, at = {}, [], [], 0
         for chunk in chunks:
             sequence, slot = chunk.sequence, chunk.sequence.slot
@@ -179,8 +183,11 @@ class FakeModel:
             assert self.tokens(slot) == sequence.tokens[: chunk.start], "the cells are not those of its tokens"
             assert chunk.start < chunk.stop <= len(sequence.tokens), "tokens that are not known yet"
             cells = self.resident.setdefault(slot, {})
+            assert {self.adapters[number] for _, number in cells.values()} <= {sequence.adapter}, "another's cells"
             for position in range(chunk.start, chunk.stop):
-                cells[position] = (sequence.tokens[position], next(self._numbers))
+                number = next(self._numbers)
+                cells[position] = (sequence.tokens[position], number)
+                self.adapters[number] = sequence.adapter
             self._chunks.append((at, chunk))
             at += chunk.stop - chunk.start
             rows.append(at - 1)
@@ -196,7 +203,10 @@ class FakeModel:
     def _draw(self, draw: Draw) -> Drawn | Exception:
         assert draw.row in self._rows, "no output was asked for in this row"
         try:
-            token = draw.sampler.draw(self.tokens(self._rows[draw.row]))
+            slot = self._rows[draw.row]
+            # What is said depends on the adapter, too: as if it were a token before the first.
+            (adapter,) = {self.adapters[number] for _, number in self.resident[slot].values()}
+            token = draw.sampler.draw([*adapter.encode(), *self.tokens(slot)])
         except ValueError as error:
             return error
         if draw.logprobs is None:
@@ -222,6 +232,7 @@ def sequence(
     stop: Sequence[str] = (),
     keep_stop: bool = False,
     seed: int = 0,
+    adapter: str = "",
     **rules: Any,
 ) -> Run:
     """A sequence with a prompt of so many tokens, whose sampler says the script and then EOS for ever."""
@@ -237,6 +248,7 @@ def sequence(
         text=Text(stop, keep_stop=keep_stop),
         rules=Rules(max_tokens, **rules),
         seed=seed,
+        adapter=adapter,
     )
 
 
@@ -318,8 +330,11 @@ class FakeStore:
         self.journal: list[bytes] = []
         self.attempt: int | None = None
         self.lease: str | None = None
+        #: How long a lease has left whenever somebody asks.
+        self.lease_seconds = 2.0
         self.done = False
         self.cancelled: list[str] = []
+        self.released: list[str] = []
         #: Redis does not answer before this time.
         self.down_until = float("-inf")
         #: called when a question about the lease or the attempts has been answered, before the next one
@@ -354,11 +369,11 @@ class FakeStore:
         self._answer()
         return [Delivered(request_id, i, data) for i, data in enumerate(self.journal) if i >= start]
 
-    def holder(self, request_id: str) -> str | None:
+    def held_for(self, request_id: str) -> float | None:
         self._answer()
-        lease = self.lease
+        left = self.lease and self.lease_seconds
         self.after_question()
-        return lease
+        return left or None
 
     def attempts(self, request_id: str) -> int | None:
         self._answer()
@@ -373,6 +388,10 @@ class FakeStore:
         self.done, self.lease, self.attempt = True, None, self.attempt + 1
         self.journal.append(payload)
         return len(self.journal) - 1
+
+    def release(self, request_id: str) -> None:
+        self._answer()
+        self.released.append(request_id)
 
     def cancel(self, request_id: str, *, seconds: float) -> None:
         self._answer()

@@ -166,3 +166,30 @@ def write_t5_encoder(path: Path) -> Path:
     shapes |= {f"enc.blk.0.attn_{part}": (WIDTH, WIDTH) for part in ("q", "k", "v", "o")}
     _finish(writer, {f"{k}.weight": (draw.standard_normal(s) * 0.4).astype(numpy.float32) for k, s in shapes.items()})
     return path
+
+
+#: What a common LoRA recipe adapts.
+ADAPTED = ("attn_q", "attn_v", "attn_output", "ffn_up", "ffn_down")
+
+
+def write_adapter(
+    path: Path, base: Path, *, seed: int = 5, rank: int = 4, strength: float = 1.0, names: tuple[str, ...] = ADAPTED
+) -> Path:
+    """A LoRA of random matrices for a decoder's file: strong enough at 1.0 to change what it says."""
+    draw = numpy.random.default_rng(seed)
+    reader = gguf.GGUFReader(base)
+    writer = gguf.GGUFWriter(path, str(reader.fields["general.architecture"].contents()))
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(rank))
+    pairs: dict[str, Array] = {}
+    for tensor in reader.tensors:
+        if not any(tensor.name.endswith(f"{name}.weight") for name in names):
+            continue
+        # GGUF counts dimensions from the innermost: a matrix is (inputs, outputs).
+        inputs, outputs = map(int, tensor.shape)
+        scale = strength / numpy.sqrt(inputs * rank)
+        pairs[f"{tensor.name}.lora_a"] = (draw.standard_normal((rank, inputs)) * scale).astype(numpy.float32)
+        pairs[f"{tensor.name}.lora_b"] = draw.standard_normal((outputs, rank)).astype(numpy.float32)
+    _finish(writer, pairs)
+    return path

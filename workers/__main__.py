@@ -5,13 +5,14 @@ Exit status 1 with one sentence when the model or the settings cannot be served.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 
 from tropilla.common.bus import Bus
 from tropilla.common.errors import ConfigurationError, TropillaError
 from tropilla.common.settings import Settings
-from tropilla.common.tasks import create_celery
+from tropilla.common.tasks import create_celery, submit
 from tropilla.workers import app
 from tropilla.workers.pin import Pin
 
@@ -28,7 +29,9 @@ def main() -> int:
         return 1
     celery = create_celery(settings)
     app.register(celery, pin)
-    pin.start()
+    # What is there now stays: no collection has to look at it again.
+    gc.freeze()
+    pin.start(lambda request, lane: submit(celery, request, lane=lane))
     try:
         celery.worker_main(app.arguments(pin))
     except SystemExit as leaving:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from tropilla.common import names
@@ -36,7 +37,7 @@ def named_model(setting: str) -> tuple[str, Path]:
     return name, Path(path).expanduser()
 
 
-def describe(name: str, path: Path, header: Header, context: int) -> Model:
+def describe(name: str, path: Path, header: Header, context: int, adapters: Iterable[str] = ()) -> Model:
     """What the catalogue says of the model. Reads the whole file once, for its digest."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -53,6 +54,7 @@ def describe(name: str, path: Path, header: Header, context: int) -> Model:
         vocabulary=header.vocabulary,
         modified_at=path.stat().st_mtime,
         capabilities=capabilities_of(header),
+        adapters=tuple(sorted(adapters)),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy
 from numpy.typing import NDArray
 from tropilla.common.errors import ContextExceeded, GenerationFailed, InvalidPrompt, to_failed
-from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, MixedPrompt, Prompt, TextPrompt, TokenPrompt
 from tropilla.workers.loop import Job, Outgoing
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,9 @@ class Desk:
         """Queues a request behind those already here, and takes the place of an earlier attempt of its own."""
         assert inputs, "a request without inputs needs no worker"
         self.take_away(job.request_id, job.attempt - 1)
-        self._orders[job.request_id] = _Order(job, deque(inputs), dimensions, normalize)
+        # An earlier attempt has told the first of them, one event each.
+        done = job.next_index
+        self._orders[job.request_id] = _Order(job, deque(inputs[done:]), dimensions, normalize, choice=done)
 
     def cancel(self, request_id: str) -> list[Outgoing]:
         """Nobody wants the request: ends it. Unknown ones are ignored.
@@ -140,7 +142,7 @@ def finish_vector(vector: NDArray[Any], dimensions: int | None, *, normalize: bo
     """
     cut = vector[:dimensions].astype(numpy.float64)
     if not numpy.isfinite(cut).all():
-        raise GenerationFailed("the embedding contains NaN or infinite values")
+        raise GenerationFailed("the embedding contains NaN or Inf values")
     length = float(numpy.linalg.norm(cut)) if normalize else 1.0
     return (cut / (length or 1.0)).astype("<f4").tobytes()
 
@@ -173,6 +175,10 @@ def _ids(prompt: Prompt, vocabulary: Vocabulary, fit: Fit, limit: int) -> list[i
             ids = [*prompt.context, *vocabulary.tokenize(prompt.text, special=prompt.special, start=not prompt.context)]
             # Empty text and a model that adds nothing: the vector of what every text starts from.
             ids = ids or [vocabulary.start]
+        case MixedPrompt(parts=parts):
+            ids = []
+            for part in parts:
+                ids += [part] if isinstance(part, int) else vocabulary.tokenize(part, special=False, start=not ids)
         case TokenPrompt(ids=given) if given:
             ids = list(given)
         case TokenPrompt():

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from types import MappingProxyType
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, Token, TokenizeRequest
+from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, TokenizeRequest
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import embeddings, machine, memory
 from tropilla.workers.answers import Answers
 from tropilla.workers.constraint import Grammars
+from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.embeddings import Desk
 from tropilla.workers.gguf import Header
 from tropilla.workers.intake import Intake
@@ -22,6 +24,7 @@ from tropilla.workers.llama.embedder import Embedder
 from tropilla.workers.llama.grammar import tokenizer_of
 from tropilla.workers.llama.model import MAX_SEQUENCES, Llama, Size
 from tropilla.workers.loop import Loop, Outgoing
+from tropilla.workers.pace import Pace
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.scheduler import Limits, Scheduler
 from tropilla.workers.sequence import Sequence
@@ -43,12 +46,22 @@ GPU_PASS_TOKENS = 512
 
 
 class Engine:
-    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there."""
+    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there. adapters: files by name."""
 
-    def __init__(self, settings: Settings, name: str, path: Path, header: Header, size: Size, *, gpu: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        path: Path,
+        header: Header,
+        size: Size,
+        *,
+        gpu: bool,
+        adapters: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         threads = settings.threads or threads_for(os.cpu_count() or 1)
         layers = settings.gpu_layers if gpu else 0
-        self.model = _load(name, path, size, settings, threads=threads, gpu_layers=layers)
+        self.model = _load(name, path, size, settings, threads=threads, gpu_layers=layers, adapters=adapters)
         vocabulary = self.model.vocabulary
         template = ChatTemplate(
             header.chat_template,
@@ -66,20 +79,21 @@ class Engine:
         passes = {"pass_tokens": GPU_PASS_TOKENS} if gpu else {}
         self._embedder = Embedder(self.model.pointer, vocabulary, context=size.context, threads=threads, **passes)
 
-    def loop(self, outbox: Callable[[list[Outgoing]], None], *, worker: str) -> Loop:
+    def loop(self, outbox: Callable[[list[Outgoing]], None], *, worker: str, pace: Pace | None = None) -> Loop:
         """What runs it; to be run in one thread."""
         desk = Desk(self._embedder, worker=worker)
-        return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk)
+        return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk, pace=pace)
 
-    def sequences(
-        self, request: GenerationRequest, said: Mapping[int, SequenceOf[Token]] | None = None
-    ) -> list[Sequence]:
-        """A request's sequences, from any thread; `said`, by choice, is what of its answer is there already. Raises
+    def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
+        """A request's sequences, from any thread; `past` is what of its answer is there already. Raises
         `GenerationFailed`s.
         """
         if not self.model.generates:
             raise InvalidPrompt("this model makes embeddings and cannot generate", code="unsupported")
-        return self._intake.sequences(request, said)
+        if request.adapter and request.adapter not in self.model.adapters:
+            # The API refuses those that nobody has: another worker of this model had it until a moment ago.
+            raise InvalidPrompt(f"adapter {request.adapter} not found on this worker", code="unsupported")
+        return self._intake.sequences(request, past)
 
     def inputs(self, request: EmbeddingRequest) -> list[list[int]]:
         """An embedding request's inputs as tokens, from any thread. Raises `GenerationFailed`s."""
@@ -112,8 +126,9 @@ class Engine:
         self.model.close()
 
 
-def size_of(settings: Settings, header: Header, *, gpu: bool) -> Size:
-    """What fits, with the numbers logged; before anything is loaded. What a GPU has free is llama.cpp's to say, later.
+def size_of(settings: Settings, header: Header, *, gpu: bool, adapters: SequenceOf[Header] = ()) -> Size:
+    """What fits beside the adapters, with the numbers logged; before anything is loaded. What a GPU has free is
+    llama.cpp's to say, later.
 
     Raises `ConfigurationError`, with the numbers, when nothing does.
     """
@@ -133,12 +148,22 @@ def size_of(settings: Settings, header: Header, *, gpu: bool) -> Size:
         cache_type=settings.cache_type,
         sequences=sequences,
         outputs=Size(slots, 0, 0, sequences=sequences).outputs,
+        adapters=adapters,
     )
     log.info("%s", budget)
     return Size(budget.slots, budget.context, step_tokens, budget.cells, budget.sequences)
 
 
-def _load(name: str, path: Path, size: Size, settings: Settings, *, threads: int, gpu_layers: int) -> Llama:
+def _load(
+    name: str,
+    path: Path,
+    size: Size,
+    settings: Settings,
+    *,
+    threads: int,
+    gpu_layers: int,
+    adapters: Mapping[str, Path],
+) -> Llama:
     began = reported = time.monotonic()
     log.info("loading %s from %s (%.1f MB)", name, path, path.stat().st_size / 1e6)
 
@@ -149,6 +174,16 @@ def _load(name: str, path: Path, size: Size, settings: Settings, *, threads: int
             log.info("loading %s: %.0f %%", name, done * 100)
 
     cache_type = CACHE_TYPES[settings.cache_type].number
-    model = Llama(path, size, threads=threads, gpu_layers=gpu_layers, cache_type=cache_type, on_progress=report)
+    model = Llama(
+        path,
+        size,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        cache_type=cache_type,
+        adapters=adapters,
+        on_progress=report,
+    )
     log.info("loaded %s in %.1f s", name, time.monotonic() - began)
+    if adapters:
+        log.info("adapters of %s: %s", name, ", ".join(adapters))
     return model

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 from numpy.typing import NDArray
+from tropilla.common.generation import Sampling
 
 Logits = NDArray[numpy.float32]
 Ids = NDArray[numpy.int64]
@@ -24,6 +25,8 @@ _ROWS = 64
 _FEW = 2048
 #: The smallest logit that is not a ban.
 _LOWEST = float(numpy.finfo(numpy.float32).min)
+#: `heat` ends here: nothing but the likeliest is left, and dividing logits by less would overflow.
+_COLDEST = 1e-4
 #: `pick_any` adds up the probabilities of so many tokens at a time.
 _BLOCK = 512
 
@@ -73,14 +76,28 @@ def best(row: Logits, count: int) -> Candidates:
     """The `count` likeliest tokens; banned ones are left out.
 
     Laid out as 64 rows, the `count` columns with the largest maxima hold at least `count` tokens that are no smaller than
-    the smallest of these maxima, and hardly more: the rest need not be sorted.
+    the smallest of these maxima, and hardly more: the rest need not be looked at again, nor sorted. Where a logit is no
+    number, or infinite, it comes alone: nothing can be chosen beside it.
     """
     rows = min(_ROWS, row.size // (2 * count))
     if rows < 2:
-        return above(row, -numpy.inf)[:count]
+        largest = int(row.argmax())
+        return above(row, -numpy.inf)[:count] if row[largest] < numpy.inf else _alone(row, largest)
     columns = row.size // rows
-    peaks = row[: columns * rows].reshape(rows, columns).max(axis=0)
-    return above(row, float(numpy.partition(peaks, columns - count)[columns - count]))[:count]
+    grid, rest = row[: columns * rows].reshape(rows, columns), row[columns * rows :]
+    peaks = grid.max(axis=0)
+    # Of NaN, too, this is false.
+    if not max(peaks.max(), rest.max(initial=-numpy.inf)) < numpy.inf:
+        return _alone(row, int(row.argmax()))
+    floor = max(numpy.partition(peaks, columns - count)[columns - count], numpy.float32(_LOWEST))
+    wanted = numpy.flatnonzero(peaks >= floor)
+    place, column = numpy.nonzero(grid[:, wanted] >= floor)
+    ids = numpy.concatenate((place * columns + wanted[column], columns * rows + numpy.flatnonzero(rest >= floor)))
+    return ranked(row, ids)[:count]
+
+
+def _alone(row: Logits, token: int) -> Candidates:
+    return Candidates(numpy.array([token]), row[[token]].astype(numpy.float64))
 
 
 def log_sum(row: Logits, peak: float) -> float:
@@ -126,6 +143,37 @@ def without_obvious(candidates: Candidates, threshold: float, *, drawn: float, p
         return candidates
     above = int((candidates.probabilities >= threshold).sum())
     return candidates[above - 1 :] if above > 1 else candidates
+
+
+def mirostat_k(head: Numbers, surprise: float, vocabulary: int) -> int:
+    """How many of the likeliest tokens have the surprise wanted, if probabilities fall as Zipf's law says.
+
+    head: the likeliest's log-probabilities.
+    """
+    if head.size < 2:
+        return 1
+    places = numpy.arange(1, head.size)
+    steps = numpy.log((places + 1) / places)
+    slope = float((steps * (head[:-1] - head[1:])).sum() / (steps**2).sum())
+    excess = slope - 1.0
+    if abs(excess) < 1e-9 or slope <= 0.0:
+        return vocabulary
+    # k = (excess * 2 ** surprise / (1 - vocabulary ** -excess)) ** (1 / slope), which may be more than a float can hold.
+    log_k = (math.log(excess / (1.0 - vocabulary**-excess)) + surprise * math.log(2.0)) / slope
+    return vocabulary if log_k >= math.log(vocabulary) else max(int(math.exp(log_k)), 1)
+
+
+def heat(logits: NDArray[Any], sampling: Sampling) -> float:
+    """The temperature of a draw among these: what was asked for, or (dynatemp) the higher the more even they are."""
+    if sampling.dynatemp_range <= 0.0 or logits.size < 2:
+        return sampling.temperature
+    weights = numpy.exp(logits.astype(numpy.float64) - float(logits.max()))
+    shares = weights[weights > 0.0] / weights.sum()
+    # Entropy, as a part of what so many could have.
+    evenness = float(-(shares * numpy.log(shares)).sum()) / math.log(logits.size)
+    low = max(sampling.temperature - sampling.dynatemp_range, _COLDEST)
+    high = sampling.temperature + sampling.dynatemp_range
+    return low + (high - low) * math.pow(max(evenness, 0.0), sampling.dynatemp_exponent)
 
 
 def pick(candidates: Candidates, temperature: float, drawn: float) -> int:

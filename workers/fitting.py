@@ -41,7 +41,7 @@ def room(prompt_tokens: int, request: GenerationRequest, limit: int) -> int:
         return most if request.max_tokens is None else min(request.max_tokens, most)
     if request.max_tokens is None:
         return left
-    if request.max_tokens > left and request.fit.room == "refuse":
+    if _least(request.max_tokens, request) > left and request.fit.room == "refuse":
         raise _too_long(prompt_tokens, request, limit)
     return min(request.max_tokens, left)
 
@@ -90,11 +90,16 @@ def _without_middle(ids: list[int], limit: int, keep: int) -> list[int]:
     return ids[:keep] + ids[len(ids) - (total - keep) :] if total > keep else ids[:keep]
 
 
+def _least(max_tokens: int, request: GenerationRequest) -> int:
+    """What there must be room for."""
+    return max_tokens if request.fit.least is None else min(max_tokens, request.fit.least)
+
+
 def _too_long(prompt_tokens: int, request: GenerationRequest, limit: int) -> ContextExceeded:
     """With `max_tokens` among the facts when it was the sum that had to fit."""
     facts = {"prompt_tokens": prompt_tokens, "context": limit}
     text = f"the prompt has {prompt_tokens} tokens"
     if request.fit.room == "refuse" and request.max_tokens is not None:
-        facts["max_tokens"] = request.max_tokens
-        text += f" and the answer may have {request.max_tokens}"
+        facts["max_tokens"] = _least(request.max_tokens, request)
+        text += f" and the answer may have {facts['max_tokens']}"
     return ContextExceeded(f"{text}; the context has {limit}", code="context_length", facts=facts)

@@ -11,7 +11,7 @@ import math
 import mmap
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,8 @@ class Header:
     size_bytes: int
     #: Those of `FILL_MARKERS` that are in the vocabulary.
     fill_markers: frozenset[str] = frozenset()
+    #: Each tensor's shape, ggml's way: the innermost dimension first.
+    tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -172,14 +174,14 @@ class _Reader:
         for _ in range(keys):
             key = self._string(MAX_KEY_BYTES)
             values[key] = self._value(self._scalar("I"), seen=self._see if key == _TOKENS else None)
-        parameters, extent = self._tensors(tensors)
+        shapes, extent = self._tensors(tensors)
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1:
             raise _Malformed(f"its alignment is {alignment!r}")
         end = math.ceil(self._at / alignment) * alignment + extent if tensors else self._at
         if end > size:
             raise _Truncated(f"its tensors end at byte {end}, the file at {size}")
-        return Header(values, parameters, size, frozenset(self._fill_markers))
+        return Header(values, sum(map(math.prod, shapes.values())), size, frozenset(self._fill_markers), shapes)
 
     def _take(self, count: int) -> bytes:
         end = self._at + count
@@ -228,18 +230,21 @@ class _Reader:
                     seen(item)
         return int(length)
 
-    def _tensors(self, count: int) -> tuple[int, int]:
-        """(parameters in all, bytes from the start of the tensor data to the end of the last tensor)."""
-        parameters = extent = 0
+    def _tensors(self, count: int) -> tuple[dict[str, tuple[int, ...]], int]:
+        """(shapes by name, bytes from the start of the tensor data to the end of the last tensor)."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        extent = 0
         for _ in range(count):
             name, dimensions = self._string(MAX_KEY_BYTES), self._scalar("I")
             if dimensions > MAX_DIMENSIONS:
                 raise _Malformed(f"tensor {name!r} has {dimensions} dimensions")
-            elements = math.prod(self._scalar("Q") for _ in range(dimensions))
+            elements = math.prod(shape := tuple(self._scalar("Q") for _ in range(dimensions)))
             if elements > MAX_ELEMENTS:
                 raise _Malformed(f"tensor {name!r} has {elements} elements")
             kind, offset = self._scalar("I"), self._scalar("Q")
             per_block, block_bytes = _BLOCKS.get(kind, (1, 0))
-            parameters += elements
+            if name in shapes:
+                raise _Malformed(f"two tensors are called {name!r}")
+            shapes[name] = shape
             extent = max(extent, offset + elements // per_block * block_bytes)
-        return parameters, extent
+        return shapes, extent

@@ -37,7 +37,9 @@ class Held:
 
 
 class Keeper:
-    """`cancel` and `fence` are the loop's: for requests that nobody wants, and for those that are somebody else's now."""
+    """`cancel` and `fence` are the loop's: for requests that nobody wants, and for those that are somebody else's now.
+    `report` is called at every beat, and may raise `StoreUnavailable`.
+    """
 
     def __init__(
         self,
@@ -47,12 +49,14 @@ class Keeper:
         cancel: Callable[[str], None],
         fence: Callable[[str, int], None],
         lease_seconds: float,
+        report: Callable[[], None] = lambda: None,
     ) -> None:
         self._bus = bus
         self._worker = worker
         self._cancel = cancel
         self._fence = fence
         self._lease_seconds = lease_seconds
+        self._report = report
         #: By request and attempt: a ticket may come back to the worker that lost it.
         self._held: dict[tuple[str, int], Held] = {}
         self._stopping = threading.Event()
@@ -71,6 +75,7 @@ class Keeper:
         for thread in self._threads:
             thread.join()
         try:
+            self._report()
             self._bus.leave(self._worker.name)
         except StoreUnavailable as error:
             log.warning("could not take leave: %s", error.message)
@@ -112,6 +117,7 @@ class Keeper:
         for request_id in self._bus.cancelled([one.lease.request_id for one in held]):
             self._cancel(request_id)
         self._bus.announce(self._worker)
+        self._report()
 
     def _listen(self) -> None:
         """Hears of cancels within a millisecond; what is missed while reconnecting, `_renew` finds."""

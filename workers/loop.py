@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
 from tropilla.common.generation import Alternative, Event, FailureCode, Prompted, PromptToken
+from tropilla.workers.pace import Lap, Pace
 from tropilla.workers.prefixes import Move
 from tropilla.workers.scheduler import Chunk, Scheduler
 from tropilla.workers.sequence import Sampled, Sequence
@@ -89,10 +90,18 @@ class Job:
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
     ended: threading.Event = field(default_factory=threading.Event)
+    #: Not finished here: another worker is to go on with it.
+    handed_back: bool = False
 
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
         self.outcome = "taken away"
+        self.ended.set()
+
+    def hand_back(self) -> None:
+        """Somebody else is to write the rest of the request's events."""
+        self.handed_back = True
+        self.outcome = "handed back"
         self.ended.set()
 
     def number(self) -> int:
@@ -142,11 +151,16 @@ class _FailAll:
 
 
 @dataclass(frozen=True, slots=True)
+class _HandBack:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     pass
 
 
-_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _Stop
+_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _HandBack | _Stop
 
 
 class Loop:
@@ -162,9 +176,11 @@ class Loop:
         outbox: Callable[[list[Outgoing]], None],
         worker: str,
         desk: Desk | None = None,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
+        self._pace = pace
         self._scheduler = scheduler
         self._outbox = outbox
         self._worker = worker
@@ -177,6 +193,7 @@ class Loop:
         self._stopped = False
         #: Once set, whoever comes late fails likewise.
         self._refusing: GenerationFailed | None = None
+        self._handing_back = False
         self._busy_since: float | None = None
 
     @property
@@ -211,6 +228,12 @@ class Loop:
         """Ends every request here with a failure, and every later one at once."""
         self._inbox.put(_FailAll(code, message))
 
+    def hand_back(self) -> None:
+        """Drops every request here, and every later one at once, so that another worker goes on with it. What of their
+        events has not gone out yet, he will make again.
+        """
+        self._inbox.put(_HandBack())
+
     def stop(self) -> None:
         """Ends `run` after the current step. Sequences that still run are dropped without a word."""
         self._inbox.put(_Stop())
@@ -234,11 +257,19 @@ class Loop:
             self._outbox(events)
 
     def _generate(self) -> list[Outgoing]:
+        lap = Lap(self._clock)
         plan = self._scheduler.plan()
         self._model.move(plan.moves)
-        events = self._step(plan.chunks) if plan.chunks else []
+        lap.end("concat")
+        joined = sum(1 for chunk in plan.chunks if not chunk.sequence.started_at)
+        events = self._step(plan.chunks, lap) if plan.chunks else []
         # What has ended since gives its cells back now, not with the next request.
         self._model.move(self._scheduler.moves())
+        lap.end("filter")
+        if self._pace is not None and plan.chunks:
+            self._pace.stepped(plan.chunks, lap, joined=joined, broke="forward" not in lap.parts)
+        if self._pace is not None and self._scheduler.idle:
+            self._pace.rests()
         return events
 
     def _take(self, *, wait: bool) -> list[Outgoing]:
@@ -264,6 +295,10 @@ class Loop:
                         events += self._fail(request_id, self._refusing)
                     if self._desk is not None:
                         events += self._desk.fail_all(self._refusing)
+                case _HandBack():
+                    self._handing_back = True
+                    for job in list(self._jobs.values()):
+                        self._hand_back(job)
                 case _Stop():
                     self._stopped = True
         return events
@@ -275,6 +310,9 @@ class Loop:
         self._jobs[job.request_id] = job
         if self._refusing is not None:
             return self._fail(job.request_id, self._refusing)
+        if self._handing_back:
+            self._hand_back(job)
+            return []
         events: list[Outgoing] = []
         for sequence in posted.sequences:
             sequence.added_at = now
@@ -318,7 +356,7 @@ class Loop:
         job = self._jobs[sequence.request_id]
         return Outgoing(job, Prompted(job.number(), sequence.choice, tokens), ends=False)
 
-    def _step(self, chunks: list[Chunk]) -> list[Outgoing]:
+    def _step(self, chunks: list[Chunk], lap: Lap) -> list[Outgoing]:
         now = self._clock()
         for chunk in chunks:
             chunk.sequence.started_at = chunk.sequence.started_at or now
@@ -329,10 +367,13 @@ class Loop:
             failure = GenerationFailed(f"the worker could not evaluate a step: {error}")
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
+        self._scheduler.took(chunks, self._clock() - now)
+        lap.end("forward")
         scored = self._score(chunks, rows)
         sampling = [(chunk.sequence, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
         wanted = [(sequence, row) for sequence, row in sampling if sequence.rules.max_tokens > 0]
         drawn = self._model.draw([Draw(s.sampler, row, s.rules.logprobs) for s, row in wanted])
+        lap.end("decode")
         self._scheduler.apply(chunks)
         events = scored + [
             event for (sequence, _), token in zip(wanted, drawn, strict=True) for event in self._accept(sequence, token)
@@ -354,18 +395,21 @@ class Loop:
             end = min(chunk.stop + 1, sequence.prompt_length)
             ids = sequence.tokens[chunk.start + 1 : end]
             scores = self._model.score(row - (chunk.stop - chunk.start - 1), ids, sequence.rules.prompt_logprobs or 0)
-            piece = self._model.vocabulary.piece
             known = self._scores.setdefault(sequence, self._unscored(sequence))
             # From the beginning again where cells had run out.
             del known[chunk.start + 1 :]
-            known += [PromptToken(i, piece(i), p, top) for i, (p, top) in zip(ids, scores, strict=True)]
+            known += [self._prompt_token(i, p, top) for i, (p, top) in zip(ids, scores, strict=True)]
             if len(known) == sequence.prompt_length:
                 events.append(self._prompted(sequence, tuple(self._scores.pop(sequence))))
         return events
 
     def _unscored(self, sequence: Sequence) -> list[PromptToken]:
         """The first token has no log-probability: nothing stands before it."""
-        return [PromptToken(sequence.tokens[0], self._model.vocabulary.piece(sequence.tokens[0]))]
+        return [self._prompt_token(sequence.tokens[0])]
+
+    def _prompt_token(self, token: int, logprob: float | None = None, top: tuple[Alternative, ...] = ()) -> PromptToken:
+        vocabulary = self._model.vocabulary
+        return PromptToken(token, vocabulary.piece(token), logprob, top, vocabulary.is_marker(token))
 
     def _accept(self, sequence: Sequence, drawn: Drawn | Exception) -> list[Outgoing]:
         job = self._jobs.get(sequence.request_id)
@@ -407,6 +451,11 @@ class Loop:
         self._release_all(request_id)
         del self._jobs[request_id]
         job.be_taken_away()
+
+    def _hand_back(self, job: Job) -> None:
+        self._release_all(job.request_id)
+        del self._jobs[job.request_id]
+        job.hand_back()
 
     def _fail(self, request_id: str, failure: GenerationFailed) -> list[Outgoing]:
         self._release_all(request_id, keep=False)

@@ -7,6 +7,8 @@ What llama.cpp 0.3.36 allocates, read in its sources and held against its log by
     cells     per token and attention layer a row of keys and one of values. Layers with a sliding window have as many
               cells as the others: `swa_full` is llama.cpp's default, and what prefixes that are kept need
     states    per sequence and recurrent layer (mamba, rwkv, ...) one state, float32, however long the sequence is
+    adapters  LoRA files, read into memory whole. The compute buffer has room for what they compute, since its layers are
+              counted at their widest; only one that adapts the output needs the logits once more
     compute   one buffer, used again and again: the larger of a layer's activations with the attention mask, and of the
               logits. Attention is flash attention, which llama.cpp chooses by itself wherever the backend has it
 """
@@ -14,12 +16,15 @@ What llama.cpp 0.3.36 allocates, read in its sources and held against its log by
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
 from tropilla.workers.gguf import Header
 from tropilla.workers.shape import CACHE_TYPES, Shape
+
+OUTPUT = "output.weight"
 
 #: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
 DEFAULT_CONTEXT = 4096
@@ -53,11 +58,12 @@ class Budget:
     margin_bytes: int
     free_bytes: int
     cache_type: str
+    adapter_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """What loading takes; the margin comes on top."""
-        return self.weight_bytes + self.kv_bytes + self.compute_bytes
+        return self.weight_bytes + self.adapter_bytes + self.kv_bytes + self.compute_bytes
 
     @property
     def fits(self) -> bool:
@@ -65,9 +71,10 @@ class Budget:
 
     def __str__(self) -> str:
         """One line for the log."""
+        adapters = f"{_spell(self.adapter_bytes)} adapters + " if self.adapter_bytes else ""
         return (
             f"{self.slots} slots of {self.context} tokens share {self.cells} KV cells of {self.cell_bytes} bytes "
-            f"({self.cache_type}): {_spell(self.weight_bytes)} weights + {_spell(self.kv_bytes)} KV + "
+            f"({self.cache_type}): {_spell(self.weight_bytes)} weights + {adapters}{_spell(self.kv_bytes)} KV + "
             f"{_spell(self.compute_bytes)} compute = {_spell(self.needed_bytes)}; of {_spell(self.free_bytes)} free, "
             f"{_spell(self.margin_bytes)} are left to others"
         )
@@ -84,12 +91,13 @@ def plan(
     cache_type: str = "f16",
     sequences: int = 0,
     outputs: int = 0,
+    adapters: Sequence[Header] = (),
 ) -> Budget:
     """The largest sensible budget that fits. Raises `ConfigurationError` with every number when none does.
 
     slots, context, cells: 0 is for us to say; what somebody asked for is never made smaller. sequences: n_seq_max, when
     idle ones are kept beside the slots. outputs: n_outputs_max, the rows of logits a step may ask for; 0 is llama.cpp's
-    own, where every token's row is computed, and one for each sequence is kept.
+    own, where every token's row is computed, and one for each sequence is kept. adapters: loaded beside the model.
 
     1. Everything that was asked for, and cells for all slots at once. 2. If that does not fit: fewer cells, down to one
     context; the slots share them. 3. If nobody asked for a context: a shorter one. 4. Refused.
@@ -104,13 +112,15 @@ def plan(
         raise ConfigurationError(
             f"{cells} KV cells cannot hold one context of {wanted} tokens: raise the cells or lower it"
         )
-    footprint = Footprint(header, sequences, max(step_tokens, slots), cache_type, outputs)
+    adapts_output = any(f"{OUTPUT}.lora_a" in adapter.tensors for adapter in adapters)
+    footprint = Footprint(header, sequences, max(step_tokens, slots), cache_type, outputs, adapts_output=adapts_output)
+    adapter_bytes = sum(adapter.size_bytes for adapter in adapters)
     margin = min(max(int(free_bytes * MARGIN_SHARE), LEAST_MARGIN), MOST_MARGIN)
 
     def budget(cells: int, context: int = wanted) -> Budget:
         kv, compute = footprint.kv_bytes(cells), footprint.compute_bytes(cells)
         return Budget(slots, sequences, context, cells, footprint.cell_bytes, kv, header.size_bytes, compute, margin,
-                      free_bytes, cache_type)  # fmt: skip
+                      free_bytes, cache_type, adapter_bytes)  # fmt: skip
 
     first = budget(min(_rounded(cells), most) if cells else whole)  # 1
     if first.fits:
@@ -130,13 +140,22 @@ _ADVICE = "Fewer slots, a smaller context, fewer KV cells, a q8_0 cache or a sma
 class Footprint:
     """What one model takes, as a function of its cells. Raises `ConfigurationError` for a cache that llama.cpp refuses."""
 
-    def __init__(self, header: Header, sequences: int, step_tokens: int, cache_type: str, outputs: int = 0) -> None:
+    def __init__(
+        self,
+        header: Header,
+        sequences: int,
+        step_tokens: int,
+        cache_type: str,
+        outputs: int = 0,
+        *,
+        adapts_output: bool = False,
+    ) -> None:
         if cache_type not in CACHE_TYPES:
             raise ConfigurationError(f"{cache_type!r} is no type of KV cache; there are {', '.join(CACHE_TYPES)}")
         self._shape = Shape(header)
         self._sequences = sequences
         self._batch = min(step_tokens, MAX_PHYSICAL_BATCH)
-        self._computed = min(outputs or self._batch, self._batch)
+        self._computed = min(outputs or self._batch, self._batch) * (2 if adapts_output else 1)
         self._kept = max(outputs, sequences)
         self.cell_bytes = self._shape.cell_bytes(cache_type)
 

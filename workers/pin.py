@@ -6,12 +6,13 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from tropilla.common import codec
-from tropilla.common.bus import Bus, Claim, Lease
+from tropilla.common.bus import MAX_LOST_WORKERS, Bus, Claim, Lease
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
-from tropilla.common.errors import ConfigurationError, GenerationFailed, to_failed
+from tropilla.common.errors import ConfigurationError, DecodeError, GenerationFailed, StoreUnavailable, to_failed
 from tropilla.common.generation import (
     EmbeddingRequest,
     Event,
@@ -23,13 +24,17 @@ from tropilla.common.generation import (
     TokenizeRequest,
     Usage,
 )
+from tropilla.common.metrics import Tally
 from tropilla.common.settings import Settings
+from tropilla.workers.adapters import named_adapters, read_adapters
 from tropilla.workers.card import describe, named_model
+from tropilla.workers.continuation import NOTHING, Past, past
 from tropilla.workers.engine import Engine, size_of
 from tropilla.workers.gguf import read_header
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.llama.library import check_flavour
 from tropilla.workers.loop import Job, Outgoing
+from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.watchdog import Watchdog
 
@@ -49,20 +54,30 @@ class Pin:
         self._bus = bus
         name, path = named_model(settings.model)
         header = read_header(path)
-        size = size_of(settings, header, gpu=flavour == "gpu")
+        adapters = named_adapters(settings.adapters)
+        size = size_of(
+            settings, header, gpu=flavour == "gpu", adapters=read_adapters(adapters, name=name, model=header)
+        )
         self.worker = Worker(
             name=f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}",
             flavour=flavour,
             state="loading",
             slots=settings.slots,
-            model=describe(name, path, header, size.context),
+            model=describe(name, path, header, size.context, adapters),
         )
+        self._tally = Tally()
+        self._pace = Pace(name, self._tally)
         self._keeper = Keeper(
-            bus, self.worker, cancel=self._cancel, fence=self._fence, lease_seconds=settings.lease_seconds
+            bus,
+            self.worker,
+            cancel=self._cancel,
+            fence=self._fence,
+            lease_seconds=settings.lease_seconds,
+            report=self._report,
         )
         self._keeper.start()
         try:
-            self._engine = Engine(settings, name, path, header, size, gpu=flavour == "gpu")
+            self._engine = Engine(settings, name, path, header, size, gpu=flavour == "gpu", adapters=adapters)
         except ConfigurationError:
             self._keeper.stop()
             raise
@@ -73,7 +88,7 @@ class Pin:
             journal_seconds=settings.journal_seconds,
             orphan_seconds=settings.orphan_seconds,
         )
-        self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name)
+        self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, settings.step_seconds, _leave_hanging)
         self._threads = [
             threading.Thread(target=_or_die, args=(work,), name=thread_name, daemon=True)
@@ -94,23 +109,37 @@ class Pin:
         """How many tickets are held at once: one per slot, and two ready to take the next free one."""
         return self._settings.slots + 2
 
-    def start(self) -> None:
-        """From here on tickets can be served, and the world knows."""
+    def start(self, submit: Callable[[Request, Lane], None]) -> None:
+        """From here on tickets can be served, and the world knows. submit: puts a ticket into a lane."""
+        self._submit_ticket = submit
         for thread in self._threads:
             thread.start()
         self._keeper.become("ready")
 
     def drain(self) -> None:
-        """No new tickets; what still runs after the grace ends with an error, so that the process can leave.
+        """No new tickets. Where another worker serves the model, he goes on with what runs here, at once; else what still
+        runs after the grace ends with an error. So the process can leave.
 
         In the end it leaves whatever happens: with a Redis that does not answer there is nobody left to be polite to.
         """
         self._keeper.become("draining")
+        if self._heirs():
+            self._loop.hand_back()
         grace = self._settings.drain_seconds
         for seconds, act in ((grace, self._end_all), (grace + LEAVE_SECONDS, _leave_at_once)):
             timer = threading.Timer(seconds, act)
             timer.daemon = True
             timer.start()
+
+    def _heirs(self) -> list[Flavour]:
+        """The flavours of the other workers that can go on with this one's requests, the faster first."""
+        try:
+            workers = self._bus.catalogue().workers
+        except StoreUnavailable as error:
+            log.warning("who else serves the model is not known: %s", error.message)
+            return []
+        others = {w.flavour for w in workers if w.state == "ready" and w.model.name == self.worker.model.name}
+        return [flavour for flavour in PULLS["gpu"] if flavour in others]
 
     def _end_all(self) -> None:
         self._loop.fail_all("shutting_down", "the worker was shut down before it had finished")
@@ -134,6 +163,10 @@ class Pin:
     def _fence(self, request_id: str, attempt: int) -> None:
         self._loop.fence(request_id, attempt)
 
+    def _report(self) -> None:
+        self._bus.report_load(self.worker.name, self._pace.load)
+        self._tally.flush(self._bus.add_counts)
+
     def serve(self, request: Request, tag: str) -> str:
         """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""
         claim = self._bus.claim(request.id, worker=self.worker.name, lease_seconds=self._settings.lease_seconds)
@@ -144,18 +177,25 @@ class Pin:
                 return self._conclude(
                     request, claim, Finished(claim.next_index, 0, "cancelled", Usage(0, 0, 0), seed=0)
                 )
-            case "begun":
-                message = "the worker was lost while it was generating"
+            case "crashed":
+                message = f"{MAX_LOST_WORKERS} workers were lost while they ran this request; it is not tried again"
                 return self._conclude(request, claim, Failed(claim.next_index, "worker_lost", message))
             case "claimed":
                 return self._run(request, claim, tag)
 
     def _run(self, request: Request, claim: Claim, tag: str) -> str:
-        job = Job(request.id, claim.attempt, claim.inbox, request.choices, claim.next_index)
+        try:
+            told = self._past(request, claim)
+        except DecodeError as error:
+            log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
+            return self._conclude(
+                request, claim, Failed(claim.next_index, "internal", "the answer cannot be gone on with")
+            )
+        job = Job(request.id, claim.attempt, claim.inbox, request.choices - len(told.ended), claim.next_index)
         held = Held(Lease(request.id, self.worker.name, claim.attempt), tag)
         self._keeper.hold(held)
         try:
-            self._submit(job, request)
+            self._submit(job, request, told)
         except GenerationFailed as failure:
             return self._conclude(request, claim, to_failed(failure, claim.next_index))
         except Exception as error:
@@ -165,14 +205,29 @@ class Pin:
             return self._conclude(request, claim, Failed(claim.next_index, "internal", message))
         else:
             job.ended.wait()
-            return job.outcome
         finally:
             self._keeper.let_go(held)
+        if job.handed_back:
+            self._hand_back(request, held.lease)
+        return job.outcome
 
-    def _submit(self, job: Job, request: Request) -> None:
+    def _hand_back(self, request: Request, lease: Lease) -> None:
+        """Raises `StoreUnavailable`: then the ticket itself goes back."""
+        if self._bus.hand_back([lease]):
+            heirs = self._heirs() or [self.worker.flavour]
+            self._submit_ticket(request, Lane(request.model, heirs[0]))
+
+    def _past(self, request: Request, claim: Claim) -> Past:
+        """What a worker before this one has said. Raises `StoreUnavailable`."""
+        if not claim.next_index:
+            return NOTHING
+        log.info("request %s goes on at event %d, attempt %d", request.id, claim.next_index, claim.attempt)
+        return past(codec.decode_event(item.index, item.payload) for item in self._bus.read_journal(request.id))
+
+    def _submit(self, job: Job, request: Request, told: Past) -> None:
         match request:
             case GenerationRequest():
-                self._loop.submit(job, self._engine.sequences(request))
+                self._loop.submit(job, self._engine.sequences(request, told))
             case EmbeddingRequest():
                 inputs = self._engine.inputs(request)
                 self._loop.embed(job, inputs, dimensions=request.dimensions, normalize=request.normalize)

@@ -9,6 +9,7 @@ to all its `holders`; whoever holds a node holds all nodes above it.
 
 What a running sequence computes stays its own until it is published; then others can share it, and when the sequence has
 left its slot stays behind, idle, until cells or slots are wanted for something else: the least recently used goes first.
+What a token leaves in its cell depends on the LoRA adapter that computed it: each adapter has a tree of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,11 @@ class _Node:
 
 
 class Prefixes:
-    """The tree. It knows slots and tokens; the moves it answers with are somebody else's to make, in their order."""
+    """The trees. They know slots and tokens; the moves they answer with are somebody else's to make, in order."""
 
     def __init__(self) -> None:
-        self._root = _Node((), None)
+        #: By adapter; "" is the model as it is.
+        self._roots: dict[str, _Node] = {"": _Node((), None)}
         #: slot -> the last node it holds, and how many tokens lead there
         self._ends: dict[int, tuple[_Node, int]] = {}
         #: Slots that nobody runs in, least recently used first, with the time (`now`) of their last use.
@@ -94,15 +97,16 @@ class Prefixes:
     @property
     def idle_cells(self) -> int:
         """Cells that only idle slots hold."""
-        return sum(len(node.tokens) for node in self._nodes(self._root) if node.holders <= self._idle.keys())
+        nodes = chain.from_iterable(map(self._nodes, self._roots.values()))
+        return sum(len(node.tokens) for node in nodes if node.holders <= self._idle.keys())
 
     def held(self, slot: int) -> int:
         """How many tokens of the tree a slot holds."""
         return self._ends[slot][1] if slot in self._ends else 0
 
-    def match(self, tokens: Sequence[int]) -> Match:
-        """The longest resident prefix."""
-        node, length, inside = self._walk(tokens)
+    def match(self, tokens: Sequence[int], adapter: str = "") -> Match:
+        """The longest resident prefix that the adapter computed."""
+        node, length, inside = self._walk(self._root(adapter), tokens)
         if inside:
             # Part of a child's run: whoever holds all of it holds the part.
             node = node.children[tokens[length]]
@@ -116,25 +120,25 @@ class Prefixes:
             return []
         assert match.slot is not None
         self.touch(match.slot)
-        end = self._node_at(tokens[: match.length])
+        end = self._node_at(_path(self._ends[match.slot][0])[-1], tokens[: match.length])
         for node in _path(end):
             node.reused = True
         self._hold(slot, end, match.length)
         return [Copy(match.slot, slot, start, match.length)]
 
-    def publish(self, slot: int, tokens: Sequence[int]) -> list[Move]:
-        """`slot` has computed these tokens beyond what it holds: from now on others may share them.
+    def publish(self, slot: int, tokens: Sequence[int], adapter: str = "") -> list[Move]:
+        """`slot` has computed these tokens beyond what it holds, all with this adapter: from now on others may share them.
 
         Where another slot had computed the same meanwhile, this one takes over the other's cells and frees its own.
         """
         start = self.held(slot)
         assert start <= len(tokens)
         moves: list[Move] = []
-        match = self.match(tokens)
+        match = self.match(tokens, adapter)
         if match.length > start:
             assert match.slot is not None
             moves += [Drop(slot, start, match.length), Copy(match.slot, slot, start, match.length)]
-        node = self._node_at(tokens[: max(match.length, start)])
+        node = self._node_at(self._root(adapter), tokens[: max(match.length, start)])
         if len(tokens) > max(match.length, start):
             run = tokens[max(match.length, start) :]
             child = node.children[run[0]] = _Node(run, node)
@@ -145,7 +149,7 @@ class Prefixes:
 
     def rest(self, slot: int) -> list[Move]:
         """Nobody runs in the slot any more: it stays behind, unless others hold all it holds."""
-        node, length = self._ends.get(slot, (self._root, 0))
+        node, length = self._end(slot)
         if not length or node.holders != {slot} or node.children:
             return self.release(slot)
         self._idle[slot] = self.now
@@ -158,13 +162,13 @@ class Prefixes:
 
     def trim(self, slot: int, length: int) -> None:
         """The slot lets go of what it holds beyond so many tokens; its cells are the caller's to drop."""
-        end, held = self._ends.get(slot, (self._root, 0))
+        end, held = self._end(slot)
         if held <= length:
             return
         path = [node for node in reversed(_path(end)) if node.parent is not None]
         self._forget(slot)
         reached = 0
-        last = self._root
+        last = end
         for node in path:
             if reached >= length:
                 break
@@ -178,7 +182,7 @@ class Prefixes:
 
     def release(self, slot: int) -> list[Move]:
         """The slot holds nothing any more and may be used for something else."""
-        end, _ = self._ends.get(slot, (self._root, 0))
+        end, _ = self._end(slot)
         path = _path(end)
         self._forget(slot)
         self._prune(path)
@@ -202,7 +206,7 @@ class Prefixes:
                 break
             end, _ = self._ends[slot]
             length = 0 if used < reused else sum(len(node.tokens) for node in _path(end) if node.reused)
-            kept = next((node for node in _path(end) if node.reused), self._root)
+            kept = next((node for node in _path(end) if node.reused), end)
             if not length or (kept is not end and kept.holders != {slot}):
                 moves += self.release(slot)
                 free.append(slot)
@@ -214,9 +218,16 @@ class Prefixes:
 
     # -- the tree -------------------------------------------------------------------------------------------------------
 
-    def _walk(self, tokens: Sequence[int]) -> tuple[_Node, int, int]:
+    def _root(self, adapter: str) -> _Node:
+        return self._roots.get(adapter) or self._roots.setdefault(adapter, _Node((), None))
+
+    def _end(self, slot: int) -> tuple[_Node, int]:
+        """The last node a slot holds, and how many tokens lead there; any root for one that holds nothing."""
+        return self._ends.get(slot) or (self._roots[""], 0)
+
+    def _walk(self, root: _Node, tokens: Sequence[int]) -> tuple[_Node, int, int]:
         """The last node all of whose run matches, how many tokens lead there, and how many of a child's match beyond."""
-        node, length = self._root, 0
+        node, length = root, 0
         while length < len(tokens):
             child = node.children.get(tokens[length])
             if child is None:
@@ -227,9 +238,9 @@ class Prefixes:
             node, length = child, length + same
         return node, length, 0
 
-    def _node_at(self, tokens: Sequence[int]) -> _Node:
+    def _node_at(self, root: _Node, tokens: Sequence[int]) -> _Node:
         """The node that ends exactly behind these resident tokens; one that goes on is cut in two."""
-        node, _, inside = self._walk(tokens)
+        node, _, inside = self._walk(root, tokens)
         return self._split(node.children[tokens[len(tokens) - inside]], inside) if inside else node
 
     def _split(self, node: _Node, at: int) -> _Node:
@@ -249,7 +260,8 @@ class Prefixes:
         self._ends[slot] = (end, length)
 
     def _forget(self, slot: int) -> None:
-        end, _ = self._ends.pop(slot, (self._root, 0))
+        end, _ = self._end(slot)
+        self._ends.pop(slot, None)
         for node in _path(end):
             node.holders.discard(slot)
 

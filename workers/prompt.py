@@ -4,8 +4,7 @@ What goes in is normalised as llama.cpp does it (contracts, models sheet 3.3), s
 lists, objects or alternating roles get them, and tools reach models whose template knows nothing of tools.
 
 Nobody may write a marker (`<|im_end|>`) into a prompt through a message, a tool or a variable: every marker's spelling in
-them is split by a character that Unicode promises never to assign; `segments` cuts the rendered text there, and neither
-half is a marker.
+them is split (`markers`); `segments` cuts the rendered text there, and neither half is a marker.
 """
 
 from __future__ import annotations
@@ -13,15 +12,18 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import ChatPrompt, Message
+from tropilla.common.generation import ChatPrompt, InfillPrompt, Message
+from tropilla.common.gotemplate.faults import GoTemplateError
+from tropilla.workers.gochat import GoChat
 from tropilla.workers.habits import Habits
 from tropilla.workers.jinja import RESERVED, Clock, Program, TemplateFault
+from tropilla.workers.markers import CUT, SPLIT, Markers
 from tropilla.workers.toolless import described, spoken
 from tropilla.workers.turns import alternating, guarded, tool_entry, turn, with_system, without_system
 
@@ -32,12 +34,6 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-#: A Unicode noncharacter: no text has it, and whoever sends it anyway loses it.
-SPLIT = "\ufdd0"
-#: Marks where the last assistant message ends, so that what a template puts behind it can be cut off.
-CUT = "\ufdd1"
-#: Roles that are the same word in many markers, and meant to be.
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function", "ipython"})
 #: The named template that is for prompts with tools.
 WITH_TOOLS = "tool_use"
 
@@ -46,7 +42,8 @@ class ChatTemplate:
     """One model's template. One that does not compile is refused when it is used.
 
     named: further templates of the same file; `tool_use` serves prompts with tools. markers: the spellings of the model's
-    control tokens. adds_bos: tokenizing puts a BOS in front. now: for templates that write the date.
+    control tokens. adds_bos: tokenizing puts a BOS in front. now: for templates that write the date. go: a template in Go's
+    language, which then serves every prompt instead, as one that a prompt brings does.
     """
 
     def __init__(
@@ -59,71 +56,90 @@ class ChatTemplate:
         markers: Iterable[str] = (),
         named: Mapping[str, str] | None = None,
         now: Clock = datetime.datetime.now,
+        go: str = "",
     ) -> None:
         self._bos, self._eos, self._now = bos, eos, now
         self._dropped = bos if adds_bos else ""
-        self._spellings = sorted((marker for marker in markers if len(marker) > 1), key=len, reverse=True)
-        self._markers = re.compile("|".join(map(re.escape, self._spellings)) or r"(?!)")
+        self._markers = Markers(markers)
         self._broken = ""
+        self._go: GoChat | None = None
         self._programs: dict[bool, tuple[Program, Habits]] = {}
+        if go:
+            with self._broken_if_refused():
+                self._go = GoChat(go, self._markers)
+            return
         for with_tools, text in ((True, (named or {}).get(WITH_TOOLS, "")), (False, source or CHATML)):
-            try:
+            with self._broken_if_refused():
                 if text:
                     program = Program(text, now=now)
                     self._programs[with_tools] = program, Habits(program, bos=bos, eos=eos)
-            except TemplateFault as error:
-                # Raw prompts can be served all the same: who chats is told.
-                self._broken = f"the model's chat template does not compile: {error}"
-                log.error("%s", self._broken)
+
+    @contextmanager
+    def _broken_if_refused(self) -> Iterator[None]:
+        """Raw prompts can be served all the same: who chats is told."""
+        try:
+            yield
+        except (TemplateFault, GoTemplateError) as error:
+            self._broken = f"the model's chat template does not compile: {error}"
+            log.error("%s", self._broken)
 
     def source(self, *, tools: bool) -> str:
         """The template that serves prompts with or without tools; "" when it does not compile."""
+        if self._go is not None:
+            return self._go.source
         program, _ = self._serving(tools=tools) or (None, None)
         return program.source if program else ""
 
     @cached_property
     def knows_tools(self) -> bool:
         """Whether the template itself shows tools; otherwise they are told in a system text (`toolless`)."""
+        if self._go is not None:
+            return self._go.knows_tools
         serving = self._serving(tools=True)
         return serving is not None and serving[1].knows_tools
 
     @cached_property
     def thinks(self) -> bool:
         """Whether the model writes a reasoning block, or can be told to."""
+        if self._go is not None:
+            return self._go.thinks
         return any(habits.thinks for _, habits in self._programs.values())
 
-    def segments(self, prompt: ChatPrompt) -> list[str]:
+    def segments(self, prompt: ChatPrompt | InfillPrompt) -> list[str]:
         """The prompt, cut wherever a message tried to spell a marker: each part is tokenized for itself.
 
         A BOS the template wrote is dropped where tokenizing adds one. Raises `InvalidPrompt` with what the template says.
+        Of prompts to fill in those that bring a template.
         """
-        serving = self._serving(tools=bool(prompt.tools))
-        if serving is None:
-            raise InvalidPrompt(self._broken, code="template")
         try:
-            text = _Rendering(
-                prompt, *serving, role=self._role, guard=self._guard, tokens=(self._bos, self._eos)
-            ).text()
+            text = self._text(prompt)
+        except GoTemplateError as error:
+            raise InvalidPrompt(error.message, code="template") from error
         except (TemplateFault, ValueError, RecursionError) as error:
             refusal = f"the model's chat template refuses these messages: {error}"
             raise InvalidPrompt(refusal, code="template") from error
         return text.removeprefix(self._dropped).split(SPLIT)
 
+    def _text(self, prompt: ChatPrompt | InfillPrompt) -> str:
+        go = GoChat(prompt.template, self._markers) if prompt.template else self._go
+        if isinstance(prompt, InfillPrompt):
+            assert go is not None, "a model's own tokens for filling in are no template's"
+            return go.infill(prompt)
+        if go is not None:
+            return go.chat(prompt)
+        serving = self._serving(tools=bool(prompt.tools))
+        if serving is None:
+            raise InvalidPrompt(self._broken, code="template")
+        role, guard = self._role, self._markers.guard
+        return _Rendering(prompt, *serving, role=role, guard=guard, tokens=(self._bos, self._eos)).text()
+
     def _serving(self, *, tools: bool) -> tuple[Program, Habits] | None:
         return self._programs.get(tools) or self._programs.get(False)
 
-    def _guard(self, text: str) -> str:
-        clean = text.replace(SPLIT, "").replace(CUT, "")
-        return self._markers.sub(lambda found: found[0][0] + SPLIT + found[0][1:], clean)
-
     def _role(self, role: str) -> str:
-        """Templates write `<|` and `|>` around roles: one that would make another marker of them is taken apart."""
-        word = role.strip().lower()
-        if role in ROLES or any(role in program.words for program, _ in self._programs.values()):
-            return self._guard(role)
-        if re.fullmatch(r"[\w .-]*", role) and not any(word in marker.lower() for marker in self._spellings if word):
-            return role
-        return SPLIT + SPLIT.join(self._guard(role)) + SPLIT
+        return self._markers.role(
+            role, lambda word: any(word in program.words for program, _ in self._programs.values())
+        )
 
 
 class _Rendering:

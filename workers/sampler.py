@@ -150,40 +150,51 @@ class Sampler:
 
     def _choose(self, row: Logits) -> int:
         sampling = self.sampling
-        likeliest = int(row.argmax())
-        peak = float(row[likeliest])
-        # NaN, where there is one, is the "largest": unseen, it would be drawn, or left out, without a word.
-        if not math.isfinite(peak):
-            raise GenerationFailed(_UNUSABLE.get(peak, "the model computed logits that are not numbers"))
-        if sampling.temperature < GREEDY_BELOW:
-            return likeliest
         drawn = chance(sampling.seed, self.drawn)
-        if sampling.mirostat:
-            return self._mirostat(row, drawn)
-        if not self._sorts:
-            return filters.pick_any(row, peak, sampling.temperature, drawn)
-        candidates = self._candidates(row, peak)
+        if sampling.top_k > 0 and sampling.temperature >= GREEDY_BELOW and not sampling.mirostat:
+            candidates = self._leading(row)
+        else:
+            likeliest = int(row.argmax())
+            peak = _usable(float(row[likeliest]))
+            if sampling.temperature < GREEDY_BELOW:
+                return likeliest
+            if sampling.mirostat:
+                return self._mirostat(row, drawn)
+            if not self._sorts:
+                return filters.pick_any(row, peak, filters.heat(row, sampling), drawn)
+            candidates = self._candidates(row, peak)
         if sampling.xtc_probability > 0.0:
             luck = chance(sampling.seed, self.drawn, "xtc")
             candidates = filters.without_obvious(
                 candidates, sampling.xtc_threshold, drawn=luck, probability=sampling.xtc_probability
             )
-        return filters.pick(candidates, sampling.temperature, drawn)
+        return filters.pick(candidates, filters.heat(candidates.logits, sampling), drawn)
+
+    def _leading(self, row: Logits) -> Candidates:
+        """Of the top k those that every other filter leaves. One look at the row, which is what a draw costs."""
+        candidates = filters.best(row, min(self.sampling.top_k, row.size))
+        _usable(float(candidates.logits[0]) if candidates.ids.size else -math.inf)
+        if self.sampling.top_n_sigma > 0.0:
+            candidates = candidates[candidates.logits >= filters.within_sigma(row, self.sampling.top_n_sigma)]
+        return self._narrowed(candidates)
 
     def _candidates(self, row: Logits, peak: float) -> Candidates:
         sampling = self.sampling
         floor = filters.within_sigma(row, sampling.top_n_sigma) if sampling.top_n_sigma > 0.0 else -numpy.inf
         whole = None
-        if sampling.top_k > 0:
-            candidates = filters.best(row, min(sampling.top_k, row.size))
-            candidates = candidates[candidates.logits >= floor]
-        elif sampling.top_p < 1.0 and sampling.typical_p >= 1.0 and floor == -numpy.inf:
+        if sampling.top_p < 1.0 and sampling.typical_p >= 1.0 and floor == -numpy.inf:
             candidates, whole = self._beginning(row, peak)
         else:
             alone = sampling.typical_p >= 1.0 and sampling.top_p >= 1.0
             reach = -math.log(min(sampling.min_p, 1.0)) if alone and sampling.min_p > 0.0 else numpy.inf
-            negligible = NEGLIGIBLE * max(sampling.temperature, 1.0)
+            # How even they are depends on how many they are.
+            negligible = numpy.inf if sampling.dynatemp_range else NEGLIGIBLE * max(sampling.temperature, 1.0)
             candidates = filters.above(row, max(floor, peak - min(reach, negligible)))
+        return self._narrowed(candidates, whole)
+
+    def _narrowed(self, candidates: Candidates, whole: float | None = None) -> Candidates:
+        """whole: the log of the sum over all, where the candidates are only the beginning."""
+        sampling = self.sampling
         if sampling.typical_p < 1.0:
             candidates = filters.typical(candidates, sampling.typical_p)
         if sampling.top_p < 1.0:
@@ -214,7 +225,7 @@ class Sampler:
         whole = filters.log_sum(scaled, peak)
         if self.sampling.mirostat == 1:
             head = filters.best(scaled, min(MIROSTAT_M, row.size))
-            return filters.best(scaled, _mirostat_k(head.logits - whole, self._surprise, row.size))
+            return filters.best(scaled, filters.mirostat_k(head.logits - whole, self._surprise, row.size))
         return filters.above(scaled, min(whole - self._surprise * math.log(2.0), peak))
 
     def _learn(self, kept: Candidates, token: int) -> None:
@@ -222,22 +233,11 @@ class Sampler:
         self._surprise -= self.sampling.mirostat_eta * (-math.log2(chosen) - self.sampling.mirostat_tau)
 
 
-def _mirostat_k(head: NDArray[numpy.float64], surprise: float, vocabulary: int) -> int:
-    """How many of the likeliest tokens have the surprise wanted, if probabilities fall as Zipf's law says.
-
-    head: the likeliest's log-probabilities.
-    """
-    if head.size < 2:
-        return 1
-    places = numpy.arange(1, head.size)
-    steps = numpy.log((places + 1) / places)
-    slope = float((steps * (head[:-1] - head[1:])).sum() / (steps**2).sum())
-    excess = slope - 1.0
-    if abs(excess) < 1e-9 or slope <= 0.0:
-        return vocabulary
-    # k = (excess * 2 ** surprise / (1 - vocabulary ** -excess)) ** (1 / slope), which may be more than a float can hold.
-    log_k = (math.log(excess / (1.0 - vocabulary**-excess)) + surprise * math.log(2.0)) / slope
-    return vocabulary if log_k >= math.log(vocabulary) else max(int(math.exp(log_k)), 1)
+def _usable(peak: float) -> float:
+    """NaN, where there is one, is the "largest": unseen, it would be drawn, or left out, without a word."""
+    if not math.isfinite(peak):
+        raise GenerationFailed(_UNUSABLE.get(peak, "the model computed logits that are not numbers"))
+    return peak
 
 
 def green_list(last: int, vocabulary: int, share: float) -> NDArray[numpy.bool_]:

@@ -2,13 +2,14 @@
 
 A step is `plan` -> (somebody makes the moves, evaluates and samples) -> `apply`. Every running sequence that is one token
 behind goes first, so that a long prompt never stalls streams; what the step's budget leaves is given to prompts, in
-chunks, oldest first.
+chunks, oldest first. Beside streams a prompt gets no more than they can wait for, by the speed of earlier steps.
 
     budget  d d d d p p p p p p p p       d: one token of a decoding sequence, p: a chunk of somebody's prompt
 
 A prompt starts where the longest resident prefix ends (prefixes.py). If somebody ahead is just computing a longer one, it
 waits and takes that over chunk by chunk: requests that arrive together compute what they share once. When cells run out,
 idle prefixes go first; then the youngest running sequence gives its cells back and waits again, with all it had said.
+All sequences of a step have the same adapter; adapters take turns (rotation.py).
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tropilla.workers.prefixes import Drop, Match, Move, Prefixes, Shift, common_length
+from tropilla.workers.rotation import Rotation
 from tropilla.workers.sequence import Sequence
 
 #: How many of a prompt's tokens are computed in one step when each gives a row of logits.
 SCORED_TOKENS = 32
+#: What a step with streams in it may take on account of prompts, in seconds: how long a stream is silent.
+STALL_SECONDS = 0.25
+#: But so many of a prompt's tokens are computed in any case: it has to come to an end, too.
+LEAST_BESIDE = 32
+#: How much of what is known of the model's speed comes from the last step.
+PACE_SHARE = 0.25
 #: An idle prefix that was never shared is kept for this part of the time that one is kept that was.
 UNSHARED_PATIENCE = 16
 
@@ -41,7 +49,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: the moves first, in their order; then the chunks, each sequence at most once."""
+    """One step: the moves first, in their order; then the chunks, each sequence at most once, all of one adapter."""
 
     moves: list[Move] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
@@ -83,7 +91,10 @@ class Scheduler:
         self._leaders: dict[Sequence, tuple[Sequence, int]] = {}
         self._free = list(range(max(limits.sequences, limits.slots)))[::-1]
         self._prefixes = Prefixes()
+        self._rotation = Rotation(limits.step_tokens)
         self._moves: list[Move] = []
+        #: Seconds a token of a prompt takes; 0 while nothing is known.
+        self._pace = 0.0
 
     @property
     def idle(self) -> bool:
@@ -117,11 +128,9 @@ class Scheduler:
         self._seat()
         for sequence in list(self._leaders):
             self._follow(sequence)
-        chunks = self._decoding()
-        chunks += self._prompts(chunks)
+        chunks = self._chunks()
         while not chunks and self._running and self._give_way():
-            chunks = self._decoding()
-            chunks += self._prompts(chunks)
+            chunks = self._chunks()
         return Plan(self.moves(), chunks)
 
     def moves(self) -> list[Move]:
@@ -131,6 +140,8 @@ class Scheduler:
 
     def apply(self, chunks: list[Chunk]) -> None:
         """The step was evaluated: the KV cache now holds the chunks."""
+        if chunks:
+            self._rotation.stepped(chunks[0].sequence.adapter, sum(chunk.stop - chunk.start for chunk in chunks))
         for chunk in chunks:
             sequence = chunk.sequence
             sequence.computed = chunk.stop
@@ -139,15 +150,22 @@ class Scheduler:
             if chunk.start < sequence.prompt_length <= chunk.stop:
                 self._publish(sequence)
 
+    def took(self, chunks: list[Chunk], seconds: float) -> None:
+        """What the step took: how much the next one may hold."""
+        tokens = sum(chunk.stop - chunk.start for chunk in chunks)
+        # A token of a stream costs more than one of a prompt: the weights are read for few.
+        if tokens - len(chunks) >= LEAST_BESIDE:
+            known = self._pace or seconds / tokens
+            self._pace = known + PACE_SHARE * (seconds / tokens - known)
+
     def shift(self, sequence: Sequence) -> None:
-        """The context is full: half of what lies behind the kept beginning goes, and the rest moves up.
+        """The context is full: part of it goes, and the rest moves up.
 
         In place where the cells that move are the sequence's own; those that others share have one place for all, and
         what lies behind is computed again.
         """
         assert sequence.slot is not None
-        keep = min(max(sequence.rules.shift_keep or 0, 0), sequence.rules.context - 2)
-        gone = max((len(sequence.tokens) - keep) // 2, 1)
+        keep, gone = sequence.shift()
         end = sequence.computed
         if self.limits.shift and end >= keep + gone >= self._prefixes.held(sequence.slot):
             self._moves += [
@@ -159,8 +177,6 @@ class Scheduler:
             sequence.computed = min(end, keep)
             self._moves.append(Drop(sequence.slot, sequence.computed))
         self._prefixes.trim(sequence.slot, keep)
-        sequence.shifted = True
-        del sequence.tokens[keep : keep + gone]
 
     def retire(self, sequence: Sequence, *, keep: bool = True) -> None:
         """Takes a sequence out, wherever it is. keep: what it computed stays for others, until the cells are wanted."""
@@ -222,7 +238,7 @@ class Scheduler:
         """What of it is resident; all but the last token, which must be computed to draw the next."""
         if not self.limits.reuse or sequence.shifted or sequence.scores_prompt:
             return Match(0)
-        return self._prefixes.match(sequence.tokens[:-1])
+        return self._prefixes.match(sequence.tokens[:-1], sequence.adapter)
 
     def _leader(self, sequence: Sequence, length: int) -> tuple[Sequence, int] | None:
         """Who is on the way to computing more of this prompt than is resident, and how much of it."""
@@ -230,7 +246,7 @@ class Scheduler:
             return None
         found = None
         for other in self._running.values():
-            if other.shifted or other is sequence:
+            if other.shifted or other is sequence or other.adapter != sequence.adapter:
                 continue
             # Only what it has or will surely compute: its next token is not known yet.
             shared = min(common_length(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
@@ -256,22 +272,35 @@ class Scheduler:
 
     # -- a step -----------------------------------------------------------------------------------------------------------
 
-    def _decoding(self) -> list[Chunk]:
-        """A token of each sequence that is one behind. Where cells are wanting, the youngest give way."""
+    def _chunks(self) -> list[Chunk]:
+        """What the adapter whose turn it is can compute, or the next one that can compute anything."""
+        # In order of arrival.
+        present = list({sequence.adapter: None for sequence in self._running.values()})
+        for adapter in present if len(present) < 2 else self._rotation.order(present):
+            chunks = self._decoding(adapter)
+            chunks += self._prompts(adapter, chunks)
+            if chunks:
+                return chunks
+        return []
+
+    def _decoding(self, adapter: str) -> list[Chunk]:
+        """A token of each sequence that is one behind. Where cells are wanting, the youngest of all give way."""
         while True:
-            behind = [sequence for sequence in self._running.values() if sequence.pending == 1]
+            behind = [s for s in self._running.values() if s.pending == 1 and s.adapter == adapter]
             if self._room_for(len(behind)):
                 return [_chunk(sequence, 1) for sequence in behind]
             if not self._give_way():
                 return []
 
-    def _prompts(self, decoding: list[Chunk]) -> list[Chunk]:
+    def _prompts(self, adapter: str, decoding: list[Chunk]) -> list[Chunk]:
         limits = self.limits
         budget = limits.step_tokens - len(decoding)
+        if decoding and self._pace:
+            budget = min(budget, max(int(STALL_SECONDS / self._pace) - len(decoding), LEAST_BESIDE))
         chunks: list[Chunk] = []
         reserved = len(decoding)
         for sequence in self._running.values():
-            if sequence.pending <= 1 or sequence in self._leaders:
+            if sequence.pending <= 1 or sequence in self._leaders or sequence.adapter != adapter:
                 continue
             size = min(budget, sequence.pending, SCORED_TOKENS if sequence.scores_prompt else budget)
             self._room_for(reserved + size)
@@ -329,7 +358,8 @@ class Scheduler:
 
     def _publish(self, sequence: Sequence) -> None:
         if self.limits.reuse and not sequence.shifted and sequence.slot is not None:
-            self._moves += self._prefixes.publish(sequence.slot, sequence.tokens[: sequence.computed])
+            known = sequence.tokens[: sequence.computed]
+            self._moves += self._prefixes.publish(sequence.slot, known, sequence.adapter)
 
     def _vacate(self, sequence: Sequence, *, keep: bool) -> None:
         slot = sequence.slot

@@ -82,6 +82,8 @@ class Rules:
     prompt_logprobs: int | None = None
     #: Markers that are tags of the reply's syntax, and so part of its text.
     tags: Collection[bytes] = ()
+    #: All other markers are text, too.
+    show_markers: bool = False
 
 
 class Sequence:
@@ -99,6 +101,7 @@ class Sequence:
         reply: Reply | None = None,
         seed: int = 0,
         reported_prompt: tuple[PromptToken, ...] = (),
+        adapter: str = "",
     ) -> None:
         assert prompt, "a sequence needs a token to start from"
         self.request_id = request_id
@@ -111,6 +114,8 @@ class Sequence:
         self.reply = reply
         self.seed = seed
         self.reported_prompt = reported_prompt
+        #: The LoRA adapter that computes it; "" is the model as it is.
+        self.adapter = adapter
         #: Tokens whose KV cells are there; of the prompt's, `cached` were there before.
         self.computed = 0
         self.cached = 0
@@ -145,6 +150,18 @@ class Sequence:
         for token, piece, special in tokens:
             self.sampler.accept(token)
             self._take(Sampled(token, piece, ends=False, special=special))
+            if self.full and self.rules.shift_keep is not None:
+                self.shift()
+
+    def shift(self) -> tuple[int, int]:
+        """The context is full: half of what lies behind the kept beginning goes, and the rest moves up. Answers how many
+        tokens are kept, and how many are gone.
+        """
+        keep = min(max(self.rules.shift_keep or 0, 0), self.rules.context - 2)
+        gone = max((len(self.tokens) - keep) // 2, 1)
+        del self.tokens[keep : keep + gone]
+        self.shifted = True
+        return keep, gone
 
     def take(self, sampled: Sampled, index: int, now: float) -> Token:
         """Accepts the next token; afterwards `reason` says whether it was the last. `index` is the event's number."""
@@ -173,7 +190,7 @@ class Sequence:
         self.tokens.append(sampled.id)
         self.generated += 1
         hidden = sampled.ends or sampled.id in self.rules.stop_tokens
-        hidden = hidden or (sampled.special and sampled.piece not in self.rules.tags)
+        hidden = hidden or (sampled.special and not self._is_text(sampled.piece))
         armed = self.generated > self.rules.min_tokens
         text = "" if hidden else self.text.feed(sampled.piece, armed=armed)
         thinking = self.reply is not None and self.reply.reasoning
@@ -181,6 +198,9 @@ class Sequence:
         if thinking or (self.reply is not None and self.reply.reasoning):
             self._reasoning_tokens += 1
         return shown
+
+    def _is_text(self, marker: bytes) -> bool:
+        return self.rules.show_markers or marker in self.rules.tags
 
     def _flush(self) -> _Shown:
         text = self.text.flush()

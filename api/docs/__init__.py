@@ -16,7 +16,7 @@ HTML_TYPE = "text/html"
 
 
 def described(dialects: tuple[Dialect, ...]) -> Dialect:
-    """A dialect of its own that tells of the others and of itself. It owns no paths but its pages'."""
+    """A dialect of its own that tells of the others and of itself."""
 
     # Nothing of it changes while the server runs.
     @functools.cache
@@ -41,7 +41,7 @@ def described(dialects: tuple[Dialect, ...]) -> Dialect:
             Page("/api-doc/openapi.json", as_json, about_json),
             Page("/docs", as_page, About("Describe every route, for people", gives=TEXT, media=HTML_TYPE)),
         ),
-        prefixes=(),
+        prefixes=("/openapi.json", "/api-doc", "/docs"),
         fault=_fault,
         error=TEXT,
         title="Docs",

@@ -17,10 +17,12 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
-from tropilla.api.surface import JSON, Dialect, Enquiry, Page, Route
+from tropilla.api.owners import Owners
+from tropilla.api.surface import JSON, AnyRoute, Dialect, Page, Report, Route
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
     MalformedBody,
@@ -28,18 +30,20 @@ from tropilla.common.errors import (
     StoreUnavailable,
     TropillaError,
     UnknownModel,
+    UnreadableBody,
     WorkerLost,
 )
 from tropilla.common.settings import Settings
 
 VERSION = "3.1.0"
-DESCRIPTION = """A cluster for GGUF language models that speaks the protocols of OpenAI, Ollama and TGI at once.
+DESCRIPTION = """A cluster for GGUF language models that speaks the protocols of OpenAI, Anthropic, Ollama and TGI at once.
 
 In a request null means the same as leaving the field out, and a field that is not named here is ignored."""
 
 #: One error of each kind, for the dialects to say.
 _ANY_ROUTE: tuple[TropillaError, ...] = (
     UnknownModel("nobody"),
+    ForbiddenOrigin("https://elsewhere.example"),
     StoreUnavailable("the store cannot be reached"),
     TropillaError("internal error"),
 )
@@ -47,12 +51,15 @@ _POSTED: tuple[TropillaError, ...] = (
     *_ANY_ROUTE,
     MalformedBody("missing request body"),
     InvalidField("temperature must be a number", param="temperature", problem="type"),
+    UnreadableBody("Content-Type 'text/html' is not supported. Expected 'application/json'."),
     BodyTooLarge("the request body is larger than 4194304 bytes"),
     Overloaded("512 requests are waiting", retry_after_seconds=1),
     ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
     GenerationFailed("the engine failed"),
     WorkerLost("the worker died"),
 )
+#: 529 is Anthropic's own.
+_PHRASES: Mapping[int, str] = {529: "Overloaded", **{status.value: status.phrase for status in HTTPStatus}}
 #: What stands for a variable of a Werkzeug rule: `<path:id>` or `<id>`.
 _VARIABLE = re.compile(r"<(?:[^:>]+:)?([^>]+)>")
 
@@ -66,16 +73,20 @@ def document(dialects: tuple[Dialect, ...], settings: Settings) -> dict[str, JSO
         openapi_version=VERSION,
         info={"description": DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         servers=[{"url": "/", "description": "This server"}],
-        tags=[{"name": dialect.title or dialect.name} for dialect in dialects],
+        tags=[{"name": name} for name in dict.fromkeys(_title(dialect) for dialect in dialects)],
         plugins=[plugin],
     )
-    told = _Told(spec, settings)
+    told = _Told(spec, settings, Owners(dialects))
     for dialect in dialects:
         plugin.converter = told.converter(dialect)
         for route in dialect.routes:
-            method = "get" if isinstance(route, Page) else "post"
+            method = "get" if isinstance(route, Page | Report) else "post"
             spec.path(path=template(route.path), operations={method: told.operation(dialect, route, method)})
     return spec.to_dict()
+
+
+def _title(dialect: Dialect) -> str:
+    return dialect.title or dialect.name
 
 
 def template(rule: str) -> str:
@@ -109,41 +120,51 @@ class _Converter(OpenAPIConverter):
 class _Told:
     """The document as it grows: shapes and schemas with a name are told once, among its components."""
 
-    def __init__(self, spec: APISpec, settings: Settings) -> None:
-        self._spec, self._settings = spec, settings
+    def __init__(self, spec: APISpec, settings: Settings, owners: Owners) -> None:
+        self._spec, self._settings, self._owners = spec, settings, owners
         self._titles: dict[str, Any] = {}
+        #: Which component a schema has become.
+        self._schemas: dict[Any, str] = {}
 
     def converter(self, dialect: Dialect) -> OpenAPIConverter:
-        """Private schemas have no name: they are part of those they stand in."""
+        """Private schemas have no name: they are part of those they stand in. Others have that of the dialect which is the
+        first to take them.
+        """
 
         def name(schema: Any) -> str:
             own: str = type(schema).__name__
-            return "" if own.startswith("_") else (dialect.title or dialect.name) + own.removesuffix("Schema")
+            return "" if own.startswith("_") else _title(dialect) + own.removesuffix("Schema")
 
         converter = _Converter(VERSION, name, self._spec)
+        converter.refs = self._schemas
         converter.lifted = self.shape
         return converter
 
-    def operation(self, dialect: Dialect, route: Route | Enquiry | Page, method: str) -> dict[str, Any]:
+    def operation(self, dialect: Dialect, route: AnyRoute, method: str) -> dict[str, Any]:
         about = route.surface.about if isinstance(route, Route) else route.about
         stream = route.surface.framing.headers["Content-Type"] if isinstance(route, Route) else ""
         found: dict[str, Any] = {
             "operationId": re.sub(r"\W+", "_", f"{method} {route.path}").strip("_"),
             "summary": about.summary,
-            "tags": [dialect.title or dialect.name],
+            "tags": [_title(dialect)],
             "parameters": [_variable(name) for name in _VARIABLE.findall(route.path)],
-            "responses": {"200": self._ok(about, stream), **self._failures(dialect, about, method)},
+            "responses": {"200": self._ok(about, stream), **self._failures(dialect, route.path, about, method)},
         }
         if about.takes is not None:
-            takes = about.takes if isinstance(about.takes, marshmallow.Schema) else about.takes(self._settings)
-            found["requestBody"] = {"required": True, "content": {JSON_TYPE: self._body(about, takes)}}
+            body = {"schema": self._taken(about), **({} if about.example is None else {"example": about.example})}
+            found["requestBody"] = {"required": True, "content": {JSON_TYPE: body}}
         return found
 
-    def _body(self, about: About, takes: marshmallow.Schema) -> dict[str, Any]:
-        plugin: Any = self._spec.plugins[0]
-        schema = plugin.converter.resolve_nested_schema(takes)
+    def _taken(self, about: About) -> Any:
+        takes = about.takes
+        if isinstance(takes, tuple):
+            schema = either(*(self._taken(each) for each in takes))
+        else:
+            plugin: Any = self._spec.plugins[0]
+            asked = takes(self._settings) if callable(takes) else takes
+            schema = plugin.converter.resolve_nested_schema(asked)
         whole = {"allOf": [schema, self.shape(about.needs)]} if about.needs else schema
-        return {"schema": whole, **({} if about.example is None else {"example": about.example})}
+        return self.shape(about.around(whole, self._settings)) if about.around else whole
 
     def _ok(self, about: About, stream: str) -> dict[str, Any]:
         content: dict[str, Any] = {}
@@ -155,19 +176,23 @@ class _Told:
             content[media] = {"schema": _event(item) if media == EVENT_STREAM else TEXT, "x-item": item}
         return {"description": "OK", "content": content}
 
-    def _failures(self, dialect: Dialect, about: About, method: str) -> dict[str, Any]:
+    def _failures(self, dialect: Dialect, path: str, about: About, method: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for error in _POSTED if method == "post" else _ANY_ROUTE:
-            reply = dialect.fault(error)
+            # A page of another server is turned away before the route is looked at.
+            speaker = self._owners.of(path) if isinstance(error, ForbiddenOrigin) else dialect
+            shape = about.error if about.error is not None and speaker is dialect else speaker.error
+            reply = speaker.fault(error)
+            status = dialect.refused_status(self._settings) if reply.status == 400 else reply.status
             kind = reply.headers.get("Content-Type", JSON_TYPE).partition(";")[0]
-            answer = found.setdefault(str(reply.status), self._failure(reply.status, dialect.error, kind))
+            answer = found.setdefault(str(status), self._failure(status, shape, kind))
             answer["content"][kind].setdefault("examples", {})[type(error).__name__] = {"value": reply.body}
         for status, shape in about.also.items():
             found.setdefault(str(status), self._failure(status, shape, JSON_TYPE))
         return dict(sorted(found.items()))
 
     def _failure(self, status: int, shape: Mapping[str, Any], kind: str) -> dict[str, Any]:
-        return {"description": HTTPStatus(status).phrase, "content": {kind: {"schema": self.shape(shape)}}}
+        return {"description": _PHRASES[status], "content": {kind: {"schema": self.shape(shape)}}}
 
     def shape(self, shape: Any) -> Any:
         """The shape with references in place of what has a title."""

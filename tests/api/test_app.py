@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,10 +15,10 @@ from tropilla.api.cluster import Cluster
 from tropilla.api.framing import SSE
 from tropilla.api.inbox import CLOSING, GONE
 from tropilla.api.relay import Relay
-from tropilla.api.surface import Call, Dialect, Frame, Page, Reply, Route, Surface, Surroundings
+from tropilla.api.surface import Call, Dialect, Enquiry, Frame, Page, Question, Reply, Route, Surface, Surroundings
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import InvalidField, StoreUnavailable, TropillaError, UnknownModel
-from tropilla.common.generation import Completion, Event, Failed, Token
+from tropilla.common.generation import Completion, Event, Failed, TextPrompt, Token, Tokenized, TokenizeRequest
 from tropilla.common.settings import Settings
 
 # -- a dialect ---------------------------------------------------------------------------------------------------------
@@ -39,6 +40,8 @@ class Words:
 
     def feed(self, event: Event) -> Iterable[Frame]:
         match event:
+            case Token(text="~"):
+                return []
             case Token():
                 return [Frame({"word": event.text})]
             case Failed():
@@ -62,11 +65,24 @@ def about(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
     return Reply({"model": name})
 
 
+def count(body: Any, surroundings: Surroundings) -> Question | Reply:
+    if body == {"nothing": "to ask"}:
+        return Reply({"done": True}, 200)
+    asked = TokenizeRequest("r", "m", tuple(map(TextPrompt, body["texts"])))
+    own = (lambda error: Reply({"own": error.message}, 418)) if body.get("own") else None
+    return Question(asked, surroundings.now, fault=own)
+
+
+def counted(question: Question, told: tuple[Any, ...], now: float) -> Reply:
+    return Reply({"texts": [each.text for each in told]})
+
+
 SAY = Surface("say", parse, Words, whole, SSE, lambda call: {"x-say": "streamed"})
 WORDY = Dialect(
     "wordy",
     (
         Route("/say", SAY),
+        Enquiry("/count", count, counted),
         Page("/about", about),
         Page("/about/<path:name>", about),
         Page("/text", lambda s, v: Reply("hi")),
@@ -140,7 +156,7 @@ def test_a_streamed_answer_is_a_frame_for_each_event(world: World) -> None:
 
 def test_silence_is_filled_with_heartbeats(world: World) -> None:
     first, *rest = answer("hi")
-    silence = [None] * 6
+    silence = [None] * 11
     world.inbox.script = [
         world.store.claim,
         *world.store.write(first),
@@ -149,6 +165,12 @@ def test_silence_is_filled_with_heartbeats(world: World) -> None:
     ]
     response = world.say(stream=True)
     assert [frame for frame in frames(response.data) if frame == ": "] == [": "]
+
+
+def test_tokens_that_show_nothing_are_silence_too() -> None:
+    world = World(heartbeat_seconds=0)
+    world.will_say(*answer("h~i"))
+    assert frames(world.say(stream=True).data) == ['data: {"word":"h"}', ": ", 'data: {"word":"i"}', "data: [DONE]"]
 
 
 def test_a_whole_answer_waits_through_silence(world: World) -> None:
@@ -165,6 +187,37 @@ def test_the_content_type_is_no_gate(world: World) -> None:
     world.will_say(*answer("hello"))
     response = world.client.post("/say", data=b'{"prompt": "x"}', headers={"Content-Type": "text/plain"})
     assert response.json == {"text": "hello"}
+
+
+def asks(world: World, *events: Event, **body: Any) -> Any:
+    world.will_say(*events)
+    return world.client.post("/count", json={"texts": ["a", "b"], **body})
+
+
+def test_an_enquiry_is_answered_in_the_order_of_its_prompts(world: World) -> None:
+    response = asks(world, Tokenized(0, 1, (), "b"), Tokenized(1, 0, (), "a"))
+    assert (response.status_code, response.json) == (200, {"texts": ["a", "b"]})
+    assert (world.lanes, world.store.cancelled, world.at_rest) == (["m.cpu"], [], True)
+
+
+def test_an_enquiry_may_be_answered_at_once(world: World) -> None:
+    response = world.client.post("/count", json={"nothing": "to ask"})
+    assert (response.json, world.lanes) == ({"done": True}, [])
+
+
+@pytest.mark.parametrize(("own", "status", "body"), [(False, 400, {"oops": "long"}), (True, 418, {"own": "long"})])
+def test_an_enquiry_that_fails_is_told_in_the_dialects_words_or_the_routes(
+    world: World, own: bool, status: int, body: dict[str, str]
+) -> None:
+    response = asks(world, Tokenized(0, 0, (), "a"), Failed(1, "context_length", "long"), own=own)
+    assert response.status_code == status
+    assert body.items() <= response.json.items()
+    assert (world.store.cancelled, world.at_rest) == ([], True)
+
+
+def test_a_full_queue_is_told_in_the_routes_words(world: World) -> None:
+    world.store.room = False
+    assert asks(world, own=True).status_code == 418
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -282,17 +335,17 @@ def test_a_sane_request_id_is_handed_back(world: World, given: str) -> None:
 def test_any_other_request_id_is_replaced(world: World, given: str) -> None:
     found = world.client.get("/about", headers={"X-Request-Id": given}).headers["x-request-id"]
     assert found != given
-    assert len(found) == 32
+    assert re.fullmatch(r"req_[0-9a-f]{32}", found)
 
 
 def test_a_generations_own_id_is_its_request_id(world: World) -> None:
     world.will_say(*answer("hello"))
-    assert world.say(stream=True).headers["x-request-id"] == "r"
+    assert world.say(stream=True).headers["x-request-id"] == "req_r"
 
 
 def test_errors_have_a_request_id_too(world: World) -> None:
     for response in (world.client.get("/nowhere"), world.client.post("/say", data=b"{"), world.client.get("/say")):
-        assert response.headers["x-request-id"]
+        assert response.headers["x-request-id"] == response.headers["request-id"] != ""
 
 
 # -- routes ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -15,7 +16,8 @@ from tropilla.api.about import TEXT, About, Described, record
 from tropilla.api.docs import described
 from tropilla.api.docs.html import kind, page
 from tropilla.api.docs.openapi import document, template
-from tropilla.api.surface import Call, Dialect, Enquiry, Page, Question, Reply, Route, Surroundings
+from tropilla.api.owners import Owners
+from tropilla.api.surface import AnyRoute, Call, Dialect, Page, Question, Reply, Report, Route, Surroundings
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common import errors
 from tropilla.common.catalogue import Catalogue, Worker
@@ -26,21 +28,26 @@ DOCS = described(DIALECTS)
 ALL = (*DIALECTS, DOCS)
 DOCUMENT = document(ALL, Settings())
 ROUTES = [(dialect, route) for dialect in ALL for route in dialect.routes]
+#: It embeds, too, so that the examples of every route are understood.
+MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
 AROUND = Surroundings(
-    Catalogue((Worker(name="w", flavour="cpu", state="ready", slots=1, model=POCKET),)), Settings(), 1.0
+    Catalogue((Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),)),
+    Settings(),
+    1.0,
+    path={"root": "pocket"},
 )
 
 
 def name_of(value: Any) -> str:
-    return value.path if isinstance(value, Route | Enquiry | Page) else ""
+    return value.path if isinstance(value, AnyRoute) else ""
 
 
-def about(route: Route | Enquiry | Page) -> About:
+def about(route: AnyRoute) -> About:
     return route.surface.about if isinstance(route, Route) else route.about
 
 
-def method(route: Route | Enquiry | Page) -> str:
-    return "get" if isinstance(route, Page) else "post"
+def method(route: AnyRoute) -> str:
+    return "get" if isinstance(route, Page | Report) else "post"
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -68,7 +75,7 @@ def test_every_shape_is_a_valid_json_schema(name: str) -> None:
 def test_the_document_names_its_version_its_servers_and_a_tag_for_each_dialect() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", DOCUMENT["info"]["version"])
     assert DOCUMENT["servers"]
-    assert [tag["name"] for tag in DOCUMENT["tags"]] == ["OpenAI", "Ollama", "TGI", "Docs"]
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == ["OpenAI", "Anthropic", "Ollama", "TGI", "Docs"]
 
 
 def test_every_route_is_documented_and_every_documented_operation_exists() -> None:
@@ -85,7 +92,7 @@ def test_operation_ids_are_unique() -> None:
 def test_every_route_says_what_it_is_what_it_takes_and_what_it_answers(_dialect: Dialect, route: Any) -> None:
     told = about(route)
     assert told.summary, f"{route.path} has no `about`"
-    assert (told.takes is not None) == (not isinstance(route, Page))
+    assert (told.takes is not None) == (method(route) == "post")
     assert told.gives is not None or told.streams is not None
 
 
@@ -98,6 +105,7 @@ def told_kinds(kind: type[TropillaError]) -> Iterator[type[TropillaError]]:
 
 #: What no documented route answers with: faults of operators, of the wire, and of callers who miss the route.
 ELSEWHERE = (errors.ConfigurationError, errors.DecodeError, errors.UnknownRoute)
+OWNERS = Owners(ALL)
 FACTS = {"prompt_tokens": 10, "context": 5}
 
 
@@ -114,25 +122,26 @@ def an_error(kind: type[TropillaError]) -> TropillaError:
 @pytest.mark.parametrize("error", [kind for kind in told_kinds(TropillaError) if not issubclass(kind, ELSEWHERE)])
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 def test_every_error_a_caller_can_meet_is_documented_as_it_looks(dialect: Dialect, error: type[TropillaError]) -> None:
-    reply = dialect.fault(an_error(error))
     for route in dialect.routes:
-        if isinstance(route, Page):
+        if method(route) == "get":
             continue
+        speaker = OWNERS.of(route.path) if error is errors.ForbiddenOrigin else dialect
+        reply = speaker.fault(an_error(error))
         responses = DOCUMENT["paths"][template(route.path)]["post"]["responses"]
         assert str(reply.status) in responses
         schema = responses[str(reply.status)]["content"]["application/json"]["schema"]
         assert validator(schema).is_valid(reply.body)
 
 
-TAKING = [(dialect, route) for dialect, route in ROUTES if not isinstance(route, Page)]
+TAKING = [(dialect, route) for dialect, route in ROUTES if method(route) == "post"]
 
 
 @pytest.mark.parametrize(("_dialect", "route"), TAKING, ids=name_of)
-def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Route | Enquiry) -> None:
+def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Any) -> None:
     content = DOCUMENT["paths"][template(route.path)]["post"]["requestBody"]["content"]["application/json"]
     assert validator(content["schema"]).is_valid(content["example"])
     parse = route.surface.parse if isinstance(route, Route) else route.parse
-    assert isinstance(parse(content["example"], AROUND), Call | Question)
+    assert isinstance(parse(content["example"], AROUND), Call | Question | tuple)
 
 
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -159,6 +168,42 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
         ("OpenAICompletion", {"prompt": [[1, 2], "a"]}, True),
         ("OpenAICompletion", {"prompt": [[-1]]}, False),
         ("OpenAICompletion", {"prompt": 5}, False),
+        ("OpenAICompletion", {"prompt": [1, "a", 2.0]}, True),
+        ("OpenAICompletion", {"prompt": [1, [2]]}, False),
+        ("OpenAIEmbedding", {"input": [[1, "a"], "b"]}, True),
+        ("OpenAIEmbedding", {"input": []}, False),
+        ("OpenAIResponses", {"input": "Hi"}, True),
+        ("OpenAIResponses", {"input": []}, False),
+        ("OpenAIResponses", {"input": [{"role": "user", "content": "Hi"}]}, True),
+        ("OpenAIResponses", {"input": [{"role": "tool", "content": "Hi"}]}, False),
+        (
+            "OpenAIResponses",
+            {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]},
+            True,
+        ),
+        (
+            "OpenAIResponses",
+            {"input": [{"role": "user", "content": [{"type": "input_image", "text": "Hi"}]}]},
+            False,
+        ),
+        ("OpenAIResponses", {"input": [{"type": "function_call", "call_id": "c", "name": "f"}]}, True),
+        ("OpenAIResponses", {"input": [{"type": "function_call", "call_id": "c"}]}, False),
+        ("OpenAIResponses", {"input": "Hi", "tools": [{"type": "web_search"}]}, True),
+        ("OpenAIResponses", {"input": "Hi", "tools": [{"type": "function"}]}, False),
+        ("OpenAIResponses", {"input": "Hi", "text": {"format": {"type": "json_schema", "name": "n"}}}, False),
+        ("AnthropicMessages", {"max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}, True),
+        ("AnthropicMessages", {"messages": [{"role": "user", "content": "Hi"}]}, False),
+        ("AnthropicMessagesCount", {"messages": [{"role": "user", "content": "Hi"}]}, True),
+        ("AnthropicMessagesCount", {"messages": [{"role": "user", "content": []}]}, False),
+        ("AnthropicMessagesCount", {"messages": [{"role": "assistant", "content": []}]}, True),
+        (
+            "AnthropicMessagesCount",
+            {"messages": [{"role": "user", "content": [{"type": "thinking", "thinking": "Hm"}]}]},
+            False,
+        ),
+        ("AnthropicMessagesCount", {"messages": [], "thinking": {"type": "enabled"}}, False),
+        ("OllamaEmbed", {"input": ["a", "b"]}, True),
+        ("OllamaEmbed", {"input": [1]}, False),
         ("OllamaChat", {"think": "high", "keep_alive": -1}, True),
         ("OllamaChat", {"think": "enormous"}, False),
         ("OllamaGenerate", {"options": {"mirostat": 3}}, False),
@@ -191,7 +236,7 @@ def test_two_shapes_of_one_name_are_found() -> None:
         for path, key in (("/a", "one"), ("/b", "other"))
     )
     with pytest.raises(ValueError, match="two shapes are called Same"):
-        document((Dialect("d", pages, (), lambda error: Reply("", 500)),), Settings())
+        document((Dialect("d", pages, ("",), lambda error: Reply("", 500)),), Settings())
 
 
 # -- served ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,14 +16,16 @@ from tropilla.api.about import About
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.framing import compact
 from tropilla.api.reading import parse_json
-from tropilla.api.surface import Call, Dialect, Enquiry, Page, Question, Reply, Route, Surroundings
+from tropilla.api.surface import Batch, Call, Dialect, Enquiry, Question, Reply, Route, Surroundings
 from tropilla.api.surfaces import DIALECTS
+from tropilla.api.surfaces.tgi.root import ROOT
 from tropilla.common import codec
 from tropilla.common.catalogue import Catalogue, Worker
 from tropilla.common.errors import InvalidField, RequestError
 from tropilla.common.settings import Settings
 
-WORKER = Worker(name="w", flavour="cpu", state="ready", slots=1, model=POCKET)
+MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
+WORKER = Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL)
 AROUND = Surroundings(Catalogue((WORKER,)), Settings(unknown_model="default"), 1_700_000_000.0)
 DOCUMENT = document(DIALECTS, AROUND.settings)
 OPERATIONS = schemathesis.openapi.from_dict(DOCUMENT)
@@ -37,8 +40,8 @@ SAME = hypothesis.settings(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 
-Asking = Route | Enquiry
-Parse = Callable[[Any, Surroundings], Call | Question | Reply]
+Asking = Route | Enquiry | Batch
+Parse = Callable[[Any, Surroundings], Call | Question | Reply | tuple[Call, ...]]
 
 
 def parse_of(route: Asking) -> Parse:
@@ -49,13 +52,13 @@ def about(route: Asking) -> About:
     return route.surface.about if isinstance(route, Route) else route.about
 
 
-#: One route of each parse: aliases read alike.
+#: One route of each parse: aliases read alike, and whatever stands below the root of a model.
 ROUTES = list(
     {
         parse_of(route): (dialect, route)
         for dialect in reversed(DIALECTS)
         for route in reversed(dialect.routes)
-        if not isinstance(route, Page)
+        if isinstance(route, Asking) and not route.path.startswith(ROOT)
     }.values()
 )
 each_route = pytest.mark.parametrize(
@@ -75,8 +78,23 @@ def check(dialect: Dialect, route: Asking, body: bytes) -> RequestError | None:
     if isinstance(parsed, Reply):
         assert compact(parsed.body)
     else:
-        assert codec.encode_request(parsed.request)
+        for asked in parsed if isinstance(parsed, tuple) else (parsed,):
+            assert codec.encode_request(asked.request)
     return None
+
+
+def fields_of(path: str) -> list[str]:
+    """The names at the top of a route's body."""
+    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+    return sorted(set(_tops(content["application/json"]["schema"])))
+
+
+def _tops(shape: Any) -> Iterator[str]:
+    if "$ref" in shape:
+        yield from _tops(DOCUMENT["components"]["schemas"][shape["$ref"].rpartition("/")[2]])
+    yield from shape.get("properties", ())
+    for inner in (*shape.get("allOf", ()), *shape.get("anyOf", ())):
+        yield from _tops(inner)
 
 
 def names_in(value: Any) -> Iterator[str]:
@@ -119,8 +137,7 @@ def test_any_json_is_understood_or_refused(dialect: Dialect, route: Asking) -> N
 
 @each_route
 def test_an_example_with_anything_in_it_is_understood_or_refused(dialect: Dialect, route: Asking) -> None:
-    takes = about(route).takes
-    fields = sorted((takes if not callable(takes) else takes(AROUND.settings)).fields)
+    fields = fields_of(route.path)
 
     @SAME
     @hypothesis.given(strategies.dictionaries(strategies.sampled_from(fields), VALUES, min_size=1, max_size=3))
@@ -158,9 +175,8 @@ def replaced(value: Any, path: tuple[str | int, ...], mark: str) -> Any:
 
 @each_route
 def test_odd_json_in_every_place_is_understood_or_refused(dialect: Dialect, route: Asking) -> None:
-    example, takes = about(route).example, about(route).takes
-    fields = (takes if not callable(takes) else takes(AROUND.settings)).fields
-    for path in (*places(example), *((field,) for field in fields)):
+    example = about(route).example
+    for path in (*places(example), *((field,) for field in fields_of(route.path))):
         body = json.dumps(replaced(example, path, "HERE"))
         for odd in ODD:
             check(dialect, route, body.replace('"HERE"', odd).encode())
@@ -168,8 +184,8 @@ def test_odd_json_in_every_place_is_understood_or_refused(dialect: Dialect, rout
 
 #: What a body that the document allows is never refused for: only rules between fields are left, and what a model can.
 PROMISED = ("missing", "type", "above", "below", "too_long", "empty")
-#: A rule between fields that says so with such a word: how many prompts there may be depends on `n`.
-BETWEEN = {("prompt", "too_long")}
+#: Rules that say so with such a word: how many prompts there may be depends on `n`; thoughts of nothing are no message.
+BETWEEN = {("prompt", "too_long"), ("input", "empty")}
 
 
 @each_route

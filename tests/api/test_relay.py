@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
-from tropilla.api.relay import ABANDONED_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone, Relay
+from tropilla.api.relay import ABANDONED_SECONDS, EXPIRY_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone, Relay
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import Overloaded, StoreUnavailable
-from tropilla.common.generation import Event, Failed, GenerationRequest
+from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt
 from tropilla.common.settings import Settings
 
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
@@ -30,14 +30,14 @@ class World:
         self.serving = True
         self.relay = Relay(self.store, self.inbox, self._submit, lambda model: self.serving, settings, self.clock)
 
-    def _submit(self, generation: GenerationRequest, lane: Lane) -> None:
+    def _submit(self, generation: Request, lane: Lane) -> None:
         self.submitting()
         self.submitted.append((generation.id, lane.name))
 
-    def run(self, asked: GenerationRequest | None = None) -> Iterator[Any]:
+    def run(self, asked: Request | None = None) -> Iterator[Any]:
         return self.relay.run(asked or request("r"), Lane("m", "cpu"))
 
-    def events(self, asked: GenerationRequest | None = None) -> list[Event]:
+    def events(self, asked: Request | None = None) -> list[Event]:
         return [event for event in self.run(asked) if event is not PULSE]
 
     def deliver(self, *events: Event) -> None:
@@ -66,6 +66,39 @@ def test_a_normal_end_cancels_nothing_and_forgets_the_mailbox() -> None:
     world.deliver(*answer("hello"))
     world.events()
     assert (world.store.cancelled, world.inbox.registered) == ([], [])
+
+
+VECTORS: list[Event] = [Embedded(place, place, b"", 3) for place in range(2)]
+TEXTS = EmbeddingRequest("r", "m", (TextPrompt("a"), TextPrompt("b")))
+
+
+def test_vectors_that_were_told_are_not_kept_as_a_generations_tokens_are() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    assert world.events(TEXTS) == VECTORS
+    assert (world.store.released, world.store.cancelled) == (["r"], [])
+    world = World()
+    world.deliver(*answer("hello"))
+    world.events()
+    assert world.store.released == []
+
+
+def test_vectors_that_nobody_waits_for_are_cancelled_instead() -> None:
+    world = World()
+    world.deliver(VECTORS[0])
+    run = world.run(TEXTS)
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert (world.store.released, world.store.cancelled) == ([], ["r"])
+
+
+def test_a_journal_that_cannot_be_freed_is_no_failure() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    run = world.run(TEXTS)
+    assert [next(run), next(run)] == VECTORS
+    world.store.down_until = float("inf")
+    assert list(run) == []
 
 
 def test_every_choice_must_finish() -> None:
@@ -152,20 +185,81 @@ def test_an_event_that_cannot_be_read_ends_the_stream_in_its_own_words() -> None
 # -- who still works for it --------------------------------------------------------------------------------------------
 
 
-def test_a_dead_worker_is_noticed_and_the_request_concluded() -> None:
+@pytest.mark.parametrize("told", range(len(SAID)))
+def test_a_dead_worker_is_noticed_and_another_goes_on_where_it_was(told: int) -> None:
     world = World()
 
     def die() -> None:
         world.claim()
-        world.store.write(*SAID[:2])
+        world.store.write(*SAID[:told])
         world.store.lease = None
 
-    world.inbox.script = [die]
-    events = world.events()
-    assert events[:2] == SAID[:2]
-    assert (events[2].index, failed_code(events[2])) == (2, "worker_lost")
-    assert world.store.done
+    def go_on() -> Iterator[Any]:
+        # The first silence brings what he had said, the second that he is gone.
+        yield from (die, None, None)
+        assert world.submitted == [("r", "m.cpu")] * 2
+        world.claim()
+        yield from world.store.write(*SAID[told:])
+
+    world.inbox.script = go_on()
+    assert world.events() == SAID
     assert world.store.cancelled == []
+
+
+def test_for_each_worker_that_is_lost_there_is_one_more_ticket() -> None:
+    world = World()
+
+    def die(*events: Event) -> Callable[[], None]:
+        def happen() -> None:
+            world.claim()
+            world.store.write(*events)
+            world.store.lease = None
+
+        return happen
+
+    last = Failed(2, "worker_lost", "2 workers were lost")
+    world.inbox.script = [
+        die(*SAID[:1]),
+        *[None] * 5,
+        die(SAID[1]),
+        *[None] * 5,
+        world.claim,
+        lambda: world.store.write(last),
+    ]
+    assert world.events() == [*SAID[:2], last]
+    assert len(world.submitted) == 3
+
+
+def test_the_end_of_a_dead_workers_lease_is_waited_for_and_no_longer() -> None:
+    world = World()
+    world.store.lease_seconds = 0.5
+
+    def expire() -> None:
+        world.store.lease = None
+
+    began = world.clock.now
+    world.inbox.script = [world.claim, None, expire, None, world.claim, lambda: world.store.write(*SAID)]
+    world.submitting = lambda: times.append(world.clock.now - began)
+    times: list[float] = []
+    assert world.events() == SAID
+    assert times == [0.0, pytest.approx(SETTINGS.stall_seconds + 0.5 + EXPIRY_SECONDS)]
+
+
+def test_a_ticket_that_cannot_be_put_back_now_is_put_back_later() -> None:
+    world = World()
+
+    def die() -> None:
+        world.claim()
+        world.store.lease = None
+        world.submitting = refuse
+
+    def refuse() -> None:
+        world.submitting = lambda: None
+        raise StoreUnavailable("Redis cannot take the ticket")
+
+    world.inbox.script = [die, None, None, None, world.claim, lambda: world.store.write(*SAID)]
+    assert world.events() == SAID
+    assert len(world.submitted) == 2
 
 
 def failed_code(event: Event) -> str:
@@ -365,9 +459,10 @@ def test_there_is_no_pulse_while_tokens_come() -> None:
     assert pulses(world) == []
 
 
-def test_pulses_are_on_time_though_nothing_is_looked_into_so_often() -> None:
-    world = World(settings=replace(SETTINGS, stall_seconds=60, heartbeat_seconds=5))
-    world.inbox.script = [world.claim, None, None, None, lambda: world.store.write(*SAID)]
+@pytest.mark.parametrize("stall_seconds", [60, 3])
+def test_pulses_are_on_time_however_often_the_lease_is_looked_at(stall_seconds: float) -> None:
+    world = World(settings=replace(SETTINGS, stall_seconds=stall_seconds, heartbeat_seconds=5))
+    world.inbox.script = [world.claim, *[None] * 20, lambda: world.store.write(*SAID)]
     assert pulses(world)[:3] == [5, 10, 15]
 
 

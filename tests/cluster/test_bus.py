@@ -44,7 +44,19 @@ def test_a_claim_is_one_workers_alone(bus: Bus) -> None:
     first = bus.claim(request_id, worker="a", lease_seconds=5)
     second = bus.claim(request_id, worker="b", lease_seconds=5)
     assert (first.outcome, first.attempt, second.outcome) == ("claimed", 1, "held")
-    assert bus.holder(request_id) == "a/1"
+    assert 4 < (bus.held_for(request_id) or 0) <= 5
+
+
+def test_a_released_journal_is_gone_and_its_request_stays_ended(bus: Bus) -> None:
+    request_id = admitted(bus)
+    bus.claim(request_id, worker="a", lease_seconds=5)
+    bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60)
+    bus.release(request_id)
+    assert bus.read_journal(request_id) == []
+    assert bus.claim(request_id, worker="b", lease_seconds=5).outcome == "ended"
+    # A writer whose connection broke and who asks again has nothing left to write.
+    assert bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60).refused == {request_id}
+    assert bus.read_journal(request_id) == []
 
 
 def test_an_unknown_request_has_ended(bus: Bus) -> None:
@@ -86,15 +98,37 @@ def test_a_zombie_is_refused_and_publishes_nothing(bus: Bus, listener: Listener)
     assert [listener.read(5) is not None, listener.read(5) is not None, listener.read(0.05)] == [True, True, None]
 
 
-def test_a_later_attempt_finds_that_an_earlier_one_had_begun(bus: Bus) -> None:
-    request_id = admitted(bus)
-    bus.claim(request_id, worker="a", lease_seconds=0.05)
-    bus.append(entries(request_id, 1, range(2)), journal_seconds=60)
-    while bus.holder(request_id):
+def lost(bus: Bus, request_id: str) -> None:
+    """A worker takes the request and dies."""
+    assert bus.claim(request_id, worker="a", lease_seconds=0.02).outcome == "claimed"
+    while bus.held_for(request_id) is not None:
         pass
+
+
+def test_a_later_attempt_goes_on_behind_what_an_earlier_one_had_said(bus: Bus) -> None:
+    request_id = admitted(bus)
+    lost(bus, request_id)
+    bus.append(entries(request_id, 1, range(2)), journal_seconds=60)
     again = bus.claim(request_id, worker="b", lease_seconds=5)
-    assert (again.outcome, again.attempt, again.next_index) == ("begun", 2, 2)
+    assert (again.outcome, again.attempt, again.next_index) == ("claimed", 2, 2)
     assert bus.append(entries(request_id, 1, range(2, 3)), journal_seconds=60).refused == {request_id}
+
+
+def test_a_request_that_has_cost_two_workers_is_not_tried_again(bus: Bus) -> None:
+    request_id = admitted(bus)
+    lost(bus, request_id)
+    lost(bus, request_id)
+    assert bus.claim(request_id, worker="c", lease_seconds=5).outcome == "crashed"
+
+
+def test_a_request_that_was_given_back_has_cost_nobody(bus: Bus) -> None:
+    request_id = admitted(bus)
+    for attempt in range(1, 5):
+        assert bus.claim(request_id, worker="a", lease_seconds=5).outcome == "claimed"
+        mine, stale = Lease(request_id, "a", attempt), Lease(request_id, "a", attempt - 1)
+        assert bus.hand_back([stale, mine]) == [mine]
+        assert bus.held_for(request_id) is None
+        assert bus.renew([mine], lease_seconds=5) == [mine], "what was given back is not taken again"
 
 
 def test_an_ended_request_cannot_be_claimed_concluded_or_written_to(bus: Bus) -> None:
@@ -121,6 +155,25 @@ def test_renewing_tells_which_leases_are_lost(bus: Bus) -> None:
     bus.claim(request_id, worker="a", lease_seconds=5)
     mine, never = Lease(request_id, "a", 1), Lease(request_id, "b", 2)
     assert bus.renew([mine, never], lease_seconds=5) == [never]
+
+
+def test_a_lease_that_has_run_out_is_its_holders_again_until_somebody_takes_the_request(bus: Bus) -> None:
+    request_id = admitted(bus)
+    lost(bus, request_id)
+    mine = Lease(request_id, "a", 1)
+    assert bus.renew([mine], lease_seconds=0.02) == []
+    while bus.held_for(request_id) is not None:
+        pass
+    bus.claim(request_id, worker="b", lease_seconds=5)
+    assert bus.renew([mine], lease_seconds=5) == [mine]
+
+
+def test_a_lease_of_a_request_that_has_ended_is_not_renewed(bus: Bus) -> None:
+    request_id = admitted(bus)
+    lost(bus, request_id)
+    bus.conclude(request_id, b"x", attempt=None, journal_seconds=60)
+    mine = Lease(request_id, "a", 1)
+    assert bus.renew([mine], lease_seconds=5) == [mine]
 
 
 def test_a_full_lane_admits_nobody(bus: Bus, herd: Herd) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 from cluster.conftest import HerdMaker
-from cluster.herd import Herd, wait_for
-from cluster.wire import OLLAMA, OPENAI, TGI, ask, post
+from cluster.herd import Herd, Process, wait_for
+from cluster.wire import OLLAMA, OPENAI, TGI, ask, post, text_of
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Model, Worker
 from tropilla.common.generation import Event, Finished, Token
@@ -62,40 +62,115 @@ LAST_WORDS = {
 }
 
 
-@pytest.mark.parametrize("path", LAST_WORDS)
-def test_a_worker_killed_in_mid_stream_ends_the_stream_with_the_dialects_error(busy: Herd, path: str) -> None:
-    with post(busy, path, ask(path, "a", "endless", tokens=FOREVER)) as answer:
-        assert answer.status == 200
+@pytest.fixture
+def pair(make_herd: HerdMaker) -> Herd:
+    """Two workers of one model, one API process."""
+    herd = make_herd()
+    workers = [herd.start_worker(ready=False) for _ in range(2)]
+    herd.start_api()
+    wait_for(lambda: len([w for w in herd.bus.catalogue().workers if w.state == "ready"]) == len(workers), "both")
+    return herd
+
+
+def holder(herd: Herd, request_id: str) -> Process:
+    """The worker that runs the request; waits until there is one."""
+    found: list[Any] = []
+
+    def look() -> bool:
+        found[:] = [herd.redis.get(names.lease_key(request_id))]
+        return found[0] is not None
+
+    wait_for(look, "somebody to run the request")
+    name = found[0].decode().split("@")[0]
+    return herd.processes[int(name.removeprefix("test-"))]
+
+
+TOKENS = 250
+
+
+def undisturbed(herd: Herd, path: str) -> str:
+    with post(herd, path, ask(path, "a", "endless", tokens=TOKENS, temperature=0.0)) as answer:
+        return text_of(path, list(answer.items()))
+
+
+@pytest.mark.parametrize("path", [OPENAI, OLLAMA, TGI])
+def test_a_stream_whose_worker_is_killed_goes_on_at_another_as_if_nothing_had_happened(pair: Herd, path: str) -> None:
+    expected = undisturbed(pair, path)
+    with post(pair, path, ask(path, "a", "endless", tokens=TOKENS, temperature=0.0)) as answer:
         items = answer.items()
         first = [next(items) for _ in range(3)]
-        busy.processes[1].kill()
-        assert LAST_WORDS[path]([*first, *items])
+        holder(pair, request_id_of(pair)).kill()
+        said = [*first, *items]
+    assert text_of(path, said) == expected
+    if path == TGI:
+        assert [item["index"] for item in said] == list(range(1, TOKENS + 1))
 
 
-def test_a_worker_that_was_frozen_writes_nothing_more_and_serves_again(busy: Herd) -> None:
-    worker = busy.processes[1]
-    with post(busy, TGI, ask(TGI, "a", "endless", tokens=FOREVER)) as answer:
+def request_id_of(herd: Herd) -> str:
+    """The one request that runs now."""
+    wait_for(lambda: len(held(herd)) == 1, "one request to be run")
+    return held(herd)[0]
+
+
+@pytest.mark.parametrize("path", [OPENAI, OLLAMA, "/generate"], ids=["openai", "ollama", "tgi"])
+def test_a_whole_answer_whose_worker_is_killed_is_made_by_another(pair: Herd, path: str) -> None:
+    body = json.dumps(ask(path, "a", "endless", tokens=TOKENS, stream=False)).encode()
+    connection = Sent(pair, path, body)
+    holder(pair, request_id_of(pair)).kill()
+    assert connection.status() == 200
+
+
+def test_a_worker_that_comes_back_goes_on_with_what_it_had_begun(busy: Herd) -> None:
+    with post(busy, TGI, ask(TGI, "a", "endless", tokens=TOKENS)) as answer:
         items = answer.items()
-        next(items)
-        worker.kill(signal.SIGSTOP)
-        assert LAST_WORDS[TGI](list(items))
-    written = len(busy.bus.read_journal(answer.request_id))
-    worker.kill(signal.SIGCONT)
-    with post(busy, TGI, ask(TGI, "a", "endless", tokens=50)) as again:
+        first = next(items)
+        busy.processes[1].kill()
+        busy.start_worker(ready=False)
+        assert [item["index"] for item in [first, *items]] == list(range(1, TOKENS + 1))
+
+
+@pytest.mark.parametrize("path", LAST_WORDS)
+def test_a_request_that_has_cost_two_workers_ends_with_the_dialects_error(pair: Herd, path: str) -> None:
+    pair.start_worker()
+    with post(pair, path, ask(path, "a", "endless", tokens=FOREVER)) as answer:
+        items = answer.items()
+        first = next(items)
+        request_id = request_id_of(pair)
+        for _ in range(2):
+            running = holder(pair, request_id)
+            running.kill()
+            wait_for(lambda gone=running: not pair.redis.exists(names.lease_key(request_id)), "its lease to run out")
+        assert LAST_WORDS[path]([first, *items])
+
+
+def test_a_worker_that_was_frozen_writes_nothing_more_and_serves_again(pair: Herd) -> None:
+    with post(pair, TGI, ask(TGI, "a", "endless", tokens=TOKENS)) as answer:
+        items = answer.items()
+        first = next(items)
+        request_id = request_id_of(pair)
+        frozen = holder(pair, request_id)
+        frozen.kill(signal.SIGSTOP)
+        assert [item["index"] for item in [first, *items]] == list(range(1, TOKENS + 1))
+    written = pair.bus.read_journal(request_id)
+    frozen.kill(signal.SIGCONT)
+    wait_for(lambda: "was taken away" in frozen.log or "is lost" in frozen.log, "the frozen one to see it")
+    assert pair.bus.read_journal(request_id) == written
+    other = next(p for p in pair.processes[1:3] if p is not frozen)
+    other.stop()
+    with post(pair, TGI, ask(TGI, "a", "endless", tokens=50)) as again:
         assert len(list(again.items())) == 50
-    assert len(busy.bus.read_journal(answer.request_id)) == written
-    assert worker.alive
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [(OPENAI, 500), (OLLAMA, 500), ("/generate", 500)], ids=["openai", "ollama", "tgi"]
-)
-def test_a_worker_killed_while_it_is_not_streaming_is_an_error_status(busy: Herd, path: str, status: int) -> None:
-    body = json.dumps(ask(path, "a", "endless", tokens=FOREVER, stream=False)).encode()
-    connection = Sent(busy, path, body)
-    wait_for(lambda: held(busy), "the request to be run")
-    busy.processes[1].kill()
-    assert connection.status() == status
+@pytest.mark.parametrize("path", [OPENAI, OLLAMA, TGI])
+def test_a_worker_told_to_stop_hands_its_streams_over_and_leaves_at_once(pair: Herd, path: str) -> None:
+    expected = undisturbed(pair, path)
+    with post(pair, path, ask(path, "a", "endless", tokens=TOKENS, temperature=0.0)) as answer:
+        items = answer.items()
+        first = next(items)
+        leaving = holder(pair, request_id_of(pair))
+        leaving.kill(signal.SIGTERM)
+        assert text_of(path, [first, *items]) == expected
+    assert leaving.wait(5) == 0
 
 
 def test_after_a_kill_another_worker_serves_new_requests(busy: Herd) -> None:

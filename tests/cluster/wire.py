@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cluster.herd import Herd
@@ -15,16 +15,19 @@ OPENAI, OLLAMA, TGI = "/v1/completions", "/api/generate", "/generate_stream"
 class Answer:
     """One answer, its body still on the wire. To be closed: closing early is hanging up."""
 
-    def __init__(self, herd: Herd, path: str, body: bytes, method: str = "POST") -> None:
+    def __init__(
+        self, herd: Herd, path: str, body: bytes, method: str = "POST", headers: Mapping[str, str] | None = None
+    ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", herd.api_port, timeout=60)
-        self._connection.request(method, path, body)
+        self._connection.request(method, path, body, dict(headers or {}))
         self._response = self._connection.getresponse()
         self.status = self._response.status
         self.headers = self._response.headers
 
     @property
     def request_id(self) -> str:
-        return self.headers["x-request-id"]
+        """The generation's own id, where the request bears it."""
+        return self.headers["x-request-id"].removeprefix("req_")
 
     def lines(self) -> Iterator[bytes]:
         """Every line that is not empty."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fakes import MODEL, WORKER
-from tropilla.common.catalogue import Catalogue, catalogue
+from tropilla.common.catalogue import Catalogue, State, Worker, catalogue
 
 OTHER = replace(MODEL, name="a")
 
@@ -21,6 +21,22 @@ def test_each_model_is_listed_once_by_name_with_its_smallest_context() -> None:
     )
     assert seen.models == (OTHER, small)
     assert [worker.name for worker in seen.workers] == ["x", "y", "z"]
+
+
+def test_a_request_may_name_the_adapters_that_all_ready_workers_of_its_model_have() -> None:
+    def serving(*adapters: str, state: State = "ready", context: int = 100) -> Worker:
+        return replace(WORKER, state=state, model=replace(MODEL, adapters=adapters, context_length=context))
+
+    workers = [
+        serving("a", "b", "c"),
+        serving("c", "b", "d", context=50),
+        serving("b", "c", context=70),
+        serving(state="loading"),
+        serving(state="draining"),
+    ]
+    (model,) = catalogue(workers).models
+    assert (model.adapters, model.context_length) == (("b", "c"), 50)
+    assert catalogue([*workers, serving()]).models[0].adapters == ()
 
 
 def test_a_models_flavours_are_those_of_all_its_workers() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -22,6 +23,7 @@ from tropilla.common.generation import (
     Fit,
     InfillPrompt,
     Message,
+    MixedPrompt,
     Prompted,
     PromptToken,
     Request,
@@ -54,7 +56,7 @@ EVENTS: list[Event] = [
     Finished(9, 1, "stop", Usage(1, 2, 3, 1), 0, "\n\n", Timings(0.5, 0.25, 1.25, 2.0), "cpu-1@host"),
     Finished(9, 1, "stop", Usage(1, 2, 3), 0, stop_token=17),
     Embedded(2, 1, b"\x00\x00\x80?\x00\x00\x00\xbf", 4, "cpu-1@host"),
-    Tokenized(1, 1, (PromptToken(5, b"\xf0\x9f"), PromptToken(6, b"x")), "naïve\n", "cpu-1@host"),
+    Tokenized(1, 1, (PromptToken(5, b"\xf0\x9f"), PromptToken(6, b"x", special=True)), "naïve\n", "cpu-1@host"),
     Failed(0, "context_length", 'too "long"\n', {"prompt_tokens": 9, "context": 4}),
     Failed(3, "internal", ""),
 ]
@@ -74,6 +76,7 @@ CHAT = ChatPrompt(
     effort="low",
     variables='{"documents": []}',
     continue_last=False,
+    template="{{ .Prompt }}",
 )
 REQUESTS: list[Request] = [
     request(),
@@ -90,6 +93,8 @@ REQUESTS: list[Request] = [
             presence_penalty=0.5,
             frequency_penalty=-0.5,
             top_n_sigma=1.5,
+            dynatemp_range=0.5,
+            dynatemp_exponent=2.0,
             xtc_probability=0.5,
             xtc_threshold=0.2,
             dry_multiplier=0.8,
@@ -118,8 +123,10 @@ REQUESTS: list[Request] = [
         constraint=Constraint("schema", '{"type": "object"}'),
         parse_reply=True,
         fit=Fit("shorten", 4, 100, "refuse", True, 512),
+        adapter="org/poet:v2",
     ),
-    request(prompts=(InfillPrompt("def add(", "return c"),)),
+    request(prompts=(InfillPrompt("def add(", "return c"), InfillPrompt("a", "b", "{{ .Suffix }}"))),
+    request(prompts=(MixedPrompt((1, "a", 2)),), show_markers=True),
     EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
     TokenizeRequest("k1", "pocket", (CHAT, TokenPrompt((1, 2))), opens=False),
 ]
@@ -144,7 +151,9 @@ def test_every_request_comes_back_as_it_was(asked: Request) -> None:
 
 
 def test_a_worker_comes_back_as_it_was() -> None:
-    assert codec.decode_worker(codec.encode_worker(WORKER)) == WORKER
+    for model in (WORKER.model, replace(WORKER.model, adapters=("poet", "org/cook:v2"))):
+        worker = replace(WORKER, model=model)
+        assert codec.decode_worker(codec.encode_worker(worker)) == worker
 
 
 JUNK = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tropilla.common.errors import ConfigurationError
-from tropilla.common.settings import PREFIX, Settings, threads_for
+from tropilla.common.settings import PREFIX, Settings, aliases, threads_for
 
 NUMBERS = [field for field in dataclasses.fields(Settings) if field.type in ("int", "float")]
 
@@ -57,6 +57,12 @@ def test_both_bounds_are_allowed_and_nothing_beyond(field: dataclasses.Field[obj
 
 def test_a_word_that_is_not_among_the_choices_is_named_with_them() -> None:
     assert refusal(flavour="tpu") == "TROPILLA_FLAVOUR='tpu' must be one of cpu, gpu"
+
+
+def test_aliases_are_pairs() -> None:
+    assert aliases(" gpt-4 = pocket ,a/b:c=d,") == {"gpt-4": "pocket", "a/b:c": "d"}
+    for text in ("gpt-4", "=pocket", "gpt-4=", "a=b,c"):
+        assert f"{PREFIX}MODEL_ALIASES={text!r} must be ALIAS=NAME" in refusal(model_aliases=text)
 
 
 def test_every_default_is_within_its_own_bounds() -> None:

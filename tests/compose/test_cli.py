@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.settings import Settings
 from tropilla.compose import cli, prepare
-from tropilla.compose.program import ModelFile
+from tropilla.compose.program import ModelFile, Program
 
 TROPILLA = (sys.executable, "-m", "tropilla.compose.cli")
 
@@ -68,6 +69,46 @@ def test_models_come_by_flag_or_environment() -> None:
     assert options(TROPILLA_MODEL="a=/a.gguf").models == (ModelFile("a", Path("/a.gguf")),)
 
 
+def adapters_of(*arguments: str, **environment: str) -> dict[str, list[str]]:
+    """Model -> names of its adapters."""
+    return {model.name: [name for name, _ in model.adapters] for model in options(*arguments, **environment).models}
+
+
+A, B, X, Y = "--model=a=/a", "--model=b=/b", "--adapter=x=/x", "--adapter=y=/y"
+
+
+def test_an_adapter_belongs_to_the_model_before_it() -> None:
+    assert adapters_of(A, X, B, Y) == {"a": ["x"], "b": ["y"]}
+    assert adapters_of(A, B, X, Y) == {"a": [], "b": ["x", "y"]}
+    assert adapters_of(X, A, Y) == {"a": ["x", "y"]}
+    assert adapters_of(X, Y) == {"pocket": ["x", "y"]}
+    assert adapters_of(X, TROPILLA_MODEL="m=/m") == {"m": ["x"]}
+    assert adapters_of() == {"pocket": []}
+
+
+def test_adapters_in_the_environment_are_the_only_models_and_a_flag_wins() -> None:
+    assert adapters_of(A, TROPILLA_ADAPTERS="x=/x,y=/y") == {"a": ["x", "y"]}
+    assert adapters_of(A, Y, TROPILLA_ADAPTERS="x=/x") == {"a": ["y"]}
+
+
+@pytest.mark.parametrize(("arguments", "environment"), [((X, A, B), {}), ((A, B), {"TROPILLA_ADAPTERS": "x=/x"})])
+def test_an_adapter_of_nobody_knows_which_model_is_refused(
+    arguments: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationError, match="which model is the adapter x for"):
+        options(*arguments, **environment)
+
+
+def test_a_worker_is_told_its_adapters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    became: list[Program] = []
+    monkeypatch.setattr(cli, "become", became.append)
+    for arguments in (["--adapter", "x=/x", "--adapter", "y=y.gguf"], []):
+        cli.run_worker(cli.parser().parse_args(["worker", *arguments]), {"TROPILLA_ADAPTERS": "z=/z"})
+    told = [Settings.from_environment(one.environment).adapters for one in became]
+    assert told == [f"x=/x,y={tmp_path}/y.gguf", "z=/z"]
+
+
 def test_flower_can_be_off() -> None:
     assert not options("--flower-port", "off").flower
 
@@ -90,6 +131,10 @@ def test_nobody_to_answer_is_refused() -> None:
         (["up", "--model", "pocket"], "--model: 'pocket' is not NAME=PATH"),
         (["up", "--model", ""], "--model: '=' is not NAME=PATH"),
         (["up", "--model", "a b=/x"], "--model: 'a b' cannot be a model's name"),
+        (["up", "--adapter", "poet"], "--adapter: 'poet' is not NAME=PATH"),
+        (["worker", "--adapter", "a b=/x"], "--adapter: 'a b' cannot be an adapter's name"),
+        (["up", "--adapter", "tgi=/x"], "--adapter: 'tgi' cannot be an adapter's name"),
+        (["up", "--adapter", "poet=/a,b"], "--adapter: '/a,b' cannot be an adapter's file"),
         (["up", "--nonsense"], "--nonsense"),
         (["down"], "down"),
         ([], "required"),

@@ -3,9 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import write_adapter, write_decoder
 from tropilla.common.errors import ConfigurationError
 from tropilla.compose.prepare import check_models, parse_model
 from tropilla.compose.program import ModelFile
+from tropilla.workers import pocket
 
 
 def test_a_model_is_a_name_and_a_file_wherever_the_worker_is_started() -> None:
@@ -28,6 +30,21 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     models = (ModelFile("a", tmp_path / "1"), ModelFile("a", tmp_path / "2"))
     with pytest.raises(ConfigurationError, match="two models are called a"):
         check_models(models)
+
+
+@pytest.mark.parametrize("others", [(("poet", Path("/2")),), (("pocket", Path("/2")),)])
+def test_one_name_never_means_two_things(others: tuple[tuple[str, Path], ...], tmp_path: Path) -> None:
+    models = (ModelFile(adapters=(("poet", Path("/1")),)), ModelFile("a", tmp_path / "1", others))
+    with pytest.raises(ConfigurationError, match=f"two models or adapters are called {others[0][0]}"):
+        check_models(models)
+
+
+def test_an_adapter_that_does_not_fit_its_model_is_found_before_anything_runs(tmp_path: Path) -> None:
+    other = write_decoder(tmp_path / "other.gguf")
+    fitting = ("poet", write_adapter(tmp_path / "poet.gguf", pocket.path()))
+    check_models((ModelFile(adapters=(fitting,)), ModelFile("a", other)))
+    with pytest.raises(ConfigurationError, match=r"poet\.gguf cannot be an adapter of a: it adapts a blk\.0\..* shape"):
+        check_models((ModelFile("a", other, (fitting,)),))
 
 
 def test_a_file_that_is_no_gguf_is_found_before_anything_runs(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tropilla.common.settings import Settings
 from tropilla.compose import program
 from tropilla.compose.program import ModelFile, plan_workers
+from tropilla.workers.adapters import named_adapters
 
 SECRET = "redis://:secret@127.0.0.1:7000/0"
 BASE = {"PATH": "/bin", "TROPILLA_SLOTS": "3", "LANG": "C"}
@@ -44,6 +45,15 @@ def test_a_planned_worker_is_told_its_model_flavour_and_name() -> None:
     told = Settings.from_environment(one.environment)
     assert one.name == "gpu-1"
     assert (told.model, told.flavour, told.worker_name) == ("a=/models/a.gguf", "gpu", "gpu-1-x")
+
+
+def test_a_planned_worker_has_its_own_models_adapters_and_no_others() -> None:
+    adapters = (("poet", Path("/p.gguf")), ("cook", Path("/c=d.gguf")))
+    plans = plan_workers([ModelFile("a", Path("/a"), adapters), ModelFile("b", Path("/b"))], {"cpu": 1})
+    base = Settings(adapters="stray=/s.gguf")
+    told = [Settings.from_environment(program.planned_worker(plan, base, BASE).environment) for plan in plans]
+    assert [one.adapters for one in told] == ["poet=/p.gguf,cook=/c=d.gguf", ""]
+    assert named_adapters(told[0].adapters) == dict(adapters)
 
 
 def test_the_processes_are_started_with_this_python() -> None:

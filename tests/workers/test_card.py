@@ -35,6 +35,8 @@ def test_what_is_told_of_a_model_comes_from_its_file() -> None:
     assert model.parameter_count > 1_000_000
     assert model.vocabulary > 1000
     assert model.capabilities[0] == "completion"
+    assert model.adapters == ()
+    assert describe("pocket", path, read_header(path), 1024, ["poet", "cook"]).adapters == ("cook", "poet")
 
 
 SHOWS_TOOLS = "{{ tools | tojson }}{{ messages[0].content }}"

@@ -255,9 +255,10 @@ def test_failing_all_ends_every_request() -> None:
 def test_events_go_on_where_an_earlier_attempt_had_ended() -> None:
     bench = Bench()
     posted = Job("a", 2, "inbox", 1, next_index=3)
-    bench.desk.add(posted, [[1]], dimensions=None, normalize=True)
+    bench.desk.add(posted, [[1], [2], [3], [4]], dimensions=None, normalize=True)
     [said] = bench.desk.step()
-    assert (said.event.index, said.ends) == (3, True)
+    assert isinstance(said.event, Embedded)
+    assert (said.event.index, said.event.choice, said.ends) == (3, 3, True)
 
 
 def test_each_request_gets_its_own_finish() -> None:

@@ -5,39 +5,33 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
-from fakes import request
+from engine_run import GREEDY, Run, answer, ask
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.generation import (
     ChatPrompt,
     Constraint,
     Embedded,
     EmbeddingRequest,
-    Event,
     Finished,
     Fit,
-    GenerationRequest,
     InfillPrompt,
     Message,
     Prompted,
     Sampling,
     TextPrompt,
-    Token,
     TokenPrompt,
     Tool,
 )
 from tropilla.common.settings import Settings
 from tropilla.workers import pocket
-from tropilla.workers.embeddings import Desk
 from tropilla.workers.engine import Engine, size_of
 from tropilla.workers.gguf import read_header
-from tropilla.workers.loop import Job, Loop, Outgoing
+from tropilla.workers.loop import Job
 from tropilla.workers.sampler import green_list
 
 SETTINGS = Settings(slots=4, context=512, step_tokens=64, threads=1)
-GREEDY = Sampling(temperature=0.0)
 PROMPTS = ["Once upon a time", "The capital of France is", "A dog has", "1 2 3 4", "Count to nine: one"]
 
 
@@ -47,60 +41,6 @@ def engine() -> Iterator[Engine]:
     engine = Engine(SETTINGS, "pocket", pocket.path(), header, size_of(SETTINGS, header, gpu=False), gpu=False)
     yield engine
     engine.close()
-
-
-class Run:
-    """A loop over the engine, turned by hand; afterwards the KV cache is empty again."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.events: dict[str, list[Event]] = {}
-        self.scheduler = engine.scheduler()
-        desk = Desk(engine._embedder, worker="w")
-        self.loop = Loop(engine.model, self.scheduler, outbox=self._take, worker="w", desk=desk)
-        self.jobs: list[Job] = []
-
-    def _take(self, events: list[Outgoing]) -> None:
-        for outgoing in events:
-            self.events.setdefault(outgoing.job.request_id, []).append(outgoing.event)
-            if outgoing.ends:
-                outgoing.job.ended.set()
-
-    def submit(self, asked: GenerationRequest, said: dict[int, list[Token]] | None = None) -> None:
-        sequences = self.engine.sequences(asked, said)
-        self.jobs.append(Job(asked.id, 1, "", asked.choices))
-        self.loop.submit(self.jobs[-1], sequences)
-
-    def finish(self) -> None:
-        self.loop.turn()
-        while not self.loop.idle:
-            self.loop.turn()
-        self.scheduler.forget_idle()
-        self.engine.model.move(self.scheduler.moves())
-
-    def tokens(self, name: str = "r", choice: int = 0) -> list[Token]:
-        return [e for e in self.events.get(name, []) if isinstance(e, Token) and e.choice == choice]
-
-    def text(self, name: str = "r", choice: int = 0) -> str:
-        return "".join(token.text for token in self.tokens(name, choice))
-
-    def finished(self, name: str = "r") -> Finished:
-        (found, *_) = [event for event in self.events[name] if isinstance(event, Finished)]
-        return found
-
-
-def answer(engine: Engine, **fields: Any) -> Run:
-    run = Run(engine)
-    run.submit(ask(**fields))
-    run.finish()
-    return run
-
-
-ONCE = TextPrompt("Once upon a time")
-
-
-def ask(prompt: Any = ONCE, name: str = "r", **fields: Any) -> GenerationRequest:
-    return request(name, prompts=(prompt,), **{"sampling": GREEDY, "max_tokens": 24, **fields})
 
 
 # -- continuation --------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from tropilla.common.generation import (
     Fit,
     InfillPrompt,
     Message,
+    MixedPrompt,
     PromptToken,
     Sampling,
     TextPrompt,
@@ -21,7 +22,8 @@ from tropilla.common.generation import (
     TokenPrompt,
 )
 from tropilla.workers.answers import Answers
-from tropilla.workers.intake import Intake
+from tropilla.workers.continuation import Past
+from tropilla.workers.intake import TOLD_TOKENS, Intake
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.sampler import Sampler
 from tropilla.workers.sequence import Sequence
@@ -91,6 +93,19 @@ def test_token_ids_are_taken_as_they_stand() -> None:
     assert Kitchen().tokens(TokenPrompt((1, 2, 3))) == [1, 2, 3]
 
 
+def test_ids_and_texts_may_come_in_turn() -> None:
+    assert Kitchen().tokens(MixedPrompt((1, "ab", 2, "c"))) == [1, *b"ab", 2, *b"c"]
+    assert Kitchen().tokens(MixedPrompt(("ab", 1))) == [BOS, *b"ab", 1]
+    assert IM_START not in Kitchen().tokens(MixedPrompt((1, "<|im_start|>")))
+    with pytest.raises(InvalidPrompt):
+        Kitchen().tokens(MixedPrompt(("a", 999)))
+
+
+def test_markers_are_shown_where_the_request_says_so() -> None:
+    for shown in (False, True):
+        assert Kitchen().sequences(TextPrompt("a"), show_markers=shown)[0].rules.show_markers is shown
+
+
 def test_markers_in_text_are_markers_only_where_the_request_says_so() -> None:
     assert IM_START in Kitchen().tokens(TextPrompt("<|im_start|>x", special=True))
     assert IM_START not in Kitchen().tokens(TextPrompt("<|im_start|>x"))
@@ -134,7 +149,7 @@ def test_seeds_wrap_before_the_one_that_means_draw_one_yourself() -> None:
 def test_the_prompt_is_reported_when_wanted() -> None:
     silent, told = (Kitchen().sequences(TextPrompt("a"), want_prompt=wanted)[0] for wanted in (False, True))
     assert silent.reported_prompt == ()
-    assert told.reported_prompt == (PromptToken(BOS, b"<s>"), PromptToken(ord("a"), b"a"))
+    assert told.reported_prompt == (PromptToken(BOS, b"<s>", special=True), PromptToken(ord("a"), b"a"))
 
 
 def test_the_answer_may_fill_what_the_prompt_leaves() -> None:
@@ -150,6 +165,16 @@ def test_more_than_fits_is_clipped_or_refused() -> None:
     with pytest.raises(ContextExceeded) as caught:
         Kitchen().sequences(prompt, max_tokens=6, fit=Fit(room="refuse"))
     assert caught.value.facts == {"prompt_tokens": 15, "context": 20, "max_tokens": 6}
+
+
+def test_there_may_have_to_be_room_for_the_least_only() -> None:
+    """TGI's rule of chunks: the beginning of the answer must fit, and the rest is clipped."""
+    prompt = TokenPrompt((1,) * 15)
+    assert Kitchen().sequences(prompt, max_tokens=50, fit=Fit(room="refuse", least=5))[0].rules.max_tokens == 5
+    with pytest.raises(ContextExceeded) as caught:
+        Kitchen().sequences(prompt, max_tokens=50, fit=Fit(room="refuse", least=6))
+    assert caught.value.facts["max_tokens"] == 6
+    assert Kitchen().sequences(prompt, max_tokens=4, fit=Fit(room="refuse", least=6))[0].rules.max_tokens == 4
 
 
 def test_a_prompt_must_leave_room_for_one_token_unless_none_is_wanted() -> None:
@@ -275,7 +300,7 @@ def test_a_prompt_is_told_and_scored_only_by_who_begins() -> None:
     kitchen = Kitchen()
     asked = request(prompts=(TextPrompt("a"),), prompt_logprobs=1)
     fresh = kitchen.intake.sequences(asked)[0]
-    resumed = kitchen.intake.sequences(asked, {0: [Token(0, 0, ord("b"), "b")]})[0]
+    resumed = kitchen.intake.sequences(asked, Past({0: (Token(0, 0, ord("b"), "b"),)}))[0]
     assert (fresh.scores_prompt, bool(fresh.reported_prompt)) == (True, True)
     assert (resumed.scores_prompt, resumed.reported_prompt, resumed.generated) == (False, (), 1)
     assert text_of(resumed.tokens) == "<s>ab"
@@ -295,8 +320,12 @@ def test_no_end_stands_behind_a_prompt_whatever_the_tokenizer_adds() -> None:
     assert kitchen.tokens(chat("u:hi")) == [BOS, *b"[u:hi]"]
 
 
-def tokenized(*prompts: Any, opens: bool = True) -> list[tuple[list[int], str]]:
-    answers = Kitchen().intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
+def tokenized(
+    *prompts: Any, opens: bool = True, adds_bos: bool = True, adds_eos: bool = False
+) -> list[tuple[list[int], str]]:
+    kitchen = Kitchen(adds_bos=adds_bos)
+    kitchen.vocabulary.adds_eos = adds_eos
+    answers = kitchen.intake.tokenized(TokenizeRequest("k", "m", prompts, opens))
     return [([token.id for token in tokens], text) for tokens, text in answers]
 
 
@@ -311,9 +340,32 @@ def test_a_text_is_counted_with_and_without_what_opens_a_prompt() -> None:
     assert tokenized(TextPrompt("ab")) == [([BOS, *b"ab"], "ab")]
     assert tokenized(TextPrompt("ab"), opens=False) == [(list(b"ab"), "ab")]
     assert tokenized(TextPrompt(""), opens=False) == [([], "")]
+    assert tokenized(TextPrompt("")) == [([BOS], "")]
+    assert tokenized(TextPrompt(""), adds_bos=False) == [([], "")]
+    assert tokenized(TextPrompt("b", context=(97,))) == [([97, 98], "b")]
+    assert tokenized(TextPrompt("a"), adds_eos=True) == [([BOS, 97, EOS], "a")]
 
 
 def test_token_ids_are_spelled_out() -> None:
     assert tokenized(TokenPrompt(tuple("né".encode())), TokenPrompt(())) == [(list("né".encode()), "né"), ([], "")]
     with pytest.raises(InvalidPrompt, match="token id 70000 is out of vocabulary"):
         tokenized(TokenPrompt((70000,)))
+
+
+def test_no_more_tokens_are_told_than_everybody_else_can_wait_for() -> None:
+    [(ids, _)] = tokenized(TextPrompt("a" * TOLD_TOKENS), opens=False)
+    assert len(ids) == TOLD_TOKENS
+    for prompt in (TextPrompt("a" * TOLD_TOKENS), TokenPrompt((97,) * (TOLD_TOKENS + 1))):
+        with pytest.raises(InvalidPrompt, match="there are 65537 tokens; at most 65536 are told"):
+            tokenized(prompt)
+
+
+def shown(kitchen: Kitchen, prompt: Any) -> tuple[list[int], str]:
+    ((tokens, text),) = kitchen.intake.tokenized(TokenizeRequest("id", "m", (prompt,)))
+    return [token.id for token in tokens], text
+
+
+def test_a_prompt_may_bring_its_own_template() -> None:
+    prompt = ChatPrompt((Message("user", "hi"),), context=(BOS, *b"so "), template="<{{.Prompt}}>")
+    assert shown(Kitchen(), prompt) == ([BOS, *b"so <hi>"], "<s>so <hi>")
+    assert shown(Kitchen(), InfillPrompt("a", "b", "{{.Prompt}}_{{.Suffix}}")) == ([BOS, *b"a_b"], "a_b")

@@ -478,3 +478,100 @@ def test_shifting_contexts_stay_whole_among_shared_prefixes(seed: int) -> None:
     bench.finish()
     for n in range(8):
         assert bench.out.finished(f"r{n}")[0].reason in ("length", "eos")
+
+
+ADAPTERS = ("", "poet", "cook")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_adapters_that_run_together_change_no_answer(seed: int) -> None:
+    """As above, with requests of three adapters over the same prompts: the fake model insists that a pass is of one
+    adapter, and that nobody stands on cells that another one computed.
+    """
+    chance = random.Random(seed)
+    stems = [[chance.randrange(200) for _ in range(chance.randint(5, 60))] for _ in range(2)]
+
+    def plans() -> list[Sequence]:
+        draw = random.Random(seed + 1)
+        return [
+            sequence(
+                f"r{n}",
+                prompt=draw.choice(stems)[: draw.randint(1, 60)] + [draw.randrange(3) for _ in range(draw.randint(0, 9))],
+                max_tokens=draw.randint(1, 60),
+                seed=draw.randrange(2),
+                context=90,
+                adapter=draw.choice(ADAPTERS),
+            )
+            for n in range(20)
+        ]  # fmt: skip
+
+    alone = {}
+    for one in plans():
+        bench = Bench(slots=1, step_tokens=512, reuse=False)
+        bench.submit(one)
+        bench.finish()
+        alone[one.request_id] = bench.out.text(one.request_id)
+
+    slots = chance.randint(1, 6)
+    bench = Bench(
+        slots=slots,
+        step_tokens=slots + chance.randint(0, 40),
+        cells=chance.choice([90, 120, 400, 5000]),
+        spare=chance.randint(2, 9),
+        idle_tokens=chance.choice([0, 64, 2000]),
+    )
+    unwanted = set(chance.sample(sorted(alone), 4))
+    for one in plans():
+        bench.submit(one)
+        bench.turn(chance.randint(0, 8))
+        if chance.random() < 0.3:
+            bench.loop.cancel(chance.choice(sorted(unwanted)))
+    bench.finish()
+    for name, text in alone.items():
+        assert text.startswith(bench.out.text(name)) if name in unwanted else bench.out.text(name) == text
+    assert sum(bench.out.finished(name)[0].usage.cached for name in alone) > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shifting_contexts_of_several_adapters_stay_whole(seed: int) -> None:
+    chance = random.Random(seed)
+    bench = Bench(slots=3, step_tokens=16, cells=chance.choice([60, 500]), shift=chance.random() < 0.5)
+    for n in range(8):
+        one = sequence(
+            f"r{n}",
+            prompt=[*[1] * chance.randint(1, 20), chance.randrange(5)],
+            max_tokens=90,
+            context=30,
+            shift_keep=chance.choice([0, 4, 25]),
+            adapter=chance.choice(ADAPTERS),
+        )
+        bench.submit(one)
+        bench.turn(chance.randint(0, 20))
+    bench.finish()
+    for n in range(8):
+        assert bench.out.finished(f"r{n}")[0].reason in ("length", "eos")
+
+
+def test_what_one_adapter_said_differs_from_what_another_says() -> None:
+    """So that the tests above could tell."""
+    bench = Bench(slots=3)
+    for name, adapter in zip("abc", ADAPTERS, strict=True):
+        bench.submit(sequence(name, prompt=[1, 2, 3], max_tokens=20, adapter=adapter))
+    bench.finish()
+    assert len({bench.out.text(name) for name in "abc"}) == 3
+
+
+def test_a_step_that_fails_is_one_adapters_only() -> None:
+    bench = Bench(slots=2)
+    bench.submit(sequence("a", script="a" * 9))
+    bench.submit(sequence("b", script="b" * 9, adapter="poet"))
+    bench.turn(2)
+
+    def broken() -> None:
+        bench.model.before_step = lambda: None
+        raise RuntimeError("llama.cpp refused to apply it")
+
+    bench.model.before_step = broken
+    bench.finish()
+    assert bench.out.failed("a").code == "internal"
+    assert bench.out.text("b") == "b" * 9

@@ -18,6 +18,7 @@ import gguf
 import llama_cpp
 import numpy
 import pytest
+from tiny import write_adapter
 from tropilla.common import settings
 from tropilla.common.errors import ConfigurationError
 from tropilla.workers import pocket
@@ -254,9 +255,12 @@ def write(
     layer: Callable[[Tensor, int], None],
     *,
     words: SequenceOf[str] = (),
+    output: bool = False,
     **keys: Any,
 ) -> Path:
-    """A GGUF of zeros; without words it has no more of a tokenizer than how many tokens there are."""
+    """A GGUF of zeros; without words it has no more of a tokenizer than how many tokens there are. output: it has a
+    matrix of its own for it, where others use the embeddings again.
+    """
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_tokenizer_model("gpt2" if words else "no_vocab")
     if words:
@@ -276,6 +280,8 @@ def write(
 
     tensor("token_embd.weight", VOCABULARY, WIDTH)
     tensor("output_norm.weight", WIDTH)
+    if output:
+        tensor("output.weight", VOCABULARY, WIDTH)
     for number in range(layers):
         layer(lambda name, *shape, kind=None, at=f"blk.{number}.": tensor(at + name, *shape, kind=kind), number)
     writer.write_header_to_file()
@@ -428,6 +434,50 @@ def test_llama_cpp_allocates_what_was_foreseen_or_a_little_less(file: tuple[Path
         llama_cpp.llama_model_free(model)
 
 
+EVERYTHING = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+
+
+@pytest.mark.parametrize("adapted", [EVERYTHING, (*EVERYTHING, "output"), ("output",)], ids=len)
+@pytest.mark.parametrize("outputs", [0, 40])
+def test_llama_cpp_allocates_for_an_adapter_what_was_foreseen(
+    tmp_path: Path, adapted: tuple[str, ...], outputs: int
+) -> None:
+    layer, keys = KINDS["llama"]
+    path = write(tmp_path / "model.gguf", "llama", 3, layer, output=True, **keys)
+    adapter = read_header(write_adapter(tmp_path / "adapter.gguf", path, rank=64, names=adapted))
+    with log_lines() as lines:
+        model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
+        loaded = llama_cpp.llama_adapter_lora_init(model, str(tmp_path / "adapter.gguf").encode())
+        assert reported(lines, "LoRA") == pytest.approx(adapter.size_bytes, rel=0.01, abs=0.02 * MIB)
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx, params.n_seq_max, params.n_outputs_max = 2048, 8, outputs
+        params.n_batch = params.n_ubatch = 256
+        params.kv_unified = True
+        context = llama_cpp.llama_init_from_model(model, params)
+        rows = reported(lines, "output")
+        lines.clear()
+        llama_cpp.llama_set_adapters_lora(
+            context, (llama_cpp.llama_adapter_lora_p_ctypes * 1)(loaded), 1, (ctypes.c_float * 1)(1.0)
+        )
+        assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one((ctypes.c_int32 * 1)(5), 1)) == 0
+        whole = reported(lines, "compute") + rows
+        llama_cpp.llama_free(context)
+        llama_cpp.llama_model_free(model)
+    foreseen = Footprint(read_header(path), 8, 256, "f16", outputs, adapts_output="output" in adapted)
+    assert 0.998 < foreseen.compute_bytes(2048) / whole < 1.3
+
+
+def test_adapters_take_their_part_of_the_memory() -> None:
+    adapter = Header({}, 1, 300 * MB, tensors={"output.weight.lora_a": (4096, 8)})
+    without, beside = budget(30 * GB), budget(30 * GB, adapters=[adapter])
+    logits = 256 * SEVEN["vocab_size"] * 4
+    assert beside.needed_bytes - without.needed_bytes == pytest.approx(300 * MB + logits, abs=logits)
+    assert "300.0 MB adapters" in str(beside)
+    assert "adapters" not in str(without)
+    free_bytes = without.needed_bytes + without.margin_bytes
+    assert budget(free_bytes).cells > budget(free_bytes, adapters=[adapter]).cells
+
+
 # -- what is left afterwards --------------------------------------------------------------------------------------------
 
 #: Loads, evaluates, closes, and says what is resident, in MB: before, with the model, after; three rounds.
@@ -446,7 +496,7 @@ def resident():
 def round():
     before = resident()
     llama = Llama(Path(sys.argv[1]), Size(slots=4, context=2048, step_tokens=128), threads=1)
-    sequence = SimpleNamespace(tokens=[5] * 512, slot=0)
+    sequence = SimpleNamespace(tokens=[5] * 512, slot=0, adapter="")
     for start in range(0, 512, 128):
         llama.evaluate([Chunk(sequence, start, start + 128, samples=True)])
     during = resident()

@@ -36,6 +36,14 @@ class Cells:
         held = self.slots.get(slot, {})
         return [held[position][0] for position in range(len(held))]
 
+    def holders(self) -> dict[int, set[int]]:
+        """Cell -> the slots that it belongs to."""
+        found: dict[int, set[int]] = {}
+        for slot, held in self.slots.items():
+            for _, cell in held.values():
+                found.setdefault(cell, set()).add(slot)
+        return found
+
     @property
     def used(self) -> int:
         return len({cell for held in self.slots.values() for _, cell in held.values()})
@@ -47,12 +55,12 @@ class Bench:
     def __init__(self) -> None:
         self.tree, self.cells = Prefixes(), Cells()
 
-    def run(self, slot: int, tokens: list[int]) -> int:
+    def run(self, slot: int, tokens: list[int], adapter: str = "") -> int:
         """A sequence comes, shares what it can, computes the rest and publishes it; how much was shared."""
-        match = self.tree.match(tokens)
+        match = self.tree.match(tokens, adapter)
         self.cells.move(self.tree.share(slot, tokens, match))
         self.cells.compute(slot, match.length, tokens[match.length :])
-        self.cells.move(self.tree.publish(slot, tokens))
+        self.cells.move(self.tree.publish(slot, tokens, adapter))
         assert self.cells.tokens(slot) == tokens
         return match.length
 
@@ -140,6 +148,23 @@ def test_eviction_keeps_what_somebody_runs_on() -> None:
     bench.check()
 
 
+def test_each_adapter_has_a_tree_of_its_own() -> None:
+    bench = Bench()
+    bench.run(0, [1, 2, 3])
+    assert bench.tree.match([1, 2, 3], "poet") == Match(0)
+    assert bench.run(1, [1, 2, 3, 4], "poet") == 0
+    assert bench.run(2, [1, 2, 3, 5], "poet") == 3
+    assert (bench.tree.match([1, 2, 3, 4]), bench.tree.match([1, 2, 3, 4], "poet")) == (Match(3, 0), Match(4, 1))
+    assert bench.tree.cells == 3 + 4 + 1
+    for slot in (0, 2, 1):
+        bench.rest(slot)
+    bench.check()
+    # One line for all of them: the least recently used goes first, whoever computed it.
+    assert (bench.tree.idle, bench.tree.idle_cells) == ((0, 2, 1), 8)
+    assert bench.tree.evict() == (0, [Drop(0)])
+    assert (bench.tree.match([1, 2, 3]), bench.tree.match([1, 2, 3], "poet").length) == (Match(0), 3)
+
+
 def test_trimming_lets_go_of_the_end_only() -> None:
     bench = Bench()
     bench.run(0, [1, 2, 3, 4])
@@ -158,19 +183,22 @@ def test_trimming_lets_go_of_the_end_only() -> None:
 def test_the_tree_mirrors_the_cells_whatever_comes_and_goes(seed: int) -> None:
     chance, bench = random.Random(seed), Bench()
     running: dict[int, list[int]] = {}
+    #: slot -> whose tree it was last in
+    adapters: dict[int, str] = {}
     free = list(range(12))
     for _ in range(300):
         match chance.randrange(4):
             case 0 | 1 if free:
                 slot = free.pop()
                 running[slot] = [chance.randrange(3) for _ in range(chance.randint(1, 12))]
-                bench.run(slot, running[slot])
+                adapters[slot] = chance.choice(["", "", "poet", "cook"])
+                bench.run(slot, running[slot], adapters[slot])
             case 2 if running:
                 slot = chance.choice(list(running))
                 more = [chance.randrange(3) for _ in range(chance.randint(0, 4))]
                 bench.cells.compute(slot, len(running[slot]), more)
                 running[slot] += more
-                bench.cells.move(bench.tree.publish(slot, running[slot]))
+                bench.cells.move(bench.tree.publish(slot, running[slot], adapters[slot]))
             case _ if running:
                 slot = chance.choice(list(running))
                 del running[slot]
@@ -187,6 +215,8 @@ def test_the_tree_mirrors_the_cells_whatever_comes_and_goes(seed: int) -> None:
         bench.check()
         for slot, tokens in running.items():
             assert bench.cells.tokens(slot) == tokens
+        for cell, holders in bench.cells.holders().items():
+            assert len({adapters[slot] for slot in holders}) == 1, f"cell {cell} is of two adapters"
     for slot in list(running):
         bench.cells.move(bench.tree.release(slot))
     while (out := bench.tree.evict()) is not None:

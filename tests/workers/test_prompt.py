@@ -12,7 +12,8 @@ from fakes import MARKER_TEXTS, MARKERS, FakeVocabulary
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import ChatPrompt, Message, Tool, ToolCall
 from tropilla.workers.jinja import MAX_RENDERED_CHARACTERS
-from tropilla.workers.prompt import SPLIT, ChatTemplate
+from tropilla.workers.markers import SPLIT
+from tropilla.workers.prompt import ChatTemplate
 
 CHATML = "<|im_start|>{}\n{}<|im_end|>\n"
 

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from fakes import Clock, FakeJournal, answer, job
 from tropilla.common import codec
+from tropilla.common.bus import Appended, Entry
+from tropilla.common.generation import Token
 from tropilla.workers.loop import Job, Outgoing
-from tropilla.workers.publisher import Publisher
+from tropilla.workers.publisher import HOLD_SECONDS, Publisher
 
 
 class Press:
@@ -59,6 +62,57 @@ def test_steps_that_wait_go_out_in_one_call() -> None:
         press.publisher.put(outgoing(job(name)))
     run(press.publisher)
     assert [[e.request_id for e in call] for call in press.journal.calls] == [["a"] * 3 + ["b"] * 3 + ["c"] * 3]
+
+
+def tokens(posted: Job, first: int, count: int) -> list[Outgoing]:
+    return [Outgoing(posted, Token(first + at, 0, 65, "A"), ends=False) for at in range(count)]
+
+
+def test_tokens_wait_a_moment_for_company_but_a_beginning_and_an_end_do_not() -> None:
+    press, posted, other = Press(), job("a"), job("b")
+    sent: list[tuple[float, list[tuple[str, int]]]] = []
+
+    def append(entries: list[Entry], *, journal_seconds: float) -> Appended:
+        sent.append((press.clock(), [(e.request_id, e.index) for e in entries]))
+        return Appended(frozenset(), frozenset(), frozenset())
+
+    press.journal.append = append  # type: ignore[method-assign, assignment]
+    patient = press.publisher
+    begun = press.clock()
+
+    def due() -> None:
+        events = patient._next()
+        assert events is not None
+        patient.publish(events)
+
+    waits: list[float] = []
+
+    def wait(timeout: float | None = None) -> bool:
+        assert timeout is not None, "nothing is due, ever"
+        waits.append(timeout)
+        # Meanwhile two more steps are over.
+        patient._steps += [tokens(posted, 2, 1), tokens(posted, 3, 1)]
+        press.clock.advance(timeout)
+        return False
+
+    patient._put.wait = wait  # type: ignore[method-assign, assignment]
+    patient.put(tokens(posted, 0, 1))
+    due()
+    patient.put(tokens(posted, 1, 1))
+    due()
+    patient.put(tokens(posted, 4, 1))
+    patient.put([*tokens(posted, 5, 1), *tokens(other, 0, 1)])
+    due()
+    patient.put([Outgoing(posted, answer("")[-1], ends=True)])
+    due()
+    assert waits == [pytest.approx(HOLD_SECONDS)]
+    assert [names for _, names in sent] == [
+        [("a", 0)],
+        [("a", 1), ("a", 2), ("a", 3)],
+        [("a", 4), ("a", 5), ("b", 0)],
+        [("a", answer("")[-1].index)],
+    ]
+    assert [when - begun for when, _ in sent] == pytest.approx([0.0, *[HOLD_SECONDS] * 3])
 
 
 def test_the_ticket_holder_is_told_once_the_last_event_is_safe() -> None:

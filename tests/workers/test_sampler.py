@@ -71,7 +71,7 @@ def chain_of(sampling: Sampling) -> list[Any]:
         llama_cpp.llama_sampler_init_top_p(s.top_p, 1),
         llama_cpp.llama_sampler_init_min_p(s.min_p, 1),
         llama_cpp.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, 0),
-        llama_cpp.llama_sampler_init_temp(s.temperature),
+        llama_cpp.llama_sampler_init_temp_ext(s.temperature, s.dynatemp_range, s.dynatemp_exponent),
     ]
 
 
@@ -102,6 +102,8 @@ def combination(seed: int) -> Sampling:
         "top_p": generator.uniform(0.1, 1.0),
         "min_p": generator.uniform(0.0, 0.2),
         "xtc_probability": 1.0,
+        "dynatemp_range": generator.uniform(0.1, 2.5),
+        "dynatemp_exponent": generator.uniform(0.2, 3.0),
     }
     chosen = {name: value for name, value in values.items() if generator.random() < 0.5}
     return Sampling(
@@ -122,11 +124,12 @@ def test_any_combination_gives_tokens_the_probability_they_have_in_llama_cpp(see
     expected = probabilities(sampling, row, said)
     edited = row.copy()
     ours._edit(edited)
-    candidates = ours._candidates(edited, float(edited.max()))
+    candidates = ours._leading(edited) if sampling.top_k else ours._candidates(edited, float(edited.max()))
     if sampling.xtc_probability:
         candidates = filters.without_obvious(candidates, sampling.xtc_threshold, drawn=0.0, probability=1.0)
     found = numpy.zeros(size)
-    weights = numpy.exp((candidates.logits - candidates.logits[0]) / sampling.temperature)
+    heat = filters.heat(candidates.logits, sampling)
+    weights = numpy.exp((candidates.logits - candidates.logits[0]) / heat)
     found[candidates.ids] = weights / weights.sum()
     numpy.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -142,6 +145,8 @@ DISTRIBUTIONS = [
     Sampling(top_n_sigma=1.5),
     Sampling(temperature=0.7, top_k=40, top_p=0.95, min_p=0.02, typical_p=0.95),
     Sampling(xtc_probability=1.0, xtc_threshold=0.1),
+    Sampling(dynatemp_range=0.8),
+    Sampling(temperature=0.6, dynatemp_range=1.2, dynatemp_exponent=2.0, top_k=20),
 ]
 
 
@@ -225,6 +230,7 @@ REBUILT: dict[str, tuple[Sampling, Callable[[], dict[str, Any]]]] = {
     "min_p": (replace(WARM, min_p=0.1), dict),
     "typical": (replace(WARM, typical_p=0.6), dict),
     "top_n_sigma": (replace(WARM, top_n_sigma=1.0), dict),
+    "dynatemp": (replace(WARM, dynatemp_range=0.5), dict),
     "xtc": (replace(WARM, xtc_probability=0.5), dict),
     "repeat": (replace(WARM, repeat_penalty=1.4, repeat_last_n=9), dict),
     "repeat over all": (replace(WARM, repeat_penalty=1.4, repeat_last_n=-1), dict),

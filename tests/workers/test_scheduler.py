@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import random
+from itertools import groupby
+
 import pytest
 from fakes import sequence
 from tropilla.workers.prefixes import Copy, Drop, Shift
-from tropilla.workers.scheduler import Chunk, Limits, Scheduler
+from tropilla.workers.rotation import TURN_STEPS
+from tropilla.workers.scheduler import LEAST_BESIDE, STALL_SECONDS, Chunk, Limits, Scheduler
 
 
 def a_scheduler(*, slots: int, step_tokens: int, cells: int = 10_000, **limits: int) -> Scheduler:
@@ -271,3 +275,156 @@ def test_what_was_shared_stays_longer_than_what_was_not() -> None:
     assert scheduler.cells_idle == 0
     scheduler.retire(other, keep=False)
     assert scheduler.cells_used == 0
+
+
+def paced(seconds: float) -> Scheduler:
+    """One that has seen 100 tokens of a prompt take so long, beside a stream and a prompt of 1,000 tokens."""
+    scheduler = a_scheduler(slots=4, step_tokens=512)
+    scheduler.took([Chunk(sequence("seen"), 0, 100, samples=False)], seconds)
+    scheduler.add(sequence("a", prompt=1))
+    step(scheduler)
+    scheduler.add(sequence("b", prompt=1000))
+    return scheduler
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chunk"),
+    [
+        pytest.param(0.001, 511, id="as much as a step holds"),
+        pytest.param(STALL_SECONDS, 99, id="what streams can wait for"),
+        pytest.param(100.0, LEAST_BESIDE, id="but something"),
+        pytest.param(0.0, 511, id="nothing is known"),
+    ],
+)
+def test_beside_streams_a_prompt_gets_what_they_can_wait_for(seconds: float, chunk: int) -> None:
+    assert step(paced(seconds)) == [("a", 1, 2), ("b", 0, chunk)]
+
+
+def test_a_prompt_alone_gets_the_whole_step() -> None:
+    scheduler = paced(100.0)
+    (stream,) = scheduler.of("a")
+    scheduler.retire(stream)
+    assert step(scheduler) == [("b", 0, 512)]
+
+
+def test_the_pace_follows_the_steps_and_decoding_says_nothing_about_it() -> None:
+    scheduler = paced(STALL_SECONDS)
+    scheduler.took([Chunk(sequence("d"), 9, 10, samples=True)], 50.0)
+    assert step(scheduler)[1] == ("b", 0, 99)
+    for _ in range(40):
+        scheduler.took([Chunk(sequence("seen"), 0, 100, samples=False)], STALL_SECONDS * 2)
+    assert step(scheduler)[1] == ("b", 99, 99 + 49)
+
+
+# -- adapters --------------------------------------------------------------------------------------------------------------
+
+
+def served(scheduler: Scheduler, steps: int) -> list[str]:
+    """Whose each of so many steps was."""
+    adapters = []
+    for _ in range(steps):
+        chunks = scheduler.plan().chunks
+        (adapter,) = {chunk.sequence.adapter for chunk in chunks}
+        scheduler.apply(chunks)
+        for chunk in chunks:
+            if chunk.samples:
+                chunk.sequence.tokens.append(0)
+        adapters.append(adapter)
+    return adapters
+
+
+def test_a_step_is_of_one_adapter_and_adapters_take_turns() -> None:
+    scheduler = a_scheduler(slots=4, step_tokens=64)
+    for name, adapter in (("a", ""), ("b", "poet"), ("c", ""), ("d", "cook")):
+        scheduler.add(sequence(name, prompt=3, adapter=adapter))
+    turn = [""] * TURN_STEPS + ["poet"] * TURN_STEPS + ["cook"] * TURN_STEPS
+    assert served(scheduler, 3 * len(turn)) == turn * 3
+
+
+def test_a_long_prompt_keeps_other_adapters_waiting_for_one_chunk() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=16)
+    scheduler.add(sequence("a", prompt=3))
+    served(scheduler, TURN_STEPS)
+    scheduler.add(sequence("b", prompt=100, adapter="poet"))
+    assert served(scheduler, 12) == (["poet"] + [""] * TURN_STEPS) * 2 + ["poet", ""]
+
+
+def test_who_comes_late_is_served_before_anybody_has_a_second_turn() -> None:
+    scheduler = a_scheduler(slots=3, step_tokens=64)
+    scheduler.add(sequence("a", prompt=3))
+    scheduler.add(sequence("b", prompt=3, adapter="poet"))
+    served(scheduler, 10 * TURN_STEPS + 1)
+    scheduler.add(sequence("c", prompt=3, adapter="cook"))
+    turn = TURN_STEPS
+    assert served(scheduler, 3 * turn - 1) == [""] * (turn - 1) + ["cook"] * turn + ["poet"] * turn
+
+
+def test_an_adapter_alone_goes_on_and_a_turn_ends_with_its_work() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=64)
+    only = sequence("a", prompt=3, adapter="poet")
+    scheduler.add(only)
+    assert served(scheduler, 5 * TURN_STEPS) == ["poet"] * 5 * TURN_STEPS
+    scheduler.add(sequence("b", prompt=3, adapter="cook"))
+    assert served(scheduler, 1) == ["cook"]
+    scheduler.retire(only)
+    assert served(scheduler, 3 * TURN_STEPS) == ["cook"] * 3 * TURN_STEPS
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_waits_for_more_than_one_turn_of_each_other(seed: int) -> None:
+    """Five adapters, prompts and streams of any length that come and go: between two steps of one that has work, every
+    other has had one turn at the most.
+    """
+    chance, adapters = random.Random(seed), ["", "a", "b", "c", "d"]
+    scheduler = a_scheduler(slots=8, step_tokens=16)
+    since: dict[str, list[str]] = {}
+    for number in range(400):
+        if chance.random() < 0.2:
+            prompt = [chance.randrange(3) for _ in range(chance.randint(1, 80))]
+            scheduler.add(sequence(f"r{number}", prompt=prompt, adapter=chance.choice(adapters)))
+        chunks = scheduler.plan().chunks
+        running = {one.adapter for one in scheduler._running.values()}
+        since = {adapter: since.get(adapter, []) for adapter in running}
+        if not chunks:
+            assert not running
+            continue
+        scheduler.apply(chunks)
+        for chunk in chunks:
+            if chunk.samples:
+                chunk.sequence.tokens.append(0)
+                if chance.random() < 0.1:
+                    scheduler.retire(chunk.sequence)
+        for adapter, steps in since.items():
+            steps.append(chunks[0].sequence.adapter)
+            turns = [one for one, _ in groupby(steps)]
+            assert len(turns) == len(set(turns)) <= len(adapters)
+            assert all(steps.count(one) <= TURN_STEPS for one in turns if one != adapter)
+        since[chunks[0].sequence.adapter] = []
+
+
+def test_a_prefix_is_not_shared_with_another_adapter() -> None:
+    scheduler = a_scheduler(slots=3, step_tokens=64)
+    for name, adapter in (("a", "poet"), ("b", "cook"), ("c", "poet")):
+        scheduler.add(sequence(name, prompt=[1, 2, 3, 4], adapter=adapter))
+    # Neither by waiting for somebody who computes it: b has no leader, c has.
+    planned = scheduler.plan()
+    assert [(chunk.sequence.request_id, chunk.start, chunk.stop) for chunk in planned.chunks] == [("a", 0, 4)]
+    scheduler.apply(planned.chunks)
+    found = {}
+    for _ in range(3 * TURN_STEPS):
+        for name, start, _ in step(scheduler):
+            found.setdefault(name, start)
+    assert (found["b"], found["c"]) == (0, 3)
+
+
+def test_one_that_cannot_go_on_for_want_of_cells_lets_the_next_adapter() -> None:
+    """12 cells: the prompt of b has no room beside a, which goes on."""
+    scheduler = a_scheduler(slots=2, step_tokens=4, cells=12)
+    scheduler.add(sequence("a", prompt=4))
+    served(scheduler, 1)
+    scheduler.add(sequence("b", prompt=6, adapter="poet"))
+    for _ in range(6):
+        assert served(scheduler, 1)[0] in ("", "poet")
+    # The oldest is the one that stays.
+    assert [one.request_id for one in scheduler._running.values()] == ["a"]
+    assert scheduler.waiting == 1

@@ -32,6 +32,14 @@ def test_a_marker_that_does_not_end_the_turn_is_not_text_either() -> None:
     assert (token.text, token.special, token.last) == ("", True, False)
 
 
+def test_a_marker_is_text_where_it_is_to_be_shown_unless_it_ends_the_answer() -> None:
+    one = sequence(show_markers=True, stop_tokens=(259,))
+    token = one.take(Sampled(258, b"<|im_start|>", ends=False, special=True), 0, 1.0)
+    assert (token.text, token.special) == ("<|im_start|>", True)
+    assert one.take(Sampled(259, b"<|im_end|>", ends=False, special=True), 1, 1.0).text == ""
+    assert sequence(show_markers=True).take(END, 0, 1.0).text == ""
+
+
 def test_the_last_token_carries_what_was_held_back() -> None:
     one = sequence(stop=["xyz"], max_tokens=2)
     assert one.take(letter("x"), 0, 1.0).text == ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import llama_cpp
@@ -16,6 +17,7 @@ from tropilla.common.errors import ConfigurationError
 from tropilla.common.generation import Alternative
 from tropilla.workers import filters
 from tropilla.workers.llama import library
+from tropilla.workers.llama.adapters import Adapters
 from tropilla.workers.llama.batch import Batch
 from tropilla.workers.llama.vocabulary import Vocabulary
 from tropilla.workers.loop import Draw, Drawn
@@ -56,7 +58,8 @@ class Size:
 class Llama:
     """Raises `ConfigurationError` when llama.cpp will not load the file. Only the thread that made it evaluates and draws.
 
-    gpu_layers: kept on a GPU, -1 all. cache_type: ggml's number of the KV cache's type. `on_progress` gets 0.0 to 1.0.
+    gpu_layers: kept on a GPU, -1 all. cache_type: ggml's number of the KV cache's type. adapters: LoRA files by name, which
+    the headers say will fit. `on_progress` gets 0.0 to 1.0.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Llama:
         threads: int,
         gpu_layers: int = 0,
         cache_type: int = llama_cpp.GGML_TYPE_F16,
+        adapters: Mapping[str, Path] = MappingProxyType({}),
         on_progress: Any = None,
     ) -> None:
         library.start()
@@ -75,6 +79,7 @@ class Llama:
         self.vocabulary = Vocabulary(self._model)
         self._batch = Batch(size.step_tokens)
         try:
+            self.adapters = Adapters(self._model, adapters)
             self._context = self._create_context(path, threads, cache_type)
         except ConfigurationError:
             llama_cpp.llama_model_free(self._model)
@@ -157,7 +162,10 @@ class Llama:
                     llama_cpp.llama_memory_seq_add(self._memory, move.slot, move.start, move.stop, -move.by)
 
     def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
-        """One forward pass. Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
+        """One forward pass, of one adapter. Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
+        adapter = chunks[0].sequence.adapter
+        if not self.adapters.apply(self._context, adapter):
+            raise EvaluationFailed(f"llama.cpp refused to apply the adapter {adapter!r}")
         rows = self._batch.fill(chunks)
         result = llama_cpp.llama_decode(self._context, self._batch.struct)
         if result != 0:

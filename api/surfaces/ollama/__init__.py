@@ -6,9 +6,10 @@ from functools import partial
 
 from tropilla.api.framing import NDJSON
 from tropilla.api.surface import Dialect, Page, Route, Surface
-from tropilla.api.surfaces.ollama import about
+from tropilla.api.surfaces.ollama import about, embed
 from tropilla.api.surfaces.ollama.answer import Lines, whole
 from tropilla.api.surfaces.ollama.chat import parse_chat
+from tropilla.api.surfaces.ollama.debug import rendered
 from tropilla.api.surfaces.ollama.fault import fault
 from tropilla.api.surfaces.ollama.generate import parse_generate
 from tropilla.api.surfaces.ollama.pages import root, tags, version
@@ -20,6 +21,7 @@ GENERATE = Surface(
     frames=partial(Lines, show_response),
     whole=partial(whole, show_response),
     framing=NDJSON,
+    answer=partial(rendered, show_response),
     about=about.GENERATE,
 )
 CHAT = Surface(
@@ -28,6 +30,7 @@ CHAT = Surface(
     frames=partial(Lines, show_message),
     whole=partial(whole, show_message),
     framing=NDJSON,
+    answer=partial(rendered, show_message),
     about=about.CHAT,
 )
 
@@ -36,12 +39,14 @@ OLLAMA = Dialect(
     routes=(
         Route("/api/generate", GENERATE),
         Route("/api/chat", CHAT),
+        *embed.ROUTES,
         Page("/", root, about.ROOT),
         Page("/api/version", version, about.VERSION),
         Page("/api/tags", tags, about.TAGS),
     ),
     prefixes=("/api",),
     fault=fault,
+    preflight_status=204,
     error=about.ERROR,
     title="Ollama",
 )

@@ -6,6 +6,7 @@ from tropilla.api.about import (
     COUNT,
     FLAG,
     LOGPROB,
+    NUMBER,
     OBJECT,
     TEXT,
     TEXT_TYPE,
@@ -45,6 +46,8 @@ _END: dict[str, Shape] = {
     "done_reason": one_of("stop", "length", "load", "unload"),
     "context": several(COUNT),
     **_METRICS,
+    # Of a prompt that is only shown.
+    "_debug_info": record("", {"rendered_template": TEXT}),
 }
 _RESPONSE = record(
     "OllamaGenerateAnswer", {**_HEAD, "response": TEXT}, {"thinking": TEXT, "logprobs": _LOGPROBS, **_END}
@@ -65,10 +68,18 @@ _LISTED = record(
     {"capabilities": several(TEXT)},
 )
 
+MODEL = there("model", {**TEXT, "minLength": 1})
+VECTOR = record("OllamaEmbedding", {"embedding": several(NUMBER)})
+VECTORS = record(
+    "OllamaEmbeddingList",
+    {"model": TEXT, "embeddings": several(several(NUMBER))},
+    {**dict.fromkeys(("total_duration", "load_duration"), _NANOSECONDS), "prompt_eval_count": COUNT},
+)
+
 GENERATE = About(
     "Continue a prompt",
     takes=GenerateSchema(),
-    needs=there("model", {**TEXT, "minLength": 1}),
+    needs=MODEL,
     gives=_RESPONSE,
     streams=either(_RESPONSE, ERROR),
     example={"model": "pocket", "prompt": "What is 2 plus 3?", "stream": False, "options": {"num_predict": 20}},
@@ -76,7 +87,7 @@ GENERATE = About(
 CHAT = About(
     "Answer a conversation",
     takes=ChatSchema(),
-    needs=there("model", {**TEXT, "minLength": 1}),
+    needs=MODEL,
     gives=_REPLY,
     streams=either(_REPLY, ERROR),
     example={

@@ -142,8 +142,8 @@ def _end(call: Call, choice: Choice, now: float) -> dict[str, JSON]:
 
 def _metrics(call: Call, finished: Finished, now: float) -> dict[str, JSON]:
     """Durations are whole nanoseconds, never 0. Whatever the worker did not compute in was spent on the way: loading."""
-    total = _nanoseconds(now - call.received)
-    prefill, decode = _nanoseconds(finished.timings.prefill), _nanoseconds(finished.timings.decode)
+    total = nanoseconds(now - call.received)
+    prefill, decode = nanoseconds(finished.timings.prefill), nanoseconds(finished.timings.decode)
     return {
         "total_duration": total,
         "load_duration": max(total - prefill - decode, 1),
@@ -154,7 +154,7 @@ def _metrics(call: Call, finished: Finished, now: float) -> dict[str, JSON]:
     }
 
 
-def _nanoseconds(seconds: float) -> int:
+def nanoseconds(seconds: float) -> int:
     return max(int(seconds * 1e9), 1)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tropilla.api.surface import JSON, Call, Reply, Surroundings
+from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
 from tropilla.api.surfaces.ollama.answer import nothing_to_generate
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
-from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of, refuse
+from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of
+from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.history import history
 from tropilla.api.surfaces.ollama.names import resolve
 from tropilla.api.surfaces.ollama.said import show_message
@@ -19,7 +20,7 @@ from tropilla.common.generation import ChatPrompt, Tool
 CHAT = ChatSchema()
 
 
-def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Reply:
+def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Reply:
     """The checks stand in the order of section 5.3."""
     given = read_body(CHAT, body)
     check_top_logprobs(given, surroundings.settings)
@@ -33,16 +34,19 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Reply:
     options = options_of(given, model)
     if empty:
         return nothing_to_generate(show_message, given["model"], surroundings.now, unload=False)
-    refuse(given, "_debug_render_only")
     tools = tuple(_tools(given))
     effort = effort_of(given, model)
+    prompt = ChatPrompt(tuple(history(given["messages"])), tools=tools, effort=effort)
+    constraint = constraint_of(given)
+    if given["_debug_render_only"]:
+        return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(
         given,
         surroundings,
         model=model,
-        prompt=ChatPrompt(tuple(history(given["messages"])), tools=tools, effort=effort),
+        prompt=prompt,
         options=options,
-        constraint=constraint_of(given),
+        constraint=constraint,
         parse_reply=bool(tools) or effort is not None,
     )
 

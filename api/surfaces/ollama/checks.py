@@ -1,6 +1,6 @@
 """What is checked once a body's types are right, in the order in which Ollama checks it: the first hit decides.
 
-    top_logprobs, name, unknown model, (unload), raw, think, capabilities, options, (load), what is not served, format
+    top_logprobs, name, unknown model, (unload), raw, think, capabilities, options, (load), template, format
 
 That is sheet, sections 4.3 and 5.3. Nothing here costs a queue slot.
 """
@@ -14,10 +14,14 @@ from typing import Any, Literal
 
 from tropilla.api.framing import compact
 from tropilla.api.surface import JSON
+from tropilla.api.surfaces.ollama.fault import BadTemplate
 from tropilla.api.surfaces.ollama.names import name_of
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import InvalidField, UnsupportedField
 from tropilla.common.generation import Constraint
+from tropilla.common.gotemplate.faults import ParseError
+from tropilla.common.gotemplate.ollama import OllamaTemplate
+from tropilla.common.gotemplate.template import MAX_SOURCE_CHARACTERS
 from tropilla.common.grammar import refusal
 from tropilla.common.settings import Settings
 
@@ -67,11 +71,14 @@ def check_capabilities(given: Mapping[str, Any], model: Model, wants: list[Want]
             raise UnsupportedField(_NOT_YET.format(field=want.field), param=want.field)
 
 
-def refuse(given: Mapping[str, Any], *fields: str) -> None:
-    """Raises `UnsupportedField` for the first of the fields that says something."""
-    for field in fields:
-        if given[field]:
-            raise UnsupportedField(_NOT_YET.format(field=field), param=field)
+def check_template(source: str) -> None:
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        text = f"template must have at most {MAX_SOURCE_CHARACTERS} characters"
+        raise InvalidField(text, param="template", problem="too_long")
+    try:
+        OllamaTemplate(source)
+    except ParseError as error:
+        raise BadTemplate(error.message, param="template") from error
 
 
 def constraint_of(given: Mapping[str, Any]) -> Constraint | None:

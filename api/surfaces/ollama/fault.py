@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tropilla.api.surface import JSON, Reply
 from tropilla.common.errors import (
     ContextExceeded,
+    InvalidField,
     Overloaded,
     StoreUnavailable,
     TropillaError,
@@ -16,6 +17,10 @@ from tropilla.common.errors import (
 )
 
 JSON_TYPE = {"Content-Type": "application/json; charset=utf-8"}
+
+
+class BadTemplate(InvalidField):
+    """A request's template that does not parse; the text is Go's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     TropillaError: Words(),
     UnknownRoute: Words(404, "404 page not found"),
     WrongMethod: Words(405, "405 method not allowed"),
+    # The caller's fault, but the sheet's status (section 4.3, step 14).
+    BadTemplate: Words(500),
     # Two blanks.
     Overloaded: Words(503, "server busy, please try again.  maximum pending requests exceeded"),
     ContextExceeded: Words(

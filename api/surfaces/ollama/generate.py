@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tropilla.api.surface import JSON, Call, Reply, Surroundings
+from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
 from tropilla.api.surfaces.ollama.answer import nothing_to_generate
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
-from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of, refuse
+from tropilla.api.surfaces.ollama.checks import (
+    Want,
+    check_capabilities,
+    check_template,
+    check_top_logprobs,
+    constraint_of,
+)
+from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.names import resolve
 from tropilla.api.surfaces.ollama.said import show_response
 from tropilla.api.surfaces.ollama.schemas import GenerateSchema, read_body
@@ -19,7 +26,7 @@ from tropilla.common.generation import ChatPrompt, Effort, InfillPrompt, Message
 GENERATE = GenerateSchema()
 
 
-def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Reply:
+def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Question | Reply:
     """The checks stand in the order of section 4.3."""
     given = read_body(GENERATE, body)
     check_top_logprobs(given, surroundings.settings)
@@ -34,17 +41,20 @@ def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Reply:
     options = options_of(given, model)
     if empty:
         return nothing_to_generate(show_response, given["model"], surroundings.now, unload=False)
-    refuse(given, "template", "_debug_render_only")
+    check_template(given["template"])
     _check_context(given, model)
     effort = effort_of(given, model)
     prompt = _prompt(given, effort)
+    constraint = constraint_of(given)
+    if given["_debug_render_only"]:
+        return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(
         given,
         surroundings,
         model=model,
         prompt=prompt,
         options=options,
-        constraint=constraint_of(given),
+        constraint=constraint,
         # What stands between two pieces of code is code.
         parse_reply=effort is not None and not isinstance(prompt, InfillPrompt),
         want_prompt=not given["raw"],
@@ -71,11 +81,12 @@ def _check_context(given: Mapping[str, Any], model: Model) -> None:
 
 def _prompt(given: Mapping[str, Any], effort: Effort | None) -> Prompt:
     """Raw text may spell markers, and with a suffix there is no system. Anything else is a chat of one turn, behind the
-    tokens of an earlier one (section 4.5).
+    tokens of an earlier one (section 4.5). A template takes the place of the model's own.
     """
     if given["raw"]:
         return TextPrompt(given["prompt"], special=True)
     if given["suffix"]:
-        return InfillPrompt(given["prompt"], given["suffix"])
+        return InfillPrompt(given["prompt"], given["suffix"], given["template"])
     system = (Message("system", given["system"]),) if given["system"] else ()
-    return ChatPrompt((*system, Message("user", given["prompt"])), context=given["context"], effort=effort)
+    messages = (*system, Message("user", given["prompt"]))
+    return ChatPrompt(messages, context=given["context"], effort=effort, template=given["template"])

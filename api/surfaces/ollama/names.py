@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tropilla.api.models import default_model
 from tropilla.api.surface import Surroundings
-from tropilla.common.catalogue import Model
+from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import InvalidField, UnknownModel
 
 DEFAULT_HOST = "registry.ollama.ai"
@@ -81,7 +81,7 @@ def name_of(model: Model) -> Name:
     return name if name.valid else Name(DEFAULT_HOST, DEFAULT_NAMESPACE, model.name, DEFAULT_TAG)
 
 
-def resolve(surroundings: Surroundings, typed: str) -> Model:
+def resolve(surroundings: Surroundings, typed: str, able: Capability = "completion") -> Model:
     """The model that `typed` means, in whatever case. Raises `InvalidField` for no name and `UnknownModel`."""
     name = _local_name(typed)
     found = surroundings.catalogue.find(typed) or _find(surroundings, name, typed)
@@ -90,7 +90,7 @@ def resolve(surroundings: Surroundings, typed: str) -> Model:
     if not name.valid:
         raise InvalidField("invalid model name", param="model")
     if surroundings.settings.unknown_model == "default":
-        return default_model(surroundings)
+        return default_model(surroundings, able)
     raise UnknownModel(typed)
 
 

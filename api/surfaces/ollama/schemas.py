@@ -91,7 +91,7 @@ class ToolSchema(Struct):
     function = Object(ToolFunctionSchema(), load_default=lambda: {"name": "", "description": "", "parameters": "{}"})
 
 
-class _Options(Object):
+class GivenOptions(Object):
     """They are loaded when the model is known."""
 
     def described(self, nested: Nested, /) -> Shape:
@@ -102,7 +102,7 @@ class _RequestSchema(Struct):
     model = Text(load_default="")
     stream = Boolean(load_default=True)
     format = Anything(load_default="")
-    options = _Options(load_default=dict)
+    options = GivenOptions(load_default=dict)
     #: Absent is the server's default, which here is for ever.
     keep_alive = KeepAlive(load_default=None)
     think = Think(load_default=None)

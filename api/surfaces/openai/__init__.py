@@ -1,13 +1,16 @@
-"""The OpenAI dialect: chat and text completions, and the models they can be asked of."""
+"""The OpenAI dialect: chat and text completions, responses, embeddings, tokens, and the models they can be asked of."""
 
 from __future__ import annotations
 
-from tropilla.api.surface import Dialect, Page, Route
-from tropilla.api.surfaces.openai import about
+from tropilla.api.media import readable
+from tropilla.api.surface import Dialect, Enquiry, Page, Route
+from tropilla.api.surfaces.openai import about, embeddings, responses_about, tokens
+from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
-from tropilla.api.surfaces.openai.faults import fault
-from tropilla.api.surfaces.openai.models import listing, retrieve
+from tropilla.api.surfaces.openai.faults import fault, refused_status
+from tropilla.api.surfaces.openai.models import health, listing, retrieve
+from tropilla.api.surfaces.openai.responses import RESPONSES, count, parse_count
 
 #: The un-prefixed ones are Cria's and llama.cpp's. /models/<id>/... belongs to TGI.
 OPENAI = Dialect(
@@ -17,12 +20,22 @@ OPENAI = Dialect(
         Route("/v1/completions", COMPLETIONS),
         Page("/v1/models", listing, about.MODELS),
         Page("/v1/models/<path:id>", retrieve, about.MODEL),
+        Page("/v1/health", health, about.HEALTH),
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
         Page("/models", listing, about.MODELS),
+        Route("/v1/responses", RESPONSES),
+        Route("/responses", RESPONSES),
+        Enquiry("/v1/responses/input_tokens", parse_count, count, responses_about.INPUT_TOKENS),
+        Enquiry("/responses/input_tokens", parse_count, count, responses_about.INPUT_TOKENS),
+        *embeddings.ROUTES,
+        *tokens.ROUTES,
     ),
-    prefixes=("/v1", "/chat", "/completions", "/models"),
+    prefixes=("/v1", "/chat", "/completions", "/models", "/responses", "/embeddings", "/detokenize", "/apply-template"),
     fault=fault,
+    reads=readable,
+    headers=headers,
+    refused_status=refused_status,
     error=about.ERROR,
     title="OpenAI",
 )

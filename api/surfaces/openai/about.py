@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tropilla.api.about import (
     COUNT,
     INTEGER,
     LOGPROB,
     NULL,
+    NUMBER,
+    OBJECT,
     TEXT,
     About,
     Shape,
@@ -35,7 +39,7 @@ _META = dict.fromkeys(("n_vocab", "n_ctx_train", "n_embd", "n_params", "size"), 
 MODEL_ENTRY = record(
     "OpenAIModel",
     {"id": TEXT, "object": one_of("model"), "created": COUNT, "owned_by": TEXT},
-    {"max_model_len": COUNT, "meta": record("", _META)},
+    {"max_model_len": COUNT, "meta": record("", _META), "aliases": several(TEXT), "parent": TEXT},
 )
 _MODEL_LIST = record(
     "OpenAIModelList",
@@ -53,27 +57,37 @@ USAGE = record(
         "completion_tokens_details": record("", {"reasoning_tokens": COUNT}),
     },
 )
+#: By token id.
+_SCORES: Shape = {
+    **OBJECT,
+    "additionalProperties": record("", {"logprob": LOGPROB, "rank": or_null(COUNT), "decoded_token": TEXT}),
+}
+_IDS: dict[str, Shape] = {"token_ids": several(COUNT)}
+_PROMPT: dict[str, Shape] = {"prompt_token_ids": several(COUNT), "prompt_logprobs": several(or_null(_SCORES))}
 _HEAD: dict[str, Shape] = {"id": TEXT, "created": COUNT, "model": TEXT, "system_fingerprint": TEXT}
 
 _CANDIDATE: dict[str, Shape] = {"token": TEXT, "logprob": LOGPROB, "bytes": several(COUNT)}
-_LOGPROBS = record(
-    "OpenAILogprobs",
-    {"content": several(record("", {**_CANDIDATE, "top_logprobs": several(record("", _CANDIDATE))})), "refusal": NULL},
-)
+SCORED = record("", {**_CANDIDATE, "top_logprobs": several(record("", _CANDIDATE))})
+_LOGPROBS = record("OpenAILogprobs", {"content": several(SCORED), "refusal": NULL})
 _CALLED = record("", {"name": TEXT, "arguments": TEXT})
 _TOOL_CALL = record("OpenAIToolCall", {"id": TEXT, "type": one_of("function"), "function": _CALLED})
 _MESSAGE = record(
     "OpenAIAnswerMessage",
     {"role": one_of("assistant"), "content": or_null(TEXT), "refusal": NULL},
-    {"reasoning_content": TEXT, "tool_calls": several(_TOOL_CALL, least=1), "function_call": _CALLED},
+    {
+        **dict.fromkeys(("reasoning_content", "reasoning"), TEXT),
+        "tool_calls": several(_TOOL_CALL, least=1),
+        "function_call": _CALLED,
+    },
 )
 _ENDED = one_of("stop", "length", "tool_calls", "function_call")
 _CHAT_CHOICE = record(
-    "", {"index": COUNT, "message": _MESSAGE, "logprobs": or_null(_LOGPROBS), "finish_reason": _ENDED}
+    "", {"index": COUNT, "message": _MESSAGE, "logprobs": or_null(_LOGPROBS), "finish_reason": _ENDED}, _IDS
 )
 _CHAT_ANSWER = record(
     "OpenAIChatAnswer",
     {**_HEAD, "object": one_of("chat.completion"), "choices": several(_CHAT_CHOICE, least=1), "usage": USAGE},
+    _PROMPT,
 )
 _PIECE = record("", {"arguments": TEXT}, {"name": TEXT})
 _DELTA = record(
@@ -81,8 +95,7 @@ _DELTA = record(
     {},
     {
         "role": one_of("assistant"),
-        "content": TEXT,
-        "reasoning_content": TEXT,
+        **dict.fromkeys(("content", "reasoning_content", "reasoning"), TEXT),
         "tool_calls": several(
             record("", {"index": COUNT, "function": _PIECE}, {"id": TEXT, "type": one_of("function")}), least=1
         ),
@@ -98,10 +111,11 @@ _CHAT_CHUNK = record(
             record(
                 "",
                 {"index": COUNT, "delta": _DELTA, "logprobs": or_null(_LOGPROBS), "finish_reason": or_null(_ENDED)},
+                _IDS,
             )
         ),
     },
-    {"usage": or_null(USAGE)},
+    {"usage": or_null(USAGE), **_PROMPT},
 )
 
 _OLD_LOGPROBS = record(
@@ -114,19 +128,23 @@ _OLD_LOGPROBS = record(
     },
 )
 _TEXT_CHOICE: dict[str, Shape] = {"index": COUNT, "text": TEXT, "logprobs": or_null(_OLD_LOGPROBS)}
+_TEXT_FACTS: dict[str, Shape] = {**_PROMPT, **_IDS}
 _TEXT_ENDED = one_of("stop", "length")
 _TEXT_HEAD: dict[str, Shape] = {**_HEAD, "object": one_of("text_completion")}
 _COMPLETION = record(
     "OpenAICompletionAnswer",
     {
         **_TEXT_HEAD,
-        "choices": several(record("", {**_TEXT_CHOICE, "finish_reason": _TEXT_ENDED}), least=1),
+        "choices": several(record("", {**_TEXT_CHOICE, "finish_reason": _TEXT_ENDED}, _TEXT_FACTS), least=1),
         "usage": USAGE,
     },
 )
 _COMPLETION_CHUNK = record(
     "OpenAICompletionChunk",
-    {**_TEXT_HEAD, "choices": several(record("", {**_TEXT_CHOICE, "finish_reason": or_null(_TEXT_ENDED)}))},
+    {
+        **_TEXT_HEAD,
+        "choices": several(record("", {**_TEXT_CHOICE, "finish_reason": or_null(_TEXT_ENDED)}, _TEXT_FACTS)),
+    },
     {"usage": or_null(USAGE)},
 )
 
@@ -153,5 +171,32 @@ COMPLETIONS = About(
     streams=streamed(_COMPLETION_CHUNK),
     example={"model": "pocket", "prompt": "Once upon a time", "max_tokens": 20},
 )
+_VECTOR = record("", {"object": one_of("embedding"), "index": COUNT, "embedding": either(several(NUMBER), TEXT)})
+_VECTORS = record(
+    "OpenAIEmbeddings",
+    {
+        "object": one_of("list"),
+        "model": TEXT,
+        "data": several(_VECTOR, least=1),
+        "usage": record("", {"prompt_tokens": COUNT, "total_tokens": COUNT}),
+    },
+)
+_BYTES: Shape = {"type": "integer", "minimum": 0, "maximum": 255}
+_PIECE_OF_TEXT = record("", {"id": COUNT, "piece": either(TEXT, several(_BYTES))})
+TOKENS = record("OpenAITokens", {"tokens": either(several(COUNT), several(_PIECE_OF_TEXT))})
+SPELLED = record("OpenAIText", {"content": TEXT})
+COUNTED = record("OpenAIInputTokens", {"object": one_of("response.input_tokens"), "input_tokens": COUNT})
+
+EMBEDDINGS = About(
+    "Turn texts into vectors", takes=schemas.EMBEDDING, gives=_VECTORS, example={"input": ["a cat", "a dog"]}
+)
+TEMPLATE = dataclasses.replace(
+    CHAT,
+    summary="Show a conversation as its model sees it",
+    gives=record("OpenAIPrompt", {"prompt": TEXT}),
+    streams=None,
+)
+CHAT_TOKENS = dataclasses.replace(CHAT, summary="Count the tokens of a conversation", gives=COUNTED, streams=None)
+HEALTH = About("Say whether a model can answer", gives=record("", {"status": one_of("ok")}), also={503: ERROR})
 MODELS = About("List the models", gives=_MODEL_LIST)
 MODEL = About("Show one model", gives=MODEL_ENTRY)

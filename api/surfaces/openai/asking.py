@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tropilla.api.surface import Surroundings
 from tropilla.api.surfaces.openai.token_ids import check_ids
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import (
+    Fit,
     GenerationRequest,
     Prompt,
     Sampling,
@@ -19,12 +21,14 @@ from tropilla.common.settings import Settings
 
 #: The names of one thing, the one that wins first (sheet, sections 7 and 11).
 _LIMITS = ("max_completion_tokens", "n_predict", "max_tokens", "max_new_tokens")
+_CUTS = ("truncate_prompt_tokens", "truncate")
 _MIROSTAT = ("mirostat", "mirostat_mode")
 #: llama.cpp's name looks back 64 tokens, as llama.cpp does; vLLM's and TGI's over everything, as they do.
 _PENALTIES = (("repetition_penalty", -1), ("repeat_penalty", 64))
 #: Those that the engine calls by the same name, and that need no reading.
 _SAME_NAME = (
     *("top_k", "top_p", "min_p", "typical_p", "top_n_sigma", "presence_penalty", "frequency_penalty", "logit_bias"),
+    *("dynatemp_range", "dynatemp_exponent"),
     *("xtc_probability", "xtc_threshold", "mirostat_tau", "mirostat_eta"),
     *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
 )
@@ -50,7 +54,18 @@ def generation(
         keep_stop=fields["include_stop_str_in_output"],
         stop_tokens=tuple(fields["stop_token_ids"]),
         ignore_eos=fields["ignore_eos"],
+        show_markers=not fields["skip_special_tokens"],
+        prompt_logprobs=fields.get("prompt_logprobs"),
+        # How long the prompt is, a stream that counts has to know from the start.
+        want_prompt=fields.get("return_token_ids", False)
+        or (fields["stream"] and counts(fields.get("stream_options", {}))),
+        fit=_fit(fields, model),
     )
+
+
+def counts(stream_options: Mapping[str, bool]) -> bool:
+    """Whether every chunk of a stream tells the usage so far."""
+    return stream_options.get("include_usage", False) and stream_options.get("continuous_usage_stats", False)
 
 
 def check_vocabulary(fields: dict[str, Any], model: Model) -> None:
@@ -69,7 +84,7 @@ def _sampling(fields: dict[str, Any]) -> Sampling:
         repeat_last_n=fields.get("repeat_last_n", window),
         dry_sequence_breakers=tuple(fields["dry_sequence_breakers"]),
         mirostat=_first(fields, _MIROSTAT) or 0,
-        watermark_delta=_WATERMARK_DELTA if fields.get("watermark") else 0.0,
+        watermark_delta=_WATERMARK_DELTA if fields["watermark"] else 0.0,
         seed=fold_seed(fields["seed"]) if "seed" in fields else draw_seed(),
     )
 
@@ -83,6 +98,11 @@ def _max_tokens(fields: dict[str, Any], model: Model, settings: Settings) -> int
     asked = _first(fields, _LIMITS)
     wanted = settings.default_max_tokens if asked is None else asked
     return None if wanted < 0 else min(wanted, model.context_length)
+
+
+def _fit(fields: dict[str, Any], model: Model) -> Fit:
+    last = _first(fields, _CUTS)
+    return Fit() if last is None else Fit(keep_last=min(last, model.context_length))
 
 
 def _first(fields: dict[str, Any], names: tuple[str, ...]) -> Any:

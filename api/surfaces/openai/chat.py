@@ -9,19 +9,20 @@ from typing import Any
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import about, refusals, schemas, thinking
-from tropilla.api.surfaces.openai.answer import HEADERS, answer, whole
+from tropilla.api.surfaces.openai.answer import answer, stream_headers, whole
 from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
-from tropilla.api.surfaces.openai.models import resolve
+from tropilla.api.surfaces.openai.models import resolve_adapted
 from tropilla.api.surfaces.openai.rules import check_chat, continues, sole_constraint
 from tropilla.api.surfaces.openai.stream import Stream
+from tropilla.api.surfaces.openai.token_facts import prompt_facts
 from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
+from tropilla.api.timings import compute_time, known_at_start
 from tropilla.common.generation import ChatPrompt, Completion, Message
 
-#: Delta of a finish chunk, by the model that was asked for. TGI's sample loops add up `delta.content` unseen (TGI sheet,
-#: section 15); everybody else wants `{}`.
-_CLOSING_DELTAS: Mapping[str, Mapping[str, str]] = {"tgi": {"content": ""}}
+#: How Hugging Face's client names itself.
+_HUB_AGENT = "hf_hub/"
 
 
 def parse(body: JSON, surroundings: Surroundings) -> Call:
@@ -30,7 +31,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         raise schemas.missing("messages")
     fields = schemas.checked(schemas.chat(surroundings.settings), body)
     messages = tuple(fields.get("messages") or fields["prompt"])
-    model = resolve(surroundings, fields["model"])
+    model, adapter = resolve_adapted(surroundings, fields["model"])
     check_chat(fields, messages)
     box = toolbox(fields)
     constraint = sole_constraint(fields, box)
@@ -42,6 +43,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     request = dataclasses.replace(
         generation(fields, (_prompt(fields, messages, box),), model, surroundings),
         constraint=constraint,
+        adapter=adapter,
         parse_reply=True,
         logprobs=fields.get("top_logprobs", 0) if fields["logprobs"] else None,
     )
@@ -50,11 +52,19 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         request,
         model,
         fields,
-        closing_delta=_CLOSING_DELTAS.get(fields["model"], {}),
+        closing_delta=_closing_delta(fields["model"], surroundings.headers.get("user-agent", "")),
+        mirror_reasoning=surroundings.settings.reasoning_keys == "both",
         prefill=messages[-1].content if fields["echo"] and continues(fields, messages) else "",
         function_call=box.legacy,
+        # As they were sent: the template is applied where the model is.
+        headers=known_at_start(surroundings.settings, sum(len(message.content) for message in messages)),
     )
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
+
+
+def _closing_delta(model: str, agent: str) -> Mapping[str, str]:
+    """TGI's sample loops add up `delta.content` unseen (TGI sheet, section 15); everybody else wants `{}`."""
+    return {"content": ""} if model == "tgi" or _HUB_AGENT in agent else {}
 
 
 def _prompt(fields: dict[str, Any], messages: tuple[Message, ...], box: Toolbox) -> ChatPrompt:
@@ -85,7 +95,9 @@ def frames(call: Call, _: Clock) -> Frames:
 
 def whole_answer(call: Call, completion: Completion, finished_at: float) -> Reply:
     choices = [chat_choice(call, index, choice) for index, choice in enumerate(completion.choices)]
-    return whole(call, "chat.completion", choices, completion, finished_at)
+    about = prompt_facts(call.answer, completion.choices[0].prompt)
+    reply = whole(call, "chat.completion", choices, completion, finished_at, **about)
+    return dataclasses.replace(reply, headers={**reply.headers, **compute_time(call, finished_at)})
 
 
-CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, lambda call: HEADERS, about.CHAT)
+CHAT = Surface("openai.chat", parse, frames, whole_answer, SSE, stream_headers, about=about.CHAT)

@@ -11,18 +11,21 @@ from tropilla.api.surfaces.openai.answer import REASONS, Answer
 from tropilla.api.surfaces.openai.logprobs import chat_logprobs
 from tropilla.api.surfaces.openai.sight import Sight, sight_of
 from tropilla.api.surfaces.openai.stream import Piece
+from tropilla.api.surfaces.openai.token_facts import choice_facts
 from tropilla.common.generation import CallDelta, Choice, Finished, Prompted, Reason, Token
 
 
 class ChatShape:
     """The chunks of a chat. Within a token reasoning comes first, then content, then calls: each in chunks of its own."""
 
-    object = "chat.completion.chunk"
+    object, one_prompt = "chat.completion.chunk", True
 
     def __init__(self, call: Call) -> None:
         self._request = call.request
         self._answer: Answer = call.answer
-        self._sights = None if call.request.logprobs is None else [Sight() for _ in range(call.request.choices)]
+        asked = call.request
+        sights = [Sight(markers=asked.show_markers) for _ in range(asked.choices)]
+        self._sights = None if asked.logprobs is None else sights
         self._called: set[int] = set()
 
     def opening(self, _: int) -> Iterator[Piece]:
@@ -36,9 +39,10 @@ class ChatShape:
     def token(self, token: Token) -> Iterator[Piece]:
         seen = self._sights[token.choice].feed(token) if self._sights else []
         if token.reasoning:
-            yield Piece({"delta": {"reasoning_content": token.reasoning}})
+            yield Piece({"delta": _reasoning(self._answer, token.reasoning)})
         if token.text:
-            yield Piece({"delta": {"content": token.text}}, chat_logprobs(seen) if seen else None)
+            logprobs = chat_logprobs(seen, by_id=self._answer.by_id) if seen else None
+            yield Piece({"delta": {"content": token.text}}, logprobs)
         for piece in token.calls:
             if piece.name or piece.arguments:
                 self._called.add(token.choice)
@@ -61,9 +65,22 @@ def chat_choice(call: Call, index: int, choice: Choice) -> dict[str, Any]:
     return {
         "index": index,
         "message": _message(call, index, choice),
-        "logprobs": None if call.request.logprobs is None else chat_logprobs(sight_of(choice.tokens)),
+        "logprobs": _logprobs(call, choice),
         "finish_reason": finish_reason(known, choice.finished.reason, called=bool(called)),
+        **choice_facts(known, choice),
     }
+
+
+def _logprobs(call: Call, choice: Choice) -> dict[str, Any] | None:
+    if call.request.logprobs is None:
+        return None
+    seen = sight_of(choice.tokens, markers=call.request.show_markers)
+    return chat_logprobs(seen, by_id=call.answer.by_id)
+
+
+def _reasoning(known: Answer, text: str) -> dict[str, str]:
+    """By DeepSeek's and llama.cpp's name, and where it is wanted by vLLM's."""
+    return {"reasoning_content": text, **({"reasoning": text} if known.mirror_reasoning else {})}
 
 
 def _message(call: Call, index: int, choice: Choice) -> dict[str, Any]:
@@ -72,7 +89,7 @@ def _message(call: Call, index: int, choice: Choice) -> dict[str, Any]:
     called, text = calls.whole_calls(choice), known.prefill + choice.text
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if called else ""), "refusal": None}
     if choice.reasoning:
-        message["reasoning_content"] = choice.reasoning
+        message |= _reasoning(known, choice.reasoning)
     if called and known.function_call:
         message["function_call"] = calls.legacy_call(called[0])
     elif called:

@@ -223,13 +223,15 @@ FIELDS: Mapping[str, fields.Field[Any]] = {
     "guided_grammar": _Grammar(),
     "structured_outputs": _Structured(),
 }
+#: What the Responses API has in `response_format`'s place.
+NESTED = "text.format"
 #: Those that vLLM does not take beside a tool that must be called.
 GUIDES = frozenset({"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"})
 
 
 def given(fields: Mapping[str, Any]) -> dict[str, Constraint]:
     """Every constraint that was asked for, by its field."""
-    return {name: fields[name] for name in FIELDS if fields.get(name) is not None}
+    return {name: fields[name] for name in (*FIELDS, NESTED) if fields.get(name) is not None}
 
 
 def check_constraint(param: str, constraint: Constraint) -> None:

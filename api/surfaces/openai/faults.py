@@ -15,6 +15,7 @@ from tropilla.api.surfaces.openai.schemas import INTEGERS
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
@@ -25,10 +26,12 @@ from tropilla.common.errors import (
     TropillaError,
     UnknownModel,
     UnknownRoute,
+    UnreadableBody,
     WorkerLost,
     WrongMethod,
 )
 from tropilla.common.generation import FailureCode
+from tropilla.common.settings import Settings
 
 #: SDKs retry every 5xx twice unless told that it would come out the same.
 _FINAL = {"x-should-retry": "false"}
@@ -60,7 +63,13 @@ def fault(error: TropillaError) -> Reply:
     form = next(_FORMS[kind] for kind in type(error).__mro__ if kind in _FORMS)
     said = form.say(error)
     body = {"message": said.message, "type": form.type, "param": said.param, "code": said.code, **said.facts}
-    return Reply({"error": body, "error_type": form.error_type}, form.status, said.headers)
+    slug = "template_error" if isinstance(error, InvalidPrompt) and error.code == "template" else form.error_type
+    return Reply({"error": body, "error_type": slug}, form.status, said.headers)
+
+
+def refused_status(settings: Settings) -> int:
+    """Of a body that is not as it should be."""
+    return 422 if settings.shared_errors == "tgi" else 400
 
 
 def _plain(error: RequestError) -> _Said:
@@ -85,7 +94,7 @@ def _field(error: InvalidField) -> _Said:
     code = _CODES[error.problem]
     if error.problem in ("above", "below"):
         # Token ids are the only integers below another name.
-        whole = root in INTEGERS or root in ("prompt", "stop_token_ids")
+        whole = root in INTEGERS or root in ("prompt", "stop_token_ids", "input", "tokens")
         code = f"{'integer' if whole else 'decimal'}_{code}"
     elif error.problem == "unsupported" and root in PARTLY_SERVED:
         code = "unsupported_value"
@@ -111,15 +120,18 @@ def _overloaded(error: Overloaded) -> _Said:
 
 
 def _context(error: ContextExceeded) -> _Said:
-    """litellm looks for the first sentence, llama.cpp's clients for "exceeds the available context size"."""
+    """litellm looks for the first sentence, llama.cpp's clients for "exceeds the available context size", and where vectors
+    are wanted for "too large".
+    """
     context, prompt = error.facts.get("context", 0), error.facts.get("prompt_tokens", 0)
     wanted = error.facts.get("max_tokens")
-    request = f"your request has {prompt} input tokens"
+    request, ending = f"your request has {prompt} input tokens", ": it is too large"
     if wanted is not None:
+        ending = ""
         request = f"you requested {prompt + wanted} tokens ({prompt} in the input, {wanted} for the completion)"
     text = (
         f"This model's maximum context length is {context} tokens. However, {request}, "
-        "which exceeds the available context size."
+        f"which exceeds the available context size{ending}."
     )
     facts = {"n_prompt_tokens": prompt, "n_ctx": context}
     return _Said(text, "context_length_exceeded", error.param, facts)
@@ -162,6 +174,8 @@ _FORMS: Mapping[type, _Form] = {
     UnknownRoute: _Form(404, _route, error_type="not_found"),
     WrongMethod: _Form(405, _method, error_type="method_not_allowed"),
     BodyTooLarge: _Form(413, _plain),
+    UnreadableBody: _Form(415, _plain),
+    ForbiddenOrigin: _Form(403, _plain, error_type="forbidden"),
     Overloaded: _Form(429, _overloaded, "rate_limit_error", "overloaded"),
     ContextExceeded: _Form(400, _context),
     InvalidPrompt: _Form(400, _prompt),

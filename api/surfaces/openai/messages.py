@@ -17,19 +17,22 @@ from tropilla.common.generation import Message, ToolCall
 
 #: Names OpenAI has given to roles every template knows otherwise. Other roles are the template's business.
 _ROLES: Mapping[str, str] = {"developer": "system", "function": "tool"}
-#: The parts that are text, and the key it stands under.
-_TEXTS: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
-#: Parts other servers understand, as opposed to misspelt ones.
-_MEDIA = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url", "image", "video", "audio"})
-#: Between text parts, where the template does not take lists of them (sheet, section 7).
-_JOINT = "\n"
+#: Between text parts, where the template does not take lists of them (sheet, section 7); an assistant's are paragraphs
+#: (section 13).
+JOINT, _ASSISTANT_JOINT = "\n", "\n\n"
 
 
-class _Part(Strict[str]):
+class Part(Strict[str]):
     """One content part, as its text."""
 
     expected = "an object"
-    shape = either(*(record("", {"type": one_of(kind), key: TEXT}) for kind, key in _TEXTS.items()))
+    #: The parts that are text, and the key it stands under; an error names the first.
+    texts: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
+    #: Parts other servers understand, as opposed to misspelt ones.
+    media = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url", "image", "video", "audio"})
+
+    def described(self, _: Nested, /) -> Shape:
+        return either(*(record("", {"type": one_of(kind), key: TEXT}) for kind, key in self.texts.items()))
 
     def read(self, value: Any) -> str:
         if not isinstance(value, dict):
@@ -37,32 +40,34 @@ class _Part(Strict[str]):
         kind = value.get("type")
         if not isinstance(kind, str):
             raise at(wrong_type("a string", kind), "type")
-        if kind in _MEDIA:
+        if kind in self.media:
             raise Wrong(f"content parts of type '{kind}' are not supported: the model reads text only.", "unsupported")
-        if kind not in _TEXTS:
-            raise at(Wrong(f"unknown content part type '{kind}'. Expected 'text'."), "type")
-        text = value.get(_TEXTS[kind])
+        if kind not in self.texts:
+            raise at(Wrong(f"unknown content part type '{kind}'. Expected '{next(iter(self.texts))}'."), "type")
+        text = value.get(self.texts[kind])
         if not isinstance(text, str):
-            raise at(wrong_type("a string", text), _TEXTS[kind])
+            raise at(wrong_type("a string", text), self.texts[kind])
         return text
 
 
-class _Content(Strict[str]):
-    expected = "a string or an array of content parts"
-    _parts = Array(_Part())
+class Content(Strict[list[str]]):
+    """Its texts: what stands between them is the role's business."""
 
-    def read(self, value: Any) -> str:
+    expected = "a string or an array of content parts"
+    parts = Array(Part())
+
+    def read(self, value: Any) -> list[str]:
         if isinstance(value, str):
-            return value
+            return [value]
         if not isinstance(value, list):
             raise wrong_type(self.expected, value)
-        return _JOINT.join(part or "" for part in self._parts.deserialize(value) or ())
+        return [part or "" for part in self.parts.deserialize(value) or ()]
 
     def described(self, nested: Nested, /) -> Shape:
-        return either(TEXT, self._parts.described(nested))
+        return either(TEXT, self.parts.described(nested))
 
 
-class _Arguments(Strict[str]):
+class Arguments(Strict[str]):
     """JSON text. Some clients send the object itself."""
 
     expected = "a string"
@@ -78,7 +83,7 @@ class _Arguments(Strict[str]):
 
 class _FunctionSchema(Schema):
     name = Text(required=True)
-    arguments = _Arguments(load_default="")
+    arguments = Arguments(load_default="")
 
 
 class _ToolCallSchema(Schema):
@@ -102,7 +107,7 @@ class MessageSchema(Schema):
     needs: ClassVar[Shape] = either(there("content"), _CONTENTLESS)
 
     role = Text(required=True)
-    content = _Content()
+    content = Content()
     name = Text(load_default="")
     tool_call_id = Text(load_default="")
     tool_calls = Array(Object(_ToolCallSchema()), load_default=())
@@ -119,12 +124,12 @@ class MessageSchema(Schema):
             calls = (ToolCall(**fields["function_call"]),)
         role = fields["role"]
         speaks = role == "assistant"
-        content = fields.get("content", fields.get("refusal") if speaks else None)
-        if content is None and not (speaks and calls):
+        texts = fields.get("content", [fields["refusal"]] if speaks and "refusal" in fields else None)
+        if texts is None and not (speaks and calls):
             raise at(Wrong(f"a message of role '{role}' needs content.", "missing"), "content")
         return Message(
             role=_ROLES.get(role, role),
-            content=content or "",
+            content=(_ASSISTANT_JOINT if speaks else JOINT).join(texts or ()),
             name=fields["name"],
             tool_calls=calls,
             tool_call_id=fields["tool_call_id"],
@@ -147,4 +152,4 @@ class Said(Strict[list[Message]]):
         odd = [text for text in texts if not isinstance(text, str)]
         if odd:
             raise wrong_type("an array of strings", odd[0])
-        return [Message("user", _JOINT.join(texts))]
+        return [Message("user", JOINT.join(texts))]

@@ -1,13 +1,15 @@
-"""GET /v1/models, and which model a name means here."""
+"""GET /v1/models and /v1/health, and which model a name means here. An adapter is a model of its own with a `parent`, as in
+vLLM.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tropilla.api.models import default_model, resolve_exact
+from tropilla.api.models import aliased, aliases_of, default_model, resolve_exact
 from tropilla.api.surface import Reply, Surroundings
-from tropilla.common.catalogue import Model
+from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import UnknownModel
 
 OWNER = "tropilla"
@@ -16,19 +18,33 @@ _PLACEHOLDERS = frozenset({"", "tgi", "dummy"})
 _URLS = ("http://", "https://")
 
 
-def resolve(surroundings: Surroundings, name: str) -> Model:
-    """The model a request's `model` means ("" where it has none). Raises `UnknownModel`."""
+def resolve(surroundings: Surroundings, name: str, able: Capability = "completion") -> Model:
+    """The model a request's `model` means ("" where it has none, then one that is `able`). Raises `UnknownModel`."""
     found = known(surroundings, name)
     if found is not None:
         return found
     if name in _PLACEHOLDERS or name.startswith(_URLS):
-        return default_model(surroundings)
-    return resolve_exact(surroundings, name)
+        return default_model(surroundings, able)
+    return resolve_exact(surroundings, name, able)
+
+
+def resolve_adapted(surroundings: Surroundings, name: str) -> tuple[Model, str]:
+    """For what generates: the model and the adapter that a request's `model` means; "" is none. A model of the name is
+    meant before an adapter. Raises `UnknownModel`.
+    """
+    found = None if known(surroundings, name) else adapted(surroundings, name)
+    return (found, name) if found else (resolve(surroundings, name), "")
+
+
+def adapted(surroundings: Surroundings, adapter: str) -> Model | None:
+    """The one model that has an adapter of this name; None where several have."""
+    having = [model for model in surroundings.catalogue.models if adapter in model.adapters]
+    return having[0] if len(having) == 1 else None
 
 
 def known(surroundings: Surroundings, name: str) -> Model | None:
-    """The model of this name, or the only one it can be short for."""
-    exact = surroundings.catalogue.find(name)
+    """The model of this name or alias, or the only one it can be short for."""
+    exact = surroundings.catalogue.find(name) or aliased(surroundings, name)
     if exact is not None:
         return exact
     near = [model for model in surroundings.catalogue.models if name in _other_names(model.name)]
@@ -45,30 +61,54 @@ def _other_names(name: str) -> frozenset[str]:
 
 
 def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Every model; beside OpenAI's list stand the keys of the one object that TGI's documentation promises."""
+    """Every model under each of its names, and every adapter; beside OpenAI's list stand the keys of the one object that
+    TGI's documentation promises.
+    """
     models = surroundings.catalogue.models
-    body: dict[str, Any] = {"object": "list", "data": [entry(model) for model in models]}
+    listed = [
+        entry(surroundings, model, name) for model in models for name in (model.name, *aliases_of(surroundings, model))
+    ]
+    listed += [
+        entry(surroundings, model, adapter)
+        for model in models
+        for adapter in model.adapters
+        if adapted(surroundings, adapter)
+    ]
+    body: dict[str, Any] = {"object": "list", "data": sorted(listed, key=lambda each: str(each["id"]))}
     try:
-        one = entry(default_model(surroundings))
+        one = default_model(surroundings)
     except UnknownModel:
         return Reply(body)
-    return Reply({**body, **{key: one[key] for key in ("id", "created", "owned_by")}})
+    single = entry(surroundings, one, one.name)
+    return Reply({**body, **{key: single[key] for key in ("id", "created", "owned_by")}})
 
 
 def retrieve(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
-    found = known(surroundings, variables["id"])
-    if found is None:
-        raise UnknownModel(variables["id"])
-    return Reply(entry(found))
+    name = variables["id"]
+    if found := known(surroundings, name):
+        return Reply(entry(surroundings, found, name if name in aliases_of(surroundings, found) else found.name))
+    if found := adapted(surroundings, name):
+        return Reply(entry(surroundings, found, name))
+    raise UnknownModel(name)
 
 
-def entry(model: Model) -> dict[str, Any]:
-    """OpenAI's four keys, then vLLM's and llama.cpp's extras."""
+def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
+    """llama.cpp's words, and no model's name: nobody needs a key to ask."""
+    if surroundings.catalogue.models:
+        return Reply({"status": "ok"})
+    error = {"message": "No model is ready.", "type": "server_error", "param": None, "code": None}
+    return Reply({"error": error, "error_type": "healthcheck"}, 503)
+
+
+def entry(surroundings: Surroundings, model: Model, name: str) -> dict[str, Any]:
+    """OpenAI's four keys, then vLLM's and llama.cpp's extras: of a model by one of its names, or of one of its adapters."""
+    adapter = name in model.adapters and name != model.name
     return {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": int(model.modified_at),
         "owned_by": OWNER,
+        **({"parent": model.name} if adapter else {"aliases": aliases_of(surroundings, model)}),
         "max_model_len": model.context_length,
         "meta": {
             "n_vocab": model.vocabulary,

@@ -11,29 +11,37 @@ from tropilla.common.errors import UnsupportedField
 
 #: Off everywhere; False equals 0.
 _OFF: tuple[Any, ...] = (None, False, "", [], {})
-_NEVER: tuple[Any, ...] = (None,)
 
 #: Refused on both routes. A field that has an off of its own names it.
 _BOTH: Mapping[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("guided_whitespace_pattern", "bad_words", "allowed_token_ids"), _OFF),
-    **dict.fromkeys(("dynatemp_range", "samplers", "post_sampling_probs", "n_probs"), _OFF),
-    **dict.fromkeys(("return_token_ids", "return_tokens_as_token_ids", "use_beam_search"), _OFF),
+    # The draw knows bans of single tokens (`logit_bias`), none of sequences and no list of what alone may come; there is
+    # one order of samplers, and one form of white space in constrained JSON.
+    **dict.fromkeys(("bad_words", "allowed_token_ids", "samplers", "guided_whitespace_pattern"), _OFF),
+    **dict.fromkeys(("logits_processors", "use_beam_search"), _OFF),
+    # Log-probabilities are the model's own, before anything is done to them.
+    **dict.fromkeys(("post_sampling_probs", "n_probs"), _OFF),
+    # No adapter is ever loaded.
     **dict.fromkeys(("lora", "lora_request"), _OFF),
     "adapter_id": (*_OFF, "tgi"),
-    # 0 asks for the prompt's own log-probabilities.
-    "prompt_logprobs": _NEVER,
-    "skip_special_tokens": (None, True),
 }
+#: A template is compiled by the worker that trusts it, its file's; and it writes the markers itself.
 CHAT: Mapping[str, tuple[Any, ...]] = {
     "modalities": (None, [], ["text"]),
-    **dict.fromkeys(("chat_template", "documents", "add_special_tokens"), _OFF),
-    **dict.fromkeys(("truncate", "truncate_prompt_tokens", "watermark"), _OFF),
+    **dict.fromkeys(("chat_template", "add_special_tokens"), _OFF),
     **_BOTH,
 }
+#: A BOS comes where the model was trained with one; who wants none sends token ids.
 COMPLETION: Mapping[str, tuple[Any, ...]] = {"add_special_tokens": (None, True), **_BOTH}
+EMBEDDING: Mapping[str, tuple[Any, ...]] = {
+    "add_special_tokens": (None, True),
+    "embd_normalize": (None, 2, -1),
+    "embed_dtype": (None, "float32"),
+    "endianness": (None, "native", "little"),
+    **dict.fromkeys(("chat_template", "lora", "lora_request"), _OFF),
+}
 
 #: Fields whose other values are served: OpenAI says `unsupported_value` for them.
-PARTLY_SERVED = frozenset({"modalities", "messages", "structured_outputs"})
+PARTLY_SERVED = frozenset({"modalities", "messages", "structured_outputs", "model", "input", "embd_normalize"})
 #: As much of a refused value as its error shows, in characters.
 _SHOWN = 80
 

@@ -15,6 +15,7 @@ from tropilla.common.settings import Settings
 
 
 def check_chat(fields: dict[str, Any], messages: tuple[Message, ...]) -> None:
+    _check_prompt_logprobs(fields)
     if "top_logprobs" in fields and not fields["logprobs"]:
         raise _rule("top_logprobs", "'top_logprobs' is only allowed when 'logprobs' is true.")
     _check_ending(fields, messages)
@@ -23,6 +24,7 @@ def check_chat(fields: dict[str, Any], messages: tuple[Message, ...]) -> None:
 
 
 def check_completion(fields: dict[str, Any], model: Model, settings: Settings) -> None:
+    _check_prompt_logprobs(fields)
     best_of, n, prompts = fields["best_of"], fields["n"], len(fields["prompt"])
     if prompts * n > settings.max_choices:
         raise invalid("prompt", str(too_long(settings.max_choices // n, prompts)), "too_long")
@@ -59,6 +61,12 @@ def continues(fields: dict[str, Any], messages: tuple[Message, ...]) -> bool:
     return bool(fields.get("continue_final_message", not fields.get("add_generation_prompt", False)))
 
 
+def _check_prompt_logprobs(fields: dict[str, Any]) -> None:
+    """vLLM's rule: they belong to no chunk of an answer."""
+    if fields["stream"] and "prompt_logprobs" in fields:
+        raise _rule("prompt_logprobs", "'prompt_logprobs' cannot be streamed.")
+
+
 def _check_ending(fields: dict[str, Any], messages: tuple[Message, ...]) -> None:
     last = messages[-1]
     if len(messages) > 1 and last.role == messages[-2].role == "assistant":
@@ -82,7 +90,7 @@ def _check_suffix(fields: dict[str, Any], model: Model) -> None:
     for name in ("echo", "return_full_text"):
         if fields[name]:
             raise _rule("suffix", f"'suffix' and '{name}' cannot both be given.")
-    if not all(isinstance(prompt, TextPrompt) and not prompt.context for prompt in prompts):
+    if not all(isinstance(prompt, TextPrompt) for prompt in prompts):
         raise UnsupportedField("Unsupported parameter: 'suffix' needs a prompt of text.", param="suffix")
 
 

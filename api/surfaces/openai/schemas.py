@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
-from tropilla.api.about import TEXT, Nested, Shape, either, several
-from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text, wrong_type
+from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Text
 from tropilla.api.reading import load
-from tropilla.api.surfaces.openai import constraints, thinking, tools
+from tropilla.api.surfaces.openai import constraints, responses_fields, thinking, tools
 from tropilla.api.surfaces.openai.bias import Bias
 from tropilla.api.surfaces.openai.messages import MessageSchema, Said
 from tropilla.api.surfaces.openai.prompts import Prompts
+from tropilla.api.surfaces.openai.responses_input import Input
+from tropilla.api.surfaces.openai.stops import Stops
 from tropilla.common.errors import InvalidField, MalformedBody, Problem
 from tropilla.common.generation import Sampling
 from tropilla.common.settings import Settings
@@ -30,26 +31,19 @@ _MAX_INT = 2**31 - 1
 _MAX_N = 128
 #: DRY's; llama.cpp has none, but each is compared at every token.
 _MAX_BREAKERS = 64
+#: Inputs of one embeddings request: OpenAI's own bound.
+MAX_INPUTS = 2048
 _OFF = Sampling()
 
 
-class Stops(Strict[tuple[str, ...]]):
-    """A string or a list of strings. Empty ones mean nothing, but count towards the limit."""
+class Encoding(Text):
+    """How a vector is written, in whatever case (Ollama)."""
 
-    expected = "a string or an array of strings"
+    def __init__(self, **more: Any) -> None:
+        super().__init__(("float", "base64"), **more)
 
-    def __init__(self, most: int, **more: Any) -> None:
-        super().__init__(**more)
-        self._list = Array(Text(), most=most)
-
-    def read(self, value: Any) -> tuple[str, ...]:
-        if not isinstance(value, str | list):
-            raise wrong_type(self.expected, value)
-        stops = [value] if isinstance(value, str) else self._list.deserialize(value)
-        return tuple(stop for stop in stops or () if stop)
-
-    def described(self, _: Nested, /) -> Shape:
-        return either(TEXT, several(TEXT, most=self._list.most))
+    def read(self, value: Any) -> str:
+        return super().read(value.lower() if isinstance(value, str) else value)
 
 
 class StreamOptions(Schema):
@@ -86,6 +80,8 @@ def _common(settings: Settings) -> Fields:
         "mirostat_mode": Integer(0, 2),
         "mirostat_tau": Number(0, 100, clamp=True, load_default=_OFF.mirostat_tau),
         "mirostat_eta": Number(0, 1, clamp=True, load_default=_OFF.mirostat_eta),
+        "dynatemp_range": Number(0, 100, clamp=True, load_default=0.0),
+        "dynatemp_exponent": Number(0, 100, clamp=True, load_default=_OFF.dynatemp_exponent),
         # Negative is off.
         "top_n_sigma": Number(0, clamp=True, load_default=0.0),
         "xtc_probability": Number(0, 1, clamp=True, load_default=0.0),
@@ -101,6 +97,14 @@ def _common(settings: Settings) -> Fields:
         "ignore_eos": Boolean(load_default=False),
         "min_tokens": Integer(0, load_default=0),
         "stop_token_ids": Array(Integer(0), load_default=()),
+        "skip_special_tokens": Boolean(load_default=True),
+        # The prompt's last tokens alone: vLLM's word, and TGI's.
+        "truncate_prompt_tokens": Integer(1),
+        "truncate": Integer(1),
+        "watermark": Boolean(load_default=False),
+        "prompt_logprobs": Integer(0, settings.max_top_logprobs),
+        "return_token_ids": Boolean(load_default=False),
+        "return_tokens_as_token_ids": Boolean(load_default=False),
         "echo": Boolean(load_default=False),
         **constraints.FIELDS,
         "include_stop_str_in_output": Boolean(load_default=False),
@@ -132,13 +136,45 @@ def _completion(settings: Settings) -> Fields:
         "best_of": Integer(0, 20, load_default=0),
         "logprobs": Integer(0, settings.max_top_logprobs),
         "suffix": Text(load_default=""),
-        "truncate_prompt_tokens": Integer(1),
         # What @huggingface/inference posts here, in TGI's words.
         "max_new_tokens": Integer(0),
         "do_sample": Boolean(load_default=True),
-        "truncate": Integer(1),
-        "watermark": Boolean(load_default=False),
         "return_full_text": Boolean(load_default=False),
+    }
+
+
+_EMBEDDING: Fields = {
+    "input": Prompts(most=MAX_INPUTS, required=True),
+    "model": Text(load_default=""),
+    "encoding_format": Encoding(load_default="float"),
+    "dimensions": Integer(1),
+    # vLLM's; -1 is as much as the model reads.
+    "truncate_prompt_tokens": Integer(-1),
+    # vLLM's, then llama.cpp's, whose 2 is the Euclidean norm and -1 none.
+    "normalize": Boolean(),
+    "embd_normalize": Integer(),
+}
+EMBEDDING = Schema.from_dict(dict(_EMBEDDING), name="Embedding")()
+#: What the Responses API says otherwise, or not at all (`responses` refuses those that somebody else says there).
+_NOT_OF_RESPONSES = frozenset(
+    {
+        *("max_completion_tokens", "max_tokens", "n", "n_predict", "stream_options", "echo", "response_format"),
+        *("return_token_ids", "return_tokens_as_token_ids", "prompt_logprobs"),
+    }
+)
+
+
+def _responses(settings: Settings) -> Fields:
+    common = {name: field for name, field in _common(settings).items() if name not in _NOT_OF_RESPONSES}
+    return {
+        "input": Input(required=True),
+        "instructions": Text(),
+        **common,
+        # An answer repeats it, and 64 bits are all that can be written.
+        "max_output_tokens": Integer(0, 2**63 - 1),
+        "top_logprobs": Integer(0, settings.max_top_logprobs),
+        **responses_fields.FIELDS,
+        **thinking.FIELDS,
     }
 
 
@@ -152,9 +188,17 @@ def completion(settings: Settings) -> Schema:
     return Schema.from_dict(dict(_completion(settings)), name="Completion")()
 
 
+@functools.cache
+def responses(settings: Settings) -> Schema:
+    return Schema.from_dict(dict(_responses(settings)), name="Responses")()
+
+
 #: OpenAI's error codes tell integers from decimals.
 INTEGERS = frozenset(
-    name for table in (_chat, _completion) for name, field in table(Settings()).items() if isinstance(field, Integer)
+    name
+    for table in (_chat(Settings()), _completion(Settings()), _responses(Settings()), _EMBEDDING)
+    for name, field in table.items()
+    if isinstance(field, Integer)
 )
 
 #: Where an error's path stands in its sentence.

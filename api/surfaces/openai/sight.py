@@ -37,22 +37,24 @@ class Sight:
     """One choice's tokens as they come into sight. Feeding all of them at once or one by one gives the same.
 
     everything: markers come with the text around them, and `rest` tells the tokens that never came into sight.
+    markers: they are part of the text.
     """
 
-    def __init__(self, *, everything: bool = False) -> None:
+    def __init__(self, *, everything: bool = False, markers: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._everything = everything
+        self._everything, self._markers = everything, markers
         self._waiting: list[_Spelled] = []
         self._pending = ""
         self._shown = 0
 
     def feed(self, token: Token) -> list[Seen]:
         """Takes the next token, whose log-probability must have been asked for; answers those now in sight."""
-        if self._everything or not token.special:
+        silent = token.special and not self._markers
+        if self._everything or not silent:
             start = len(self._pending)
-            self._pending += "" if token.special else self._decoder.decode(token.piece)
+            self._pending += "" if silent else self._decoder.decode(token.piece)
             # It reaches into a character that it only begins.
-            unfinished = bool(self._decoder.getstate()[0]) and not token.special
+            unfinished = bool(self._decoder.getstate()[0]) and not silent
             self._waiting.append(_Spelled(token, start, len(self._pending) + unfinished))
         if token.reasoning:
             self._account(self._place(token.reasoning)[1])
@@ -93,8 +95,8 @@ class Sight:
             each.start, each.end = each.start - end, each.end - end
 
 
-def sight_of(tokens: tuple[Token, ...], *, everything: bool = False) -> list[Seen]:
+def sight_of(tokens: tuple[Token, ...], *, everything: bool = False, markers: bool = False) -> list[Seen]:
     """Every token of a finished choice that is to be seen."""
-    sight = Sight(everything=everything)
+    sight = Sight(everything=everything, markers=markers)
     seen = [seen for token in tokens for seen in sight.feed(token)]
     return [*seen, *sight.rest()] if everything else seen

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tropilla.api.surface import Call, Frame
 from tropilla.api.surfaces.openai.answer import Answer, Tally, envelope
 from tropilla.api.surfaces.openai.faults import fault
+from tropilla.api.surfaces.openai.token_facts import prompt_facts
 from tropilla.common.errors import from_failed
 from tropilla.common.generation import Event, Failed, Finished, Prompted, Token
 
@@ -32,6 +33,11 @@ class Shape(Protocol):
 
     @property
     def object(self) -> str: ...
+    @property
+    def one_prompt(self) -> bool:
+        """All choices answer one prompt: what is told of it stands in the chunk, not in a choice."""
+        ...
+
     def opening(self, choice: int, /) -> Iterable[Piece]: ...
     def prompted(self, event: Prompted, /) -> Iterable[Piece]: ...
     def token(self, token: Token, /) -> Iterable[Piece]: ...
@@ -48,6 +54,8 @@ class Stream:
         self._tally = Tally(call.request)
         self._choices = self._open = call.request.choices
         self._opened = False
+        self._prompts: dict[int, dict[str, Any]] = {}
+        self._ids: list[list[int]] = [[] for _ in range(self._choices)]
 
     def feed(self, event: Event) -> Iterator[Frame]:
         match event:
@@ -55,11 +63,14 @@ class Stream:
                 yield Frame(fault(from_failed(event)).body)
                 yield DONE
             case Prompted():
+                self._tally.prompted(event.choice, len(event.tokens))
+                self._prompts[event.choice] = prompt_facts(self._answer, event.tokens)
                 yield from self._opening()
                 yield from self._chunks(event.choice, self._shape.prompted(event))
             case Token():
                 yield from self._opening()
                 self._tally.count(event.choice)
+                self._ids[event.choice].append(event.id)
                 yield from self._chunks(event.choice, self._shape.token(event))
             case Finished():
                 yield from self._opening()
@@ -84,7 +95,15 @@ class Stream:
     def _chunks(self, choice: int, pieces: Iterable[Piece]) -> Iterator[Frame]:
         for piece in pieces:
             said = {"index": choice, **piece.keys, "logprobs": piece.logprobs, "finish_reason": piece.finish_reason}
-            chunk = {**self._head, "choices": [said]}
+            chunk: dict[str, Any] = {**self._head, "choices": [said]}
+            about = self._prompts.pop(choice, {})
+            if not self._shape.one_prompt:
+                said |= about
+            elif choice == 0:
+                chunk |= about
+            if self._answer.token_ids:
+                # All tokens since the choice's last chunk: some show nothing, some come out in several chunks.
+                said["token_ids"], self._ids[choice] = self._ids[choice], []
             if self._answer.include_usage:
                 chunk["usage"] = self._tally.total() if self._answer.running_usage else None
             yield Frame(chunk)

@@ -7,11 +7,11 @@ from typing import Any
 
 from marshmallow import Schema, fields
 from tropilla.api.about import OBJECT
-from tropilla.api.fields import Boolean, Object, Strict, Text, wrong_type
+from tropilla.api.fields import Array, Boolean, Object, Strict, Text, wrong_type
 from tropilla.api.surfaces.openai.wrong import json_text
 from tropilla.common.generation import Effort
 
-_EFFORTS: Mapping[str, Effort] = {
+EFFORTS: Mapping[str, Effort] = {
     "none": "off",
     "minimal": "minimal",
     "low": "low",
@@ -35,15 +35,17 @@ class _Variables(Strict[dict[str, Any]]):
 
 
 class _Reasoning(Schema):
-    effort = Text(tuple(_EFFORTS))
+    effort = Text(tuple(EFFORTS))
     enabled = Boolean()
 
 
 FIELDS: Mapping[str, fields.Field[Any]] = {
-    "reasoning_effort": Text(tuple(_EFFORTS)),
+    "reasoning_effort": Text(tuple(EFFORTS)),
     "enable_thinking": Boolean(),
     "reasoning": Object(_Reasoning(), load_default=dict),
     "chat_template_kwargs": _Variables(load_default=dict),
+    # vLLM's: what a template for retrieval shows.
+    "documents": Array(_Variables()),
 }
 
 
@@ -53,14 +55,15 @@ def effort(fields: Mapping[str, Any]) -> Effort | None:
 
 
 def variables(fields: Mapping[str, Any]) -> str:
-    return json_text(fields["chat_template_kwargs"])
+    documents = {"documents": fields["documents"]} if fields.get("documents") else {}
+    return json_text({**documents, **fields["chat_template_kwargs"]})
 
 
 def _said(fields: Mapping[str, Any]) -> Iterator[Effort]:
     reasoning, template = fields["reasoning"], fields["chat_template_kwargs"]
     for word in (fields.get("reasoning_effort"), reasoning.get("effort"), template.get("reasoning_effort")):
-        if isinstance(word, str) and word in _EFFORTS:
-            yield _EFFORTS[word]
+        if isinstance(word, str) and word in EFFORTS:
+            yield EFFORTS[word]
     # Qwen's templates call their switch one thing, DeepSeek's another.
     switches = (
         fields.get("enable_thinking"),

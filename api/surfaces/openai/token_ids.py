@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tropilla.common.errors import InvalidField
-from tropilla.common.generation import Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import MixedPrompt, Prompt, TokenPrompt
 
 
 def check_ids(param: str, ids: Iterable[int], vocabulary: int) -> None:
@@ -21,7 +21,7 @@ def told_ids(prompt: Prompt) -> tuple[int, ...]:
     match prompt:
         case TokenPrompt():
             return prompt.ids
-        case TextPrompt():
-            return prompt.context
+        case MixedPrompt():
+            return tuple(part for part in prompt.parts if isinstance(part, int))
         case _:
             return ()

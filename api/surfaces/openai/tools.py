@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, post_load
 from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, one_of, record, several
@@ -24,9 +24,11 @@ _NO_PARAMETERS = json_text({"type": "object", "properties": {}, "additionalPrope
 
 
 #: A function by its name.
-_BY_NAME = record("", {"name": TEXT})
-_FUNCTION = record("", {"type": one_of("function"), "function": _BY_NAME})
-_ALLOWED = record("", {"tools": several(either(_FUNCTION, _BY_NAME), least=1)}, {"mode": one_of("auto", "required")})
+BY_NAME = record("", {"name": TEXT})
+_FUNCTION = record("", {"type": one_of("function"), "function": BY_NAME})
+ALLOWED = record("", {"tools": several(either(_FUNCTION, BY_NAME), least=1)}, {"mode": one_of("auto", "required")})
+#: What `tool_choice` may be.
+CHOICE = either(TEXT, _FUNCTION, record("", {"type": one_of("allowed_tools"), "allowed_tools": ALLOWED}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class _Parameters(Strict[str]):
         return json_text(value) if value else _NO_PARAMETERS
 
 
-class _FunctionSchema(Schema):
+class FunctionSchema(Schema):
     name = _Name(required=True)
     description = Text(load_default="")
     parameters = _Parameters()
@@ -86,7 +88,7 @@ class _FunctionSchema(Schema):
 
 class _ToolSchema(Schema):
     type = Text(("function",), load_default="function")
-    function = Object(_FunctionSchema(), required=True)
+    function = Object(FunctionSchema(), required=True)
 
     @post_load
     def _tool(self, given: dict[str, Any], **_: Any) -> Tool:
@@ -94,11 +96,11 @@ class _ToolSchema(Schema):
         return tool
 
 
-class _Choice(Strict[Chosen]):
+class Choice(Strict[Chosen]):
     """`tool_choice`. A string that is no mode is the name of a tool (TGI)."""
 
     expected = "a string or an object"
-    shape = either(TEXT, _FUNCTION, record("", {"type": one_of("allowed_tools"), "allowed_tools": _ALLOWED}))
+    shape: ClassVar[Shape | None] = CHOICE
     _modes: Mapping[str, ToolChoice] = {"none": "none", "auto": "auto", "required": "required"}
 
     def read(self, value: Any) -> Chosen:
@@ -117,21 +119,24 @@ class _Choice(Strict[Chosen]):
         inner = value.get("allowed_tools")
         if not isinstance(inner, dict):
             raise at(absent() if inner is None else wrong_type("an object", inner), "allowed_tools")
+        return self._among(inner, "allowed_tools")
+
+    def _among(self, inner: dict[str, Any], *path: str) -> Chosen:
         mode, tools = inner.get("mode", "auto"), inner.get("tools")
         if mode not in ("auto", "required"):
-            raise at(Wrong("expected one of 'auto', 'required'."), "allowed_tools", "mode")
+            raise at(Wrong("expected one of 'auto', 'required'."), *path, "mode")
         if not isinstance(tools, list) or not tools:
-            raise at(wrong_type("an array of tools", tools), "allowed_tools", "tools")
+            raise at(wrong_type("an array of tools", tools), *path, "tools")
         for place, tool in enumerate(tools):
             if not isinstance(tool, dict):
-                raise at(wrong_type("an object", tool), "allowed_tools", "tools", place)
+                raise at(wrong_type("an object", tool), *path, "tools", place)
         return Chosen(self._modes[mode], tuple(_named(tool) for tool in tools))
 
 
-class _FunctionChoice(_Choice):
+class _FunctionChoice(Choice):
     """`function_call`: the function's name stands in the object itself."""
 
-    shape = either(TEXT, _BY_NAME)
+    shape = either(TEXT, BY_NAME)
 
     def read(self, value: Any) -> Chosen:
         return Chosen("required", (_named(value),)) if isinstance(value, dict) else super().read(value)
@@ -147,9 +152,9 @@ def _named(value: dict[str, Any]) -> str:
 
 FIELDS: Mapping[str, fields.Field[Any]] = {
     "tools": Array(Object(_ToolSchema()), most=MAX_TOOLS, load_default=()),
-    "tool_choice": _Choice(),
+    "tool_choice": Choice(),
     "parallel_tool_calls": Boolean(load_default=True),
-    "functions": Array(Object(_FunctionSchema()), most=MAX_TOOLS, load_default=()),
+    "functions": Array(Object(FunctionSchema()), most=MAX_TOOLS, load_default=()),
     "function_call": _FunctionChoice(),
 }
 
@@ -178,9 +183,13 @@ def toolbox(fields: Mapping[str, Any]) -> Toolbox:
 
 def check_schemas(fields: Mapping[str, Any], box: Toolbox) -> None:
     """A call that must come is made by a grammar, so the schemas of the tools that can be called have to make one."""
-    if box.choice != "required":
-        return
     param = "functions[{}].parameters" if box.legacy else "tools[{}].function.parameters"
-    for place, tool in enumerate(fields["functions"] if box.legacy else fields["tools"]):
+    tools = fields["functions"] if box.legacy else fields["tools"]
+    check_callable(box, ((param.format(place), tool) for place, tool in enumerate(tools)))
+
+
+def check_callable(box: Toolbox, tools: Iterable[tuple[str, Tool]]) -> None:
+    """The same of tools beside the paths at which their parameters stand."""
+    for param, tool in tools if box.choice == "required" else ():
         if tool in box.tools and box.named in ("", tool.name):
-            check_constraint(param.format(place), Constraint("schema", tool.parameters))
+            check_constraint(param, Constraint("schema", tool.parameters))

@@ -1,38 +1,54 @@
-"""The TGI dialect (text-generation-inference): contracts/tgi.md, without the routes it shares with OpenAI.
+"""The TGI dialect (text-generation-inference): contracts/tgi.md.
 
-It owns every path that no other dialect claims. POST / is where TGI's clients post; GET / belongs to Ollama.
+It owns every path that no other dialect claims, and the roots of models below /models/. GET / belongs to Ollama.
 """
 
 from __future__ import annotations
 
-from tropilla.api.framing import SSE
-from tropilla.api.surface import Dialect, Page, Route, Surface
-from tropilla.api.surfaces.tgi import about
+from tropilla.api.media import readable
+from tropilla.api.surface import AnyRoute, Dialect, Page, Report, Route
+from tropilla.api.surfaces.openai import OPENAI
+from tropilla.api.surfaces.tgi import about, tokens
 from tropilla.api.surfaces.tgi.fault import fault
-from tropilla.api.surfaces.tgi.frames import TokenFrames
-from tropilla.api.surfaces.tgi.headers import known_at_start
+from tropilla.api.surfaces.tgi.generation import COMPAT, GENERATE, GENERATE_STREAM
+from tropilla.api.surfaces.tgi.invocations import INVOCATIONS
+from tropilla.api.surfaces.tgi.metrics import metrics
 from tropilla.api.surfaces.tgi.pages import health, info
-from tropilla.api.surfaces.tgi.parse import parse_compat, parse_generate, parse_stream
-from tropilla.api.surfaces.tgi.whole import whole_compat, whole_generate
+from tropilla.api.surfaces.tgi.root import below
+from tropilla.api.surfaces.tgi.vertex import VERTEX
 
-GENERATE = Surface("tgi.generate", parse_generate, TokenFrames, whole_generate, SSE, known_at_start, about.GENERATE)
-GENERATE_STREAM = Surface(
-    "tgi.generate_stream", parse_stream, TokenFrames, whole_generate, SSE, known_at_start, about.GENERATE_STREAM
+#: What one TGI offers beside the routes it shares with OpenAI.
+NATIVE: tuple[AnyRoute, ...] = (
+    Route("/", COMPAT),
+    Route("/generate", GENERATE),
+    Route("/generate_stream", GENERATE_STREAM),
+    Route("/invocations", INVOCATIONS),
+    VERTEX,
+    Page("/health", health, about.HEALTH),
+    Page("/ping", health, about.HEALTH),
+    Page("/info", info, about.INFO),
+    Report("/metrics", metrics, about.METRICS),
+    *tokens.ROUTES,
 )
-COMPAT = Surface("tgi.compat", parse_compat, TokenFrames, whole_compat, SSE, known_at_start, about.COMPAT)
 
 TGI = Dialect(
     name="tgi",
-    routes=(
-        Route("/", COMPAT),
-        Route("/generate", GENERATE),
-        Route("/generate_stream", GENERATE_STREAM),
-        Page("/health", health, about.HEALTH),
-        Page("/ping", health, about.HEALTH),
-        Page("/info", info, about.INFO),
-    ),
-    prefixes=("",),
+    routes=(*NATIVE, *(below(route) for route in (Page("/", health, about.HEALTH), *NATIVE))),
+    prefixes=("", "/models/"),
     fault=fault,
+    reads=readable,
     error=about.ERROR,
     title="TGI",
+)
+#: Below the root of a model the shared routes are those of OpenAI, its errors included.
+ROOTED = Dialect(
+    name="rooted",
+    routes=tuple(below(route) for route in OPENAI.routes if route.path.startswith("/v1/")),
+    prefixes=(),
+    fault=OPENAI.fault,
+    reads=OPENAI.reads,
+    headers=OPENAI.headers,
+    refused_status=OPENAI.refused_status,
+    error=OPENAI.error,
+    title=OPENAI.title,
 )

@@ -14,6 +14,7 @@ from tropilla.api.surfaces.tgi.limits import max_input_tokens
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    ForbiddenOrigin,
     GenerationFailed,
     InvalidPrompt,
     Overloaded,
@@ -22,6 +23,7 @@ from tropilla.common.errors import (
     TropillaError,
     UnknownModel,
     UnknownRoute,
+    UnreadableBody,
     WorkerLost,
     WrongMethod,
 )
@@ -44,6 +46,8 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     ContextExceeded: _VALIDATION,
     InvalidPrompt: _VALIDATION,
     BodyTooLarge: Words(413, "validation"),
+    UnreadableBody: Words(415, "validation"),
+    ForbiddenOrigin: Words(403, "forbidden"),
     UnknownRoute: Words(404, "not_found"),
     WrongMethod: Words(405, "method_not_allowed", "Method not allowed"),
     UnknownModel: Words(404, "not_found"),
@@ -59,6 +63,8 @@ STREAM_FAULTS: Mapping[type[TropillaError], Words] = {
     **FAULTS,
     WorkerLost: Words(500, "incomplete_generation_stream", "Incomplete generation stream"),
 }
+#: A template that failed is told from other prompts that a model cannot take by its code.
+_TEMPLATE = Words(422, "template_error", "Template error: {message}")
 #: Rules 6 and 7 of section 4. litellm knows a full context by the first text; "less than" includes the number itself.
 SUM_TOO_LARGE = (
     "`inputs` tokens + `max_new_tokens` must be <= {total}. Given: {given} `inputs` tokens and {asked} `max_new_tokens`"
@@ -78,6 +84,8 @@ def broken_stream(error: TropillaError) -> JSON:
 
 
 def _words(error: TropillaError, faults: Mapping[type[TropillaError], Words]) -> Words:
+    if isinstance(error, GenerationFailed) and error.code == "template":
+        return _TEMPLATE
     return next(faults[kind] for kind in type(error).__mro__ if kind in faults)
 
 

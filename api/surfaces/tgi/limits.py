@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from tropilla.common.catalogue import Model
 from tropilla.common.settings import Settings
 
-#: The launcher's defaults (sheet, section 4).
-MAX_BEST_OF = 2
-MAX_TOP_N_TOKENS = 5
-VALIDATION_WORKERS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Field names are those of GET /info; `max_top_n_tokens` is ours in it, where extra keys are harmless."""
+    """Field names are those of GET /info; the last two are ours in it, where extra keys are harmless."""
 
     model_id: str
     max_concurrent_requests: int
@@ -26,6 +21,7 @@ class Limits:
     validation_workers: int
     max_client_batch_size: int
     max_top_n_tokens: int
+    adapters: tuple[str, ...]
 
 
 def max_input_tokens(context: int) -> int:
@@ -36,13 +32,15 @@ def max_input_tokens(context: int) -> int:
 def limits(model: Model, settings: Settings) -> Limits:
     return Limits(
         model_id=model.name,
-        max_concurrent_requests=settings.max_queue,
+        max_concurrent_requests=settings.max_concurrent_requests,
         # Each candidate is a choice of its request.
-        max_best_of=min(MAX_BEST_OF, settings.max_choices),
+        max_best_of=min(settings.max_best_of, settings.max_choices),
         max_stop_sequences=settings.max_stop_sequences,
         max_input_tokens=max_input_tokens(model.context_length),
         max_total_tokens=model.context_length,
-        validation_workers=VALIDATION_WORKERS,
+        # Bodies are checked where they arrive.
+        validation_workers=settings.api_processes,
         max_client_batch_size=settings.max_choices,
-        max_top_n_tokens=MAX_TOP_N_TOKENS,
+        max_top_n_tokens=settings.max_top_n_tokens,
+        adapters=model.adapters,
     )

@@ -8,11 +8,16 @@ from dataclasses import asdict
 from tropilla.api.surface import Reply, Surroundings
 from tropilla.api.surfaces.tgi.limits import limits
 from tropilla.api.surfaces.tgi.parse import served_model
+from tropilla.common.catalogue import Capability, Model
 
 #: The TGI whose behaviour this is (seed 004).
 VERSION = "3.3.6-dev0"
 ROUTER = "text-generation-router"
-PIPELINE_TAG = "text-generation"
+#: What a model is for, by the first of its capabilities that has a name on the Hugging Face hub.
+PIPELINE_TAGS: tuple[tuple[Capability, str], ...] = (
+    ("completion", "text-generation"),
+    ("embedding", "feature-extraction"),
+)
 
 
 def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
@@ -30,10 +35,14 @@ def info(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
         {
             **offered,
             "model_sha": model.digest,
-            "model_pipeline_tag": PIPELINE_TAG,
+            "model_pipeline_tag": pipeline_tag(model),
             "router": ROUTER,
             "version": VERSION,
             "sha": None,
             "docker_label": None,
         }
     )
+
+
+def pipeline_tag(model: Model) -> str | None:
+    return next((tag for capability, tag in PIPELINE_TAGS if capability in model.capabilities), None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tropilla.api.models import default_model
 from tropilla.api.surface import JSON, Call, Surroundings
@@ -10,6 +11,7 @@ from tropilla.api.surfaces.tgi.grammar import constraint_of
 from tropilla.api.surfaces.tgi.limits import limits
 from tropilla.api.surfaces.tgi.rules import check
 from tropilla.api.surfaces.tgi.schemas import COMPAT, GENERATE, Asked, Parameters, read
+from tropilla.api.timings import known_at_start
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import Overloaded, UnknownModel
 from tropilla.common.generation import (
@@ -26,6 +28,8 @@ from tropilla.common.settings import Settings
 #: What green logits gain, and the share of green tokens: upstream's WATERMARK_DELTA and WATERMARK_GAMMA.
 WATERMARK_DELTA = 2.0
 WATERMARK_GAMMA = 0.5
+#: Upstream generates so many tokens at a time, and compares no more than the first of them with the room there is.
+CHUNK = 1024
 #: Seconds after which a caller may ask again for a model that is loading (sheet, section 15: `Retry-After: 1`).
 LOADING_RETRY_SECONDS = 1
 
@@ -41,6 +45,8 @@ class Answer:
     top_tokens: bool
     samples: bool
     seed: int | None
+    #: Those that are known before anything is generated.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_generate(body: JSON, surroundings: Surroundings) -> Call:
@@ -52,8 +58,8 @@ def parse_stream(body: JSON, surroundings: Surroundings) -> Call:
 
 
 def parse_compat(body: JSON, surroundings: Surroundings) -> Call:
-    """POST / echoes the prompt unless told otherwise: every model here is one for text generation (section 7)."""
-    return _call(read(COMPAT, body), surroundings, full_text=True)
+    """POST / shows the prompt, too, unless the caller or the operator says otherwise (section 7)."""
+    return _call(read(COMPAT, body), surroundings, full_text=surroundings.settings.echo_prompt == "yes")
 
 
 def _call(asked: Asked, surroundings: Surroundings, *, full_text: bool) -> Call:
@@ -70,6 +76,7 @@ def _call(asked: Asked, surroundings: Surroundings, *, full_text: bool) -> Call:
         top_tokens=given.top_n_tokens > 0,
         samples=given.samples,
         seed=given.seed,
+        headers=known_at_start(surroundings.settings, len(asked.inputs)),
     )
     request = _request(asked, model, surroundings.settings)
     return Call(request=request, stream=asked.stream, received=surroundings.now, answer=answer, prompt_field="inputs")
@@ -91,8 +98,18 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
         logprobs=given.top_n_tokens,
         want_prompt=given.decoder_input_details,
         prompt_logprobs=0 if given.decoder_input_details else None,
-        # Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left.
-        fit=Fit(keep_last=given.truncate, room="clip" if given.max_new_tokens is None else "refuse"),
+        fit=_fit(given, settings),
+        # Whatever else passed the rules means none.
+        adapter=given.adapter_id if given.adapter_id in model.adapters else "",
+    )
+
+
+def _fit(given: Parameters, settings: Settings) -> Fit:
+    """Rule 6 compares the sum only when the caller named a number; else the answer takes what room is left."""
+    return Fit(
+        keep_last=given.truncate,
+        room="clip" if given.max_new_tokens is None else "refuse",
+        least=CHUNK if settings.sum_rule == "chunk" else None,
     )
 
 

@@ -56,7 +56,7 @@ def _positive(value: float | None) -> bool:
 
 def _adapter_unknown(asked: Asked, limits: Limits) -> bool:
     wanted = asked.parameters.adapter_id
-    return wanted is not None and wanted != limits.model_id and wanted not in NO_ADAPTER
+    return wanted not in (None, limits.model_id, *NO_ADAPTER, *limits.adapters)
 
 
 def _truncate_outside(asked: Asked, limits: Limits) -> bool:

@@ -66,12 +66,17 @@ GENERATE_FAULTS: list[tuple[JSON, int, str]] = [
     (generate(think=True), 400, '"pocket" does not support thinking'),
     ({"model": "Pocket:latest", "think": "high"}, 400, '"Pocket:latest" does not support thinking'),
     ({"model": "bert"}, 400, '"bert" does not support generate'),
-    (generate(template="{{ .Prompt }}"), 400, "template is not supported yet"),
+    # Go's own words, and the sheet's status.
+    (generate(template="{{ .Prompt"), 500, "template: :1: unclosed action"),
+    (generate(template="a\n{{ if .Prompt }}"), 500, "template: :2: unexpected EOF"),
+    (generate(template="{{ Prompt }}", _debug_render_only=True), 500, 'template: :1: function "Prompt" not defined'),
+    (generate(template='{{template "x"}}'), 500, "undefined template specified"),
+    (generate(template=" " * 40_000), 400, "template must have at most 32768 characters"),
+    (generate(template=1), 400, wrong("number", "GenerateRequest.template", "string")),
     (generate(format={"type": "text"}), 400, "invalid format: the JSON schema cannot be used: Invalid type: text"),
     (generate(format="xml"), 400, r'invalid format: "\"xml\""; expected "json" or a valid JSON Schema object'),
     (generate(format=[]), 400, 'invalid format: "[]"; expected "json" or a valid JSON Schema object'),
     (generate(format=nested(300)), 400, "exceeded max depth"),
-    (generate(_debug_render_only=True), 400, "_debug_render_only is not supported yet"),
     (generate(raw=True, system="x"), 400, RAW),
     (generate(raw=True, template="x"), 400, RAW),
     (generate(raw=True, context=[1]), 400, RAW),
@@ -83,6 +88,8 @@ GENERATE_FAULTS: list[tuple[JSON, int, str]] = [
     (generate(suffix="x", think=True), 400, '"pocket" does not support thinking'),
     (generate(suffix="x", options={"top_k": "x"}), 400, f"{FULL} does not support insert"),
     ({"model": "pocket", "options": {"top_k": "x"}}, 400, 'option "top_k" must be of type integer'),
+    (generate(template="{{", options={"top_k": "x"}), 400, 'option "top_k" must be of type integer'),
+    (generate(template="{{", format="xml"), 500, "template: :1: unclosed action"),
 ]
 
 CHAT_FAULTS: list[tuple[JSON, int, str]] = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 from openai.types import Completion as SDKCompletion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai_events import NOW, answered, ask, chat, chunks, said, streamed, woven
+from openai_events import HELLO, NOW, Bit, answered, ask, chat, chunks, prompted, said, streamed, surroundings, woven
+from openai_strict import strict
 from tropilla.api.surface import Call
+from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.common.generation import Event, Failed, Finished, Reason, Token, Usage
@@ -23,7 +26,7 @@ def complete(prompt: Any = "ab cd", **fields: Any) -> Call:
 def chat_chunks(call: Call, events: list[Event]) -> list[dict[str, Any]]:
     told = list(chunks(streamed(CHAT, call, events)))
     for chunk in told:
-        ChatCompletionChunk.model_validate(chunk, strict=True)
+        strict(ChatCompletionChunk, chunk)
     return told
 
 
@@ -36,8 +39,8 @@ def test_a_whole_chat_answer_is_openais() -> None:
     call = chat(n=2)
     reply = answered(CHAT, call, TWO)
     assert reply.status == 200
-    assert (reply.headers["openai-processing-ms"], reply.headers["openai-version"]) == ("1500", "2020-10-01")
-    answer = ChatCompletion.model_validate(reply.body, strict=True)
+    assert headers(1.5) == {"openai-processing-ms": "1500", "openai-version": "2020-10-01"}
+    answer = strict(ChatCompletion, reply.body)
     assert (answer.id, answer.object, answer.created) == (f"chatcmpl-{call.request.id}", "chat.completion", int(NOW))
     assert [choice.message.content for choice in answer.choices] == ["Red fox", "Blue"]
     assert [choice.finish_reason for choice in answer.choices] == ["stop", "length"]
@@ -110,6 +113,30 @@ def test_running_usage_grows_in_every_chunk() -> None:
     assert told[-1]["usage"]["prompt_tokens"] == 5
 
 
+def test_running_usage_knows_the_prompt_from_the_start() -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    told = chat_chunks(chat(stream=True, n=2, stream_options=options), [prompted(0, "a", "b", "c"), *TWO])
+    assert [chunk["usage"]["prompt_tokens"] for chunk in told][:3] == [3, 3, 3]
+
+
+def test_reasoning_has_both_names_where_the_operator_wants_it() -> None:
+    call = ask(CHAT, HELLO, surroundings(reasoning_keys="both"))
+    events = said(0, [Bit("hm", reasoning="hm"), "Yes"])
+    message = strict(ChatCompletion, answered(CHAT, call, events).body).choices[0].message
+    assert (message.reasoning_content, message.reasoning, message.content) == ("hm", "hm", "Yes")
+    deltas = [chunk["choices"][0]["delta"] for chunk in chat_chunks(call, events)]
+    assert {"reasoning_content": "hm", "reasoning": "hm"} in deltas
+    alone = answered(CHAT, chat(), events).body["choices"][0]["message"]
+    assert (alone["reasoning_content"], "reasoning" in alone) == ("hm", False)
+
+
+@pytest.mark.parametrize(("agent", "delta"), [("unknown/None; hf_hub/1.1.0", {"content": ""}), ("OpenAI/Python", {})])
+def test_the_hub_client_gets_a_last_delta_that_can_be_added_up(agent: str, delta: dict[str, str]) -> None:
+    around = dataclasses.replace(surroundings(), headers={"user-agent": agent})
+    told = chat_chunks(ask(CHAT, {**HELLO, "stream": True}, around), said(0, ["x"]))
+    assert told[-1]["choices"][0]["delta"] == delta
+
+
 def test_a_model_named_tgi_gets_a_last_delta_that_can_be_added_up() -> None:
     told = chat_chunks(chat(stream=True, model="tgi"), said(0, ["x"]))
     assert told[-1]["choices"][0]["delta"] == {"content": ""}
@@ -140,7 +167,7 @@ HELD = said(0, [" H", (b"\xf0\x9f", ""), (b"\x99\x82", "\U0001f642"), (b" E", " 
 
 def test_a_whole_chat_answers_log_probabilities_spell_its_text() -> None:
     body = answered(CHAT, chat(logprobs=True, top_logprobs=2), HELD).body
-    choice = ChatCompletion.model_validate(body, strict=True).choices[0]
+    choice = strict(ChatCompletion, body).choices[0]
     assert choice.logprobs is not None
     entries = choice.logprobs.content or []
     spelled = b"".join(bytes(entry.bytes or []) for entry in entries)
@@ -183,7 +210,7 @@ def test_a_whole_completion_is_openais() -> None:
     call = complete(["a", "b"], n=2)
     events = woven(*(said(choice, [f"text {choice}"], "length", prompt=3 + choice // 2) for choice in (3, 1, 0, 2)))
     body = answered(COMPLETIONS, call, events).body
-    answer = SDKCompletion.model_validate(body, strict=True)
+    answer = strict(SDKCompletion, body)
     assert (answer.id, answer.object) == (f"cmpl-{call.request.id}", "text_completion")
     assert [(choice.index, choice.text) for choice in answer.choices] == [(i, f"text {i}") for i in range(4)]
     assert answer.usage is not None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from openai.types import Completion as SDKCompletion
 from openai_events import answered, ask, chunks, prompted, said, streamed, woven
+from openai_strict import strict
 from tropilla.api.surface import Call
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.common.generation import Event
@@ -143,7 +144,7 @@ def test_the_likeliest_of_each_prompts_candidates_are_told_best_first() -> None:
     call = complete(["a", "b"], n=2, best_of=3)
     events = [*candidates(-3, -1, -2, first=3), *candidates(-0.5, -0.9, -0.1)]
     body = answered(COMPLETIONS, call, events).body
-    answer = SDKCompletion.model_validate(body, strict=True)
+    answer = strict(SDKCompletion, body)
     assert [(c.index, c.text) for c in answer.choices] == [(0, "-0.1!"), (1, "-0.5!"), (2, "-1!"), (3, "-2!")]
     assert [c.logprobs for c in answer.choices] == [None] * 4
 

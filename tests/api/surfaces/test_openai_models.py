@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from openai.pagination import SyncPage
 from openai.types import Model as OpenAIModel
 from openai_events import HELLO, ask, model, refusal, surroundings
-from tropilla.api.surface import Surroundings
+from openai_strict import strict
+from tropilla.api.surface import JSON, Surface, Surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
-from tropilla.api.surfaces.openai.models import listing, retrieve
-from tropilla.common.catalogue import Catalogue
+from tropilla.api.surfaces.openai.completions import COMPLETIONS
+from tropilla.api.surfaces.openai.models import health, listing, retrieve
+from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import UnknownModel
 from tropilla.common.settings import Settings
 
@@ -57,8 +62,36 @@ def test_the_list_names_every_model_and_reads_as_one_too() -> None:
     body = listing(surroundings("b", "a", default_model="b"), {}).body
     assert [entry["id"] for entry in body["data"]] == ["a", "b"]
     assert (body["object"], body["id"], body["owned_by"], body["created"]) == ("list", "b", "tropilla", 1_750_000_000)
-    for entry in body["data"]:
-        OpenAIModel.model_validate(entry, strict=True)
+    strict(SyncPage[OpenAIModel], body)
+
+
+ALIASED = surroundings("a", "org/b:q4", model_aliases="gpt-4o = org/b:q4, small=a,lost=gone, a=org/b:q4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("gpt-4o", "org/b:q4"), ("small", "a"), ("a", "a"), ("b", "org/b:q4"), ("tgi", "a")]
+)
+def test_an_alias_is_another_name_unless_a_model_bears_it_itself(asked: str, meant: str) -> None:
+    call = ask(CHAT, {**HELLO, "model": asked}, ALIASED)
+    assert (call.request.model, call.answer.model) == (meant, meant)
+
+
+def test_an_alias_of_nothing_is_a_404() -> None:
+    assert refusal(CHAT, {**HELLO, "model": "lost"}, ALIASED).status == 404
+
+
+def test_aliases_are_listed_and_found() -> None:
+    data = listing(ALIASED, {}).body["data"]
+    told = [(entry["id"], entry["aliases"]) for entry in data]
+    assert told == [("a", ["small"]), ("gpt-4o", ["gpt-4o"]), ("org/b:q4", ["gpt-4o"]), ("small", ["small"])]
+    assert retrieve(ALIASED, {"id": "gpt-4o"}).body["id"] == "gpt-4o"
+    assert retrieve(ALIASED, {"id": "b"}).body["id"] == "org/b:q4"
+
+
+def test_health_is_whether_anything_can_answer() -> None:
+    assert health(surroundings("a"), {}).body == {"status": "ok"}
+    sick = health(Surroundings(Catalogue(), Settings(), 0.0), {})
+    assert (sick.status, set(sick.body["error"])) == (503, {"message", "type", "param", "code"})
 
 
 def test_the_list_of_nothing_is_empty() -> None:
@@ -72,6 +105,51 @@ def test_one_model_is_found_by_its_path() -> None:
 def test_an_unknown_model_cannot_be_retrieved_whatever_answers_for_it() -> None:
     with pytest.raises(UnknownModel):
         retrieve(surroundings("a", unknown_model="default"), {"id": "tgi"})
+
+
+# -- adapters ---------------------------------------------------------------------------------------------------------
+
+
+def with_adapters(**adapters: tuple[str, ...]) -> Surroundings:
+    served = (replace(model(name), adapters=names) for name, names in adapters.items())
+    workers = [Worker(each.name, "cpu", "ready", 8, each) for each in served]
+    return Surroundings(catalogue(workers), Settings(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("cook", ("b", "cook")),
+        ("b", ("b", "")),
+        ("a", ("a", "")),
+        ("tgi", ("a", "")),
+        ("org/poet:v2", ("a", "org/poet:v2")),
+    ],
+)
+@pytest.mark.parametrize(("surface", "body"), [(CHAT, HELLO), (COMPLETIONS, {"prompt": "Hello"})])
+def test_an_adapter_is_asked_for_as_a_model(surface: Surface, body: JSON, asked: str, meant: tuple[str, str]) -> None:
+    call = ask(surface, {**body, "model": asked}, with_adapters(a=("org/poet:v2",), b=("cook", "a")))
+    assert (call.request.model, call.request.adapter) == meant
+    assert call.answer.model == (meant[1] or meant[0])
+
+
+@pytest.mark.parametrize("asked", ["poet", "cook:latest", "both"])
+def test_an_adapter_that_nobody_has_or_several_have_is_a_404(asked: str) -> None:
+    around = with_adapters(a=("org/poet", "cook", "both"), b=("both",))
+    assert refusal(CHAT, {**HELLO, "model": asked}, around).status == 404
+
+
+def test_the_list_names_adapters_beside_the_models_with_their_parent() -> None:
+    around = with_adapters(a=("poet", "both"), b=("cook", "both"))
+    body = listing(around, {}).body
+    listed = [(entry["id"], entry.get("parent")) for entry in body["data"]]
+    assert listed == [("a", None), ("b", None), ("cook", "b"), ("poet", "a")]
+    assert body["id"] == "a"
+    for entry in body["data"]:
+        OpenAIModel.model_validate(entry, strict=True)
+        assert retrieve(around, {"id": entry["id"]}).body == entry
+    with pytest.raises(UnknownModel):
+        retrieve(around, {"id": "both"})
 
 
 def test_the_fingerprint_changes_with_the_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tropilla.common.generation import (
     Fit,
     InfillPrompt,
     Message,
+    MixedPrompt,
     Sampling,
     TextPrompt,
     TokenPrompt,
@@ -54,6 +56,8 @@ def test_a_bare_request_gets_openais_defaults() -> None:
         ({"top_n_sigma": 1.5}, {"top_n_sigma": 1.5}),
         ({"top_n_sigma": -1}, {}),
         ({"xtc_probability": 0.5, "xtc_threshold": 0.2}, {"xtc_probability": 0.5, "xtc_threshold": 0.2}),
+        ({"dynatemp_range": 0.5, "dynatemp_exponent": 2}, {"dynatemp_range": 0.5, "dynatemp_exponent": 2.0}),
+        ({"dynatemp_range": -1}, {}),
         ({"xtc_probability": 7}, {"xtc_probability": 1.0}),
         (
             {"dry_multiplier": 0.8, "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 64},
@@ -173,7 +177,9 @@ def test_the_chat_route_takes_crias_prompt_as_a_user_message(prompt: Any) -> Non
         ([1, 2], (TokenPrompt((1, 2)),)),
         ([[1, 2], [3]], (TokenPrompt((1, 2)), TokenPrompt((3,)))),
         ([[1, 2], "a"], (TokenPrompt((1, 2)), TextPrompt("a"))),
-        ([1, 2, "a"], (TextPrompt("a", context=(1, 2)),)),
+        ([1, 2, "a"], (MixedPrompt((1, 2, "a")),)),
+        (["a", 1, "b", 2.0], (MixedPrompt(("a", 1, "b", 2)),)),
+        ([["a", 1], "b"], (MixedPrompt(("a", 1)), TextPrompt("b"))),
         ([{"prompt_string": "a"}], (TextPrompt("a"),)),
     ],
 )
@@ -220,6 +226,10 @@ WANTED: list[tuple[dict[str, Any], tuple[Any, ...]]] = [
     ({"best_of": 3, "n": 2, "logprobs": 4}, (3, 4, False, None)),
     ({"best_of": 2, "n": 2}, (2, None, False, None)),
     ({"best_of": 3, "echo": True}, (3, 0, True, None)),
+    ({"prompt_logprobs": 2}, (1, None, False, 2)),
+    ({"prompt_logprobs": 2, "echo": True, "logprobs": 4}, (1, 4, True, 4)),
+    ({"prompt_logprobs": 5, "echo": True, "logprobs": 0}, (1, 0, True, 5)),
+    ({"return_token_ids": True}, (1, None, True, None)),
 ]
 
 
@@ -257,9 +267,45 @@ def test_a_prompt_can_be_cut_to_its_last_tokens(name: str) -> None:
     assert ask(COMPLETIONS, {"prompt": "a", name: 5}).request.fit == Fit(keep_last=5)
 
 
+@pytest.mark.parametrize("name", ["truncate", "truncate_prompt_tokens"])
+def test_a_chat_can_be_cut_too(name: str) -> None:
+    assert chat(**{name: 5}).request.fit == Fit(keep_last=5)
+
+
 def test_a_watermark_is_tgis() -> None:
-    assert ask(COMPLETIONS, {"prompt": "a", "watermark": True}).request.sampling.watermark_delta == 2.0
-    assert ask(COMPLETIONS, {"prompt": "a"}).request.sampling.watermark_delta == 0.0
+    for ask_for in (chat, lambda **fields: ask(COMPLETIONS, {"prompt": "a", **fields})):
+        assert ask_for(watermark=True).request.sampling.watermark_delta == 2.0
+        assert ask_for().request.sampling.watermark_delta == 0.0
+
+
+def test_markers_are_shown_when_asked_for() -> None:
+    assert chat(skip_special_tokens=False).request.show_markers
+    assert not chat().request.show_markers
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"include_usage": True, "continuous_usage_stats": True}, True),
+        ({"include_usage": True}, False),
+        ({"continuous_usage_stats": True}, False),
+    ],
+)
+def test_a_stream_that_counts_wants_to_know_the_prompts_length(options: dict[str, Any], wanted: bool) -> None:
+    assert chat(stream=True, stream_options=options).request.want_prompt is wanted
+    assert ask(COMPLETIONS, {"prompt": "a", "stream": True, "stream_options": options}).request.want_prompt is wanted
+    assert not chat(stream_options=options).request.want_prompt
+
+
+def test_documents_are_the_templates_to_show() -> None:
+    (prompt,) = chat(documents=[{"title": "t"}], chat_template_kwargs={"x": 1}).request.prompts
+    assert isinstance(prompt, ChatPrompt)
+    assert json.loads(prompt.variables) == {"documents": [{"title": "t"}], "x": 1}
+
+
+def test_an_assistants_parts_are_paragraphs() -> None:
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    assert messages(USER, {"role": "assistant", "content": parts})[1].content == "one\n\ntwo"
 
 
 @pytest.mark.parametrize("logprobs", [0, 5])

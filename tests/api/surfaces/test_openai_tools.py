@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai_events import HELLO, USER, Bit, answered, ask, called, chat, chunks, refusal, said, streamed, woven
+from openai_strict import strict
 from tropilla.api.surface import Call
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.common.generation import ChatPrompt, Event, Tool
@@ -169,7 +170,7 @@ CALLS = [
 def chat_chunks(call: Call, events: list[Event]) -> list[dict[str, Any]]:
     told = list(chunks(streamed(CHAT, call, events)))
     for chunk in told:
-        ChatCompletionChunk.model_validate(chunk, strict=True)
+        strict(ChatCompletionChunk, chunk)
     return told
 
 
@@ -180,7 +181,7 @@ def deltas(call: Call, events: list[Event], choice: int = 0) -> list[Any]:
 
 def test_a_whole_answer_has_its_calls() -> None:
     body = answered(CHAT, chat(tools=TOOLS), said(0, CALLS)).body
-    (choice,) = ChatCompletion.model_validate(body, strict=True).choices
+    (choice,) = strict(ChatCompletion, body).choices
     assert (choice.message.content, choice.finish_reason) == ("Let me.", "tool_calls")
     told = [(c.type, c.function.name, c.function.arguments) for c in choice.message.tool_calls or [] if c.type]
     assert told == [("function", "add", '{"a": 1}'), ("function", "now", "{}")]
@@ -321,7 +322,7 @@ def test_a_whole_answer_tells_what_was_thought_and_what_it_cost() -> None:
     message = body["choices"][0]["message"]
     assert (message["reasoning_content"], message["content"]) == ("Hm he", "Hm he.")
     assert body["usage"]["completion_tokens_details"] == {"reasoning_tokens": 4}
-    ChatCompletion.model_validate(body, strict=True)
+    strict(ChatCompletion, body)
 
 
 def test_reasoning_tokens_of_all_choices_are_told_at_the_end_of_a_stream() -> None:

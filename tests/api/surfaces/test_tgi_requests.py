@@ -165,6 +165,21 @@ def test_values_at_the_edge_or_off_are_accepted(parameters: JSON) -> None:
     assert call(asked(**parameters)).request.model == "pocket"
 
 
+@pytest.mark.parametrize("parse", [parse_generate, parse_stream, parse_compat])
+def test_an_adapter_that_the_model_has_answers(parse: Any) -> None:
+    around = surroundings()
+    (worker,) = around.catalogue.workers
+    having = replace(worker, model=replace(worker.model, adapters=("org/poet:v2", "cook")))
+    around = replace(around, catalogue=Catalogue((having,)))
+    for asked_for in ("cook", "org/poet:v2"):
+        request = parse(asked(adapter_id=asked_for), around).request
+        assert (request.model, request.adapter) == ("pocket", asked_for)
+    for none in ("tgi", "pocket", "", None):
+        assert parse(asked(adapter_id=none), around).request.adapter == ""
+    reply = refusal(asked(adapter_id="poet"), parse, around)
+    assert (reply.status, reply.body["error"]) == (422, "Input validation error: adapter poet not found")
+
+
 def test_parameters_that_are_absent_sample_and_empty_ones_are_greedy() -> None:
     def temperature(body: JSON) -> float:
         return call(body).request.sampling.temperature
@@ -254,6 +269,11 @@ def test_without_max_new_tokens_the_default_is_cut_to_the_room_there_is() -> Non
     request = call(asked(), default_max_tokens=50).request
     assert (request.max_tokens, request.fit) == (50, Fit(room="clip"))
     assert call(asked(), default_max_tokens=-1).request.max_tokens is None
+
+
+def test_upstreams_rule_of_chunks_looks_for_room_for_the_first_one_only() -> None:
+    assert call(asked(max_new_tokens=5000), sum_rule="chunk").request.fit == Fit(room="refuse", least=1024)
+    assert call(asked(max_new_tokens=5000)).request.fit == Fit(room="refuse")
 
 
 def test_log_probabilities_are_always_asked_for() -> None:

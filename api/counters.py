@@ -1,0 +1,88 @@
+"""What this process has counted on its way to where all processes add up, and the way back to whoever reads.
+
+Once a second, so that a request costs Redis nothing; a process that is killed loses the counts of its last second.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import Protocol
+
+from tropilla.common.catalogue import PULLS, Catalogue, Lane
+from tropilla.common.errors import StoreUnavailable
+from tropilla.common.metrics import Counts, Key, Load, Reading, Tally
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+
+
+class Store(Protocol):
+    """What the counters need of `bus.Bus`."""
+
+    def add_counts(self, counts: Counts) -> None: ...
+    def counts(self) -> Counts: ...
+    def waiting(self, lane: str) -> int: ...
+    def loads(self) -> tuple[Load, ...]: ...
+
+
+class Alone:
+    """A store of one process that is on its own."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Key, float] = {}
+
+    def add_counts(self, counts: Counts) -> None:
+        for key, amount in counts.items():
+            self._counts[key] = self._counts.get(key, 0.0) + amount
+
+    def counts(self) -> Counts:
+        return self._counts
+
+    def waiting(self, _: str) -> int:
+        return 0
+
+    def loads(self) -> tuple[Load, ...]:
+        return ()
+
+
+class Counters:
+    """`tally` is what is counted into. `start` it once, or flush by hand."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.tally = Tally()
+        self._store = store or Alone()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def flush(self) -> None:
+        """Raises `StoreUnavailable`; then nothing is lost, and the next try takes it along."""
+        self.tally.flush(self._store.add_counts)
+
+    def read(self, catalogue: Catalogue) -> Reading:
+        """This process's own counts included. Raises `StoreUnavailable`."""
+        self.flush()
+        waiting: Counter[str] = Counter()
+        for model in catalogue.models:
+            waiting[model.name] = sum(self._store.waiting(Lane(model.name, flavour).name) for flavour in PULLS)
+        return Reading(self._store.counts(), waiting, self._store.loads())
+
+    def _run(self) -> None:
+        while not self._stopping.wait(FLUSH_SECONDS):
+            try:
+                self.flush()
+            except StoreUnavailable as error:
+                log.warning("counts wait: %s", error.message)
+
+    def stop(self) -> None:
+        """Flushes for the last time."""
+        self._stopping.set()
+        try:
+            self.flush()
+        except StoreUnavailable as error:
+            log.warning("the last counts are lost: %s", error.message)

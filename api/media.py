@@ -1,0 +1,51 @@
+"""What a request says about its body: of which type it is, and how its bytes are packed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+from tropilla.common.errors import BodyTooLarge, MalformedBody, UnreadableBody
+
+#: Content encoding -> zlib's number for its format.
+_PACKED: Mapping[str, int] = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+#: What `curl -d` says of any body.
+_CURLS = "application/x-www-form-urlencoded"
+_PLAIN = frozenset({"", "identity"})
+
+
+def is_json(content_type: str) -> bool:
+    """`application/json`, whatever its charset, and types that are JSON by their suffix."""
+    media_type = content_type.split(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+def readable(content_type: str) -> bool:
+    """JSON, and what clients call it who say nothing of it: no type at all, or the form that `curl -d` says it sends."""
+    return content_type.split(";")[0].strip().lower() in ("", _CURLS) or is_json(content_type)
+
+
+def unpacked(data: bytes, encoding: str, most: int) -> bytes:
+    """The body itself. Raises `UnreadableBody`, `MalformedBody`, or `BodyTooLarge` when it is larger than `most` bytes:
+    a kilobyte may say a megabyte, so unpacking stops there.
+    """
+    coding = encoding.strip().lower()
+    if coding in _PLAIN:
+        return data
+    if coding not in _PACKED:
+        known = ", ".join(_PACKED)
+        raise UnreadableBody(f"Content-Encoding '{encoding}' is not supported. Expected one of {known}, or none.")
+    unpacker = zlib.decompressobj(_PACKED[coding])
+    try:
+        body = unpacker.decompress(data, most + 1)
+    except zlib.error as error:
+        raise MalformedBody(f"The request body is not {coding} data: {error}.") from error
+    if len(body) > most:
+        raise too_large(most)
+    if not unpacker.eof or unpacker.unused_data:
+        raise MalformedBody(f"The request body is not {coding} data: it has no proper end.")
+    return body
+
+
+def too_large(most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the request body is larger than {most} bytes")

@@ -1,0 +1,74 @@
+"""Every error as Anthropic says it: {"type": "error", "error": {"type", "message"}}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tropilla.api.surface import Reply
+from tropilla.common.errors import (
+    BodyTooLarge,
+    ContextExceeded,
+    GenerationFailed,
+    InvalidPrompt,
+    Overloaded,
+    RequestError,
+    StoreUnavailable,
+    TropillaError,
+    UnknownModel,
+    UnknownRoute,
+    WorkerLost,
+    WrongMethod,
+)
+
+#: The SDK retries every 5xx twice unless told that it would come out the same.
+_FINAL = {"x-should-retry": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How one class of errors is answered; `say` finds the words."""
+
+    status: int
+    type: str
+    say: Callable[[Any], str] = lambda error: error.message
+    headers: Callable[[Any], Mapping[str, str]] = lambda error: {}
+
+
+def fault(error: TropillaError) -> Reply:
+    """The answer to any error: the form of its class, or of the nearest one above it."""
+    form = next(_FORMS[kind] for kind in type(error).__mro__ if kind in _FORMS)
+    body = {"type": "error", "error": {"type": form.type, "message": form.say(error)}}
+    return Reply(body, form.status, form.headers(error))
+
+
+def _context(error: ContextExceeded) -> str:
+    """Claude Code looks for the first words."""
+    prompt, context = error.facts.get("prompt_tokens", 0), error.facts.get("context", 0)
+    return f"prompt is too long: {prompt} tokens > {context} maximum"
+
+
+def _prompt(error: InvalidPrompt) -> str:
+    # The field a prompt came from is not at fault where the worker refused something else.
+    at_fault = error.param and error.code in ("invalid_prompt", "template")
+    return f"{error.param}: {error.message}" if at_fault else error.message
+
+
+_FORMS: Mapping[type, _Form] = {
+    UnknownModel: _Form(404, "not_found_error", lambda error: f"model: {error.model or 'no model is being served'}"),
+    UnknownRoute: _Form(404, "not_found_error", lambda error: f"there is no {error.method} {error.path}"),
+    WrongMethod: _Form(405, "invalid_request_error", lambda error: f"not allowed to {error.method} {error.path}"),
+    BodyTooLarge: _Form(413, "request_too_large"),
+    Overloaded: _Form(529, "overloaded_error", headers=lambda error: {"Retry-After": str(error.retry_after_seconds)}),
+    ContextExceeded: _Form(400, "invalid_request_error", _context),
+    InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
+    WorkerLost: _Form(500, "api_error", lambda error: f"the answer was lost: {error.message}"),
+    GenerationFailed: _Form(
+        500, "api_error", lambda error: f"the generation failed: {error.message}", lambda error: _FINAL
+    ),
+    # What Redis said is for the log.
+    StoreUnavailable: _Form(500, "api_error", lambda error: "the server cannot reach its queue; please try again"),
+    RequestError: _Form(400, "invalid_request_error"),
+    TropillaError: _Form(500, "api_error", lambda error: "the server failed", lambda error: _FINAL),
+}
