@@ -118,7 +118,8 @@ class Pin:
 
     def drain(self) -> None:
         """No new tickets. Where another worker serves the model, he goes on with what runs here, at once; else what still
-        runs after the grace ends with an error. In the end it leaves whatever happens: with a Redis that does not answer there is nobody left to be polite to.
+        runs after the grace ends with an error. In the end it leaves whatever happens: with a Redis that does not answer
+        there is nobody left to be polite to.
         """
         self._keeper.become("draining")
         if self._heirs():
