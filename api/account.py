@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from tropilla.api.relay import ClientGone, Pulse
 from tropilla.api.surface import Call
+from tropilla.api.watch import ClientGone, Pulse
 from tropilla.common.errors import GenerationFailed, Overloaded, RequestError, StoreUnavailable, WorkerLost, from_failed
 from tropilla.common.generation import Event, Failed, Finished
 from tropilla.common.metrics import SECONDS, Tally, hundredths

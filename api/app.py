@@ -14,10 +14,11 @@ from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
-from tropilla.api.relay import ClientGone, Relay
+from tropilla.api.relay import Relay
 from tropilla.api.surface import Dialect, Page, Report
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.views import View, Views
+from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import TropillaError

@@ -15,8 +15,9 @@ from tropilla.api import hangup
 from tropilla.api.account import Account
 from tropilla.api.framing import Framing, compact
 from tropilla.api.inbox import GONE, Mailbox
-from tropilla.api.relay import PULSE, ClientGone, Pulse, Relay
+from tropilla.api.relay import Relay
 from tropilla.api.surface import Call, Fold, Reply, Surface
+from tropilla.api.watch import PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import from_failed
 from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Request, Tokenized

@@ -57,6 +57,7 @@ PURE = (
     "api/surface.py",
     "api/surfaces/",
     "workers/calls.py",
+    "workers/continuation.py",
     "workers/families.py",
     "workers/fitting.py",
     "workers/gochat.py",
@@ -90,6 +91,7 @@ LONG_FILES = {
     "common/generation.py": "the whole vocabulary, in one place",
     "workers/loop.py": "one thread's state and everything that may change it",
     "workers/prefixes.py": "a tree, and every move that keeps it true",
+    "workers/sequence.py": "one sequence's state and everything that may change it",
     "workers/scheduler.py": "everything that decides what the next step computes, and where",
 }
 
@@ -218,6 +220,7 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
         "api/inbox.py",
         "compose/lookout.py",
         "workers/llama/model.py",
+        "workers/leaving.py",
         "workers/loop.py",
         "workers/pin.py",
     }

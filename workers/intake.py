@@ -204,8 +204,8 @@ class Intake:
             case ChatPrompt():
                 ids = self._joined(self._template.segments(prompt), prompt.context)
             case TextPrompt():
-                ids = [*prompt.context]
-                ids += self._opened(prompt.text, special=prompt.special, start=not ids)
+                start = not prompt.context
+                ids = [*prompt.context, *self._opened(prompt.text, special=prompt.special, start=start)]
             case TokenPrompt():
                 ids = list(prompt.ids)
             case InfillPrompt() if prompt.template:
@@ -236,10 +236,8 @@ class Intake:
         if self._vocabulary.infill is None:
             raise InvalidPrompt("this model cannot fill in the middle: it has no tokens for it", code="unsupported")
         before, behind, middle = self._vocabulary.infill
-        tokenize = self._vocabulary.tokenize
-        ids = self._opened("", special=False, start=True)
-        ids += [before, *tokenize(prompt.prefix, special=False, start=False)]
-        return [*ids, behind, *tokenize(prompt.suffix, special=False, start=False), middle]
+        ids = [*self._opened("", special=False, start=True), before, *self._tokens(prompt.prefix)]
+        return [*ids, behind, *self._tokens(prompt.suffix), middle]
 
     def _tokens(self, text: str) -> list[int]:
         return self._vocabulary.tokenize(text, special=False, start=False)

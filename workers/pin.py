@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from tropilla.common import codec
 from tropilla.common.bus import MAX_LOST_WORKERS, Bus, Claim, Lease
@@ -26,6 +25,7 @@ from tropilla.common.generation import (
 )
 from tropilla.common.metrics import Tally
 from tropilla.common.settings import Settings
+from tropilla.workers import leaving
 from tropilla.workers.adapters import named_adapters, read_adapters
 from tropilla.workers.card import describe, named_model
 from tropilla.workers.continuation import NOTHING, Past, past
@@ -89,9 +89,9 @@ class Pin:
             orphan_seconds=settings.orphan_seconds,
         )
         self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
-        self._watchdog = Watchdog(lambda: self._loop.busy_since, settings.step_seconds, _leave_hanging)
+        self._watchdog = Watchdog(lambda: self._loop.busy_since, settings.step_seconds, leaving.leave_hanging)
         self._threads = [
-            threading.Thread(target=_or_die, args=(work,), name=thread_name, daemon=True)
+            threading.Thread(target=leaving.or_die, args=(work,), name=thread_name, daemon=True)
             for thread_name, work in (
                 ("loop", self._loop.run),
                 ("publisher", self._publisher.run),
@@ -118,18 +118,15 @@ class Pin:
 
     def drain(self) -> None:
         """No new tickets. Where another worker serves the model, he goes on with what runs here, at once; else what still
-        runs after the grace ends with an error. So the process can leave.
-
-        In the end it leaves whatever happens: with a Redis that does not answer there is nobody left to be polite to.
+        runs after the grace ends with an error. In the end it leaves whatever happens: with a Redis that does not answer
+        there is nobody left to be polite to.
         """
         self._keeper.become("draining")
         if self._heirs():
             self._loop.hand_back()
         grace = self._settings.drain_seconds
-        for seconds, act in ((grace, self._end_all), (grace + LEAVE_SECONDS, _leave_at_once)):
-            timer = threading.Timer(seconds, act)
-            timer.daemon = True
-            timer.start()
+        leaving.after(grace, self._end_all)
+        leaving.after(grace + LEAVE_SECONDS, leaving.leave_at_once)
 
     def _heirs(self) -> list[Flavour]:
         """The flavours of the other workers that can go on with this one's requests, the faster first."""
@@ -138,7 +135,10 @@ class Pin:
         except StoreUnavailable as error:
             log.warning("who else serves the model is not known: %s", error.message)
             return []
-        others = {w.flavour for w in workers if w.state == "ready" and w.model.name == self.worker.model.name}
+        me = self.worker
+        others = {
+            w.flavour for w in workers if w.state == "ready" and w.model.name == me.model.name and w.name != me.name
+        }
         return [flavour for flavour in PULLS["gpu"] if flavour in others]
 
     def _end_all(self) -> None:
@@ -238,34 +238,13 @@ class Pin:
         """Nothing to compute: the ticket's own thread answers."""
         prompts = self._engine.tokenized(request)
         job.outcome = f"{sum(len(tokens) for tokens, _ in prompts)} tokens counted"
-        return [
-            Outgoing(
-                job, Tokenized(job.number(), place, tokens, text, self.worker.name), ends=place + 1 == len(prompts)
-            )
+        events = [
+            Tokenized(job.number(), place, tokens, text, self.worker.name)
             for place, (tokens, text) in enumerate(prompts)
         ]
+        return [Outgoing(job, event, ends=event is events[-1]) for event in events]
 
     def _conclude(self, request: Request, claim: Claim, event: Event) -> str:
         payload, kept = codec.encode_event(event), self._settings.journal_seconds
         self._bus.conclude(request.id, payload, attempt=claim.attempt, journal_seconds=kept)
         return f"failed: {event.code}" if isinstance(event, Failed) else "cancelled"
-
-
-def _leave_at_once() -> None:
-    log.critical("leaving without a farewell")
-    os._exit(75)
-
-
-def _leave_hanging(seconds: float) -> None:
-    """Nothing inside a process ends a step that hangs; its leases expire, and others go on."""
-    log.critical("a step has been running for %.0f s: leaving", seconds)
-    os._exit(71)
-
-
-def _or_die(work: Any) -> None:
-    """A worker whose loop or publisher has died must not look alive: leases expire, and callers are told."""
-    try:
-        work()
-    except BaseException:
-        log.critical("the worker cannot go on", exc_info=True)
-        os._exit(70)

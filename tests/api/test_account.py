@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fakes import Clock, request
 from tropilla.api.account import Account, Ledger
-from tropilla.api.relay import PULSE, ClientGone
 from tropilla.api.surface import Call
+from tropilla.api.watch import PULSE, ClientGone
 from tropilla.common.errors import (
     ContextExceeded,
     GenerationFailed,

@@ -68,13 +68,15 @@ def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
     listed = [
         entry(surroundings, model, name) for model in models for name in (model.name, *aliases_of(surroundings, model))
     ]
-    listed += [
+    adapters = [
         entry(surroundings, model, adapter)
         for model in models
         for adapter in model.adapters
         if adapted(surroundings, adapter)
     ]
-    body: dict[str, Any] = {"object": "list", "data": sorted(listed, key=lambda each: str(each["id"]))}
+    # Some clients take the first.
+    data = [each for some in (listed, adapters) for each in sorted(some, key=lambda one: str(one["id"]))]
+    body: dict[str, Any] = {"object": "list", "data": data}
     try:
         one = default_model(surroundings)
     except UnknownModel:

@@ -1,0 +1,194 @@
+"""The reading side of one request, and its supervision, on the API's side.
+
+When nothing has come for `stall_seconds` it looks into the journal (a message may have been lost), then at the lease. Gone
+means that the worker died, and another ticket is submitted: whoever takes it raises the attempt number, which fences the
+dead, and goes on behind what is in the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tropilla.api.inbox import CLOSING, GONE, Mailbox
+from tropilla.common import codec
+from tropilla.common.bus import Delivered
+from tropilla.common.catalogue import Lane
+from tropilla.common.errors import DecodeError, StoreUnavailable
+from tropilla.common.generation import Embedded, Event, Failed, FailureCode, Finished, Request, Tokenized
+from tropilla.common.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: How long open requests outlive a Redis that does not answer, in seconds.
+OUTAGE_SECONDS = 30.0
+#: How long a queued request waits for a worker to come back to a model that has none, in seconds.
+ABANDONED_SECONDS = 10.0
+#: Redis lets a key go this much after its time, in seconds.
+EXPIRY_SECONDS = 0.02
+
+
+class ClientGone(Exception):
+    """Nobody is there to answer: not an error any dialect has words for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Nothing has happened for a while, and the request still lives."""
+
+
+PULSE: Final = Pulse()
+
+
+class Store(Protocol):
+    """What the relay needs of `bus.Bus`."""
+
+    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None: ...
+    def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
+    def held_for(self, request_id: str) -> float | None: ...
+    def attempts(self, request_id: str) -> int | None: ...
+    def conclude(
+        self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
+    ) -> int | None: ...
+    def release(self, request_id: str) -> None: ...
+    def cancel(self, request_id: str, *, seconds: float) -> None: ...
+
+
+class Watch:
+    """The reading side of one request."""
+
+    def __init__(
+        self,
+        request: Request,
+        lane: Lane,
+        mailbox: Mailbox,
+        store: Store,
+        resubmit: Callable[[], None],
+        served: Callable[[Lane], bool],
+        settings: Settings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._request, self._lane, self._mailbox, self._store, self._served = request, lane, mailbox, store, served
+        self._resubmit = resubmit
+        #: The last attempt that was lost and for which there is another ticket.
+        self._replaced = 0
+        #: How long the lease that was looked at last had left.
+        self._lapse = math.inf
+        self._settings, self._clock = settings, clock
+        self._next = 0
+        self.last: Event | None = None
+        self._open = request.choices
+        self._given_up = False
+        self._began = self._heard = self._pulsed = self._answered = clock()
+
+    @property
+    def ended(self) -> bool:
+        """The request itself is over: there is nothing to cancel."""
+        return self._open == 0
+
+    @property
+    def _over(self) -> bool:
+        return self.ended or self._given_up
+
+    @property
+    def _late(self) -> bool:
+        return self._clock() - self._began > self._settings.deadline_seconds
+
+    @property
+    def _patience(self) -> float:
+        """Until the lease is looked at, or a sign of life is due."""
+        due = self._pulsed + self._settings.heartbeat_seconds - self._clock()
+        return min(self._settings.stall_seconds, self._lapse, max(0.0, due))
+
+    def events(self) -> Iterator[Event | Pulse]:
+        while not self._over:
+            item = self._mailbox.get(self._patience)
+            self._lapse = math.inf
+            if item is GONE:
+                raise ClientGone("the client has closed its connection")
+            if item is CLOSING:
+                yield self._end_here("shutting_down", "the server is shutting down")
+            elif not isinstance(item, Delivered) or item.index > self._next or self._late:
+                # Silence, or messages were lost: the journal has what they said, this one included.
+                yield from self._look()
+            elif item.index == self._next:
+                yield self._accept(item)
+
+    def _accept(self, item: Delivered) -> Event:
+        try:
+            event = codec.decode_event(item.index, item.payload)
+        except DecodeError as error:
+            log.error("request %s: event %d cannot be read: %s", item.request_id, item.index, error.message)
+            return self._end_here("internal", "a part of the answer could not be read")
+        self._next = item.index + 1
+        self._heard = self._pulsed = self._answered = self._clock()
+        self.last = event
+        if isinstance(event, Failed):
+            self._open = 0
+        elif isinstance(event, Finished | Embedded | Tokenized):
+            self._open -= 1
+        return event
+
+    def _from_journal(self) -> Iterator[Event]:
+        for item in self._store.read_journal(self._request.id, self._next):
+            if item.index != self._next:
+                # Redis has lost what it had acknowledged: say so, rather than skip.
+                log.error("request %s: event %d is missing in the journal", self._request.id, self._next)
+                yield self._end_here("internal", "a part of the answer was lost in the queue")
+                return
+            yield self._accept(item)
+            if self._over:
+                return
+
+    def _look(self) -> Iterator[Event | Pulse]:
+        now = self._clock()
+        try:
+            yield from self._from_journal()
+            if not self._over and (self._heard < now or self._late):
+                yield from self._supervise(now)
+            self._answered = self._clock()
+        except StoreUnavailable as error:
+            if now - self._answered > OUTAGE_SECONDS:
+                yield self._end_here("internal", error.message)
+        if not self._over and now - self._pulsed >= self._settings.heartbeat_seconds:
+            self._pulsed = now
+            yield PULSE
+
+    def _supervise(self, now: float) -> Iterator[Event]:
+        """Whether somebody still works for this request."""
+        if self._late:
+            self._store.cancel(self._request.id, seconds=self._settings.deadline_seconds)
+            yield from self._conclude("expired", f"no answer within {self._settings.deadline_seconds:.0f} s", None)
+            return
+        # In this order: whoever takes the request between the two questions is seen to hold it.
+        attempts = self._store.attempts(self._request.id)
+        held_for = self._store.held_for(self._request.id)
+        if held_for is not None:
+            # A dead worker's lease runs out: look again the moment it has.
+            self._lapse = held_for + EXPIRY_SECONDS
+        elif attempts is None:
+            yield self._end_here("internal", "the request was lost in the queue")
+        elif attempts > self._replaced:
+            log.warning(
+                "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next
+            )
+            self._resubmit()
+            self._replaced = attempts
+        elif now - self._heard > ABANDONED_SECONDS and not self._served(self._lane):
+            yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more", attempts)
+
+    def _conclude(self, code: FailureCode, message: str, attempt: int | None) -> Iterator[Event]:
+        """Ends the request for everybody, then tells what the journal says: a worker may have been faster."""
+        payload, kept = codec.encode_event(Failed(self._next, code, message)), self._settings.journal_seconds
+        self._store.conclude(self._request.id, payload, attempt=attempt, journal_seconds=kept)
+        yield from self._from_journal()
+
+    def _end_here(self, code: FailureCode, message: str) -> Failed:
+        """Ends the caller's stream without a word in the journal; leaving cancels the request."""
+        failed = Failed(self._next, code, message)
+        self._next += 1
+        self._given_up = True
+        return failed
