@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 from scene import POCKET
 from schemathesis.specs.openapi.definitions import OPENAPI_31
-from tropilla.api.about import TEXT, About, Described, record
+from tropilla.api.about import NULL, OBJECT, TEXT, About, Described, either, record
 from tropilla.api.docs import described
 from tropilla.api.docs.html import kind, page
 from tropilla.api.docs.openapi import document, template
@@ -223,6 +223,39 @@ def test_bounds_are_the_operators() -> None:
     strict = document(ALL, Settings(max_choices=3, max_stop_sequences=2))["components"]["schemas"]["OpenAIChat"]
     assert strict["properties"]["n"]["maximum"] == 3
     assert strict["properties"]["stop"]["anyOf"][1]["maxItems"] == 2
+
+
+def test_the_status_of_a_refused_body_is_the_operators() -> None:
+    paths = document(ALL, Settings(shared_errors="tgi"))["paths"]
+    for path, refused in (("/v1/responses", "422"), ("/v1/messages", "400"), ("/api/chat", "400")):
+        assert {"400", "422"} & set(paths[path]["post"]["responses"]) == {refused}
+
+
+def test_as_many_instances_as_an_operator_lets_choices() -> None:
+    content = document(ALL, Settings(max_choices=3))["paths"]["/vertex"]["post"]["requestBody"]["content"]
+    assert content["application/json"]["schema"]["properties"]["instances"]["maxItems"] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "fits"),
+    [
+        ({"inputs": "x"}, True),
+        ({"messages": [{"role": "user", "content": "Hi"}]}, True),
+        ({"prompt": "x"}, True),
+        ({"prompt": None}, False),
+        ({"inputs": ""}, False),
+        ({}, False),
+    ],
+)
+def test_a_route_that_takes_what_others_take_tells_all_of_it(body: Any, fits: bool) -> None:
+    content = DOCUMENT["paths"]["/invocations"]["post"]["requestBody"]["content"]
+    assert validator(content["application/json"]["schema"]).is_valid(body) is fits
+
+
+def test_one_of_several_alternatives_stands_beside_the_others() -> None:
+    assert either(either(TEXT, OBJECT), OBJECT, NULL) == {"anyOf": [TEXT, OBJECT, NULL]}
+    named = {"title": "Named", **either(TEXT, OBJECT)}
+    assert either(named, NULL) == {"anyOf": [named, NULL]}
 
 
 def test_a_field_that_does_not_say_what_it_takes_is_found() -> None:

@@ -35,9 +35,13 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 def told(operation: Any) -> str:
-    """All that the document says of it but its name and path: aliases say the same, and whatever is below a root."""
+    """All that the document says of it but its name, its path, and who turns pages of other servers away there: aliases
+    say the same, and whatever is below a model's root.
+    """
     said = DOCUMENT["paths"][operation.path][operation.method]
-    return json.dumps({key: value for key, value in said.items() if key not in ("operationId", "parameters")})
+    responses = {status: answer for status, answer in said["responses"].items() if status != "403"}
+    kept = {key: value for key, value in said.items() if key not in ("operationId", "parameters")}
+    return json.dumps({**kept, "responses": responses})
 
 
 #: Aliases are asked only their example.
@@ -159,7 +163,7 @@ def test_the_example_with_some_of_what_is_allowed_beside_it(small_herd: Herd, op
             answered.append(response.headers["content-type"][0].partition(";")[0])
 
     extended()
-    assert len(answered) > 5
+    assert len(answered) > SAME.max_examples / 5
     documented = DOCUMENT["paths"][operation.path]["post"]["responses"]["200"]["content"]
     assert set(answered) == set(documented)
 
