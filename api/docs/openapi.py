@@ -221,4 +221,5 @@ def _event(item: Any) -> dict[str, Any]:
 
 
 def _variable(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    """Werkzeug finds no route for a name of several lines."""
+    return {"name": name, "in": "path", "required": True, "schema": {**TEXT, "pattern": r"^[^\n]+$"}}
