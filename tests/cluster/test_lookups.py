@@ -15,6 +15,7 @@ import tiny
 from cluster.conftest import HerdMaker
 from cluster.herd import Herd, wait_for
 from cluster.wire import TGI, ask, post
+from huggingface_hub import InferenceClient
 from numpy.typing import NDArray
 
 #: llama.cpp looks its GELU up in a table of 16-bit numbers.
@@ -307,3 +308,13 @@ def test_a_question_takes_no_slot_from_whoever_generates(make_herd: HerdMaker) -
         assert len(vectors) == 2
         # The only slot is still the stream's.
         assert [next(tokens)["index"] for _ in range(3)] == [first + 1, first + 2, first + 3]
+
+
+def test_huggingface_hub_gets_the_features_of_a_model_that_cannot_write(herd: Herd) -> None:
+    client = InferenceClient(base_url=f"{herd.base_url}/models/bert")
+    features = client.feature_extraction(TEXTS[0])
+    assert features.shape == (1, ENCODER.embed([tiny.CLS, tiny.SEP]).size)
+    assert apart(features[0].tolist(), by_hand(TEXTS[0])) < TABLE
+    raw = client.feature_extraction(TEXTS[0], normalize=False)
+    assert length(raw[0].tolist()) == pytest.approx(length(by_hand(TEXTS[0])), rel=TABLE)
+    assert length(features[0].tolist()) == pytest.approx(1.0, rel=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tropilla.api.framing import SSE
 from tropilla.api.surface import Surface
 from tropilla.api.surfaces.tgi import about
+from tropilla.api.surfaces.tgi.features import answer_features
 from tropilla.api.surfaces.tgi.frames import TokenFrames
 from tropilla.api.surfaces.tgi.headers import known_at_start
 from tropilla.api.surfaces.tgi.parse import parse_compat, parse_generate, parse_stream
@@ -16,4 +17,13 @@ GENERATE = Surface(
 GENERATE_STREAM = Surface(
     "tgi.generate_stream", parse_stream, TokenFrames, whole_generate, SSE, known_at_start, about=about.GENERATE_STREAM
 )
-COMPAT = Surface("tgi.compat", parse_compat, TokenFrames, whole_compat, SSE, known_at_start, about=about.COMPAT)
+COMPAT = Surface(
+    "tgi.compat",
+    parse_compat,
+    TokenFrames,
+    whole_compat,
+    SSE,
+    known_at_start,
+    answer=answer_features,
+    about=about.COMPAT,
+)

@@ -11,6 +11,7 @@ from tropilla.api.surface import JSON, Call, Clock, Frames, Question, Reply, Sur
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.tgi import about
+from tropilla.api.surfaces.tgi.features import answer_features
 from tropilla.api.surfaces.tgi.generation import COMPAT
 from tropilla.common.errors import InvalidField
 from tropilla.common.generation import Completion
@@ -71,4 +72,6 @@ def _of(call: Call) -> Handed:
     return cast(Handed, call.answer)
 
 
-INVOCATIONS = Surface("tgi.invocations", parse, frames, whole, SSE, stream_headers, about=about.INVOCATIONS)
+INVOCATIONS = Surface(
+    "tgi.invocations", parse, frames, whole, SSE, stream_headers, answer=answer_features, about=about.INVOCATIONS
+)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tropilla.api.models import default_model
-from tropilla.api.surface import JSON, Call, Surroundings
+from tropilla.api.surface import JSON, Call, Question, Surroundings
+from tropilla.api.surfaces.tgi.features import only_embeds, parse_features
 from tropilla.api.surfaces.tgi.grammar import constraint_of
 from tropilla.api.surfaces.tgi.limits import limits
 from tropilla.api.surfaces.tgi.rules import check
@@ -57,8 +58,13 @@ def parse_stream(body: JSON, surroundings: Surroundings) -> Call:
     return _call(read(GENERATE, body, stream=True), surroundings, full_text=False)
 
 
-def parse_compat(body: JSON, surroundings: Surroundings) -> Call:
-    """POST / shows the prompt, too, unless the caller or the operator says otherwise (section 7)."""
+def parse_compat(body: JSON, surroundings: Surroundings) -> Call | Question:
+    """POST / shows the prompt, too, unless the caller or the operator says otherwise (section 7). Of a model that cannot
+    write it asks for vectors.
+    """
+    model = served_model(surroundings)
+    if only_embeds(model):
+        return parse_features(body, model, surroundings)
     return _call(read(COMPAT, body), surroundings, full_text=surroundings.settings.echo_prompt == "yes")
 
 
