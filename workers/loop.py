@@ -367,8 +367,8 @@ class Loop:
             failure = GenerationFailed(f"the worker could not evaluate a step: {error}")
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
-        self._scheduler.took(chunks, self._clock() - now)
         lap.end("forward")
+        self._scheduler.took(chunks, lap.parts["forward"])
         scored = self._score(chunks, rows)
         sampling = [(chunk.sequence, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
         wanted = [(sequence, row) for sequence, row in sampling if sequence.rules.max_tokens > 0]

@@ -58,7 +58,7 @@ class ChatTemplate:
         now: Clock = datetime.datetime.now,
         go: str = "",
     ) -> None:
-        self._bos, self._eos, self._now = bos, eos, now
+        self._bos, self._eos = bos, eos
         self._dropped = bos if adds_bos else ""
         self._markers = Markers(markers)
         self._broken = ""

@@ -420,9 +420,15 @@ def test_a_step_that_runs_can_be_seen_from_outside() -> None:
     assert (seen, bench.loop.busy_since) == ([bench.clock()], None)
 
 
+ADAPTERS = ("", "poet", "cook")
+
+
+@pytest.mark.parametrize("adapters", [("",), ADAPTERS], ids=["plain", "adapters"])
 @pytest.mark.parametrize("seed", range(40))
-def test_reuse_eviction_preemption_and_shifts_change_no_answer(seed: int) -> None:
-    """The fake model insists that every slot holds exactly its sequence's tokens, and says what depends on all of them."""
+def test_reuse_eviction_preemption_shifts_and_adapters_change_no_answer(seed: int, adapters: tuple[str, ...]) -> None:
+    """The fake model insists that every slot holds exactly its sequence's tokens, and says what depends on all of them;
+    that a pass is of one adapter; and that nobody stands on cells that another adapter computed.
+    """
     chance = random.Random(seed)
     stems = [[chance.randrange(200) for _ in range(chance.randint(5, 60))] for _ in range(3)]
 
@@ -435,6 +441,7 @@ def test_reuse_eviction_preemption_and_shifts_change_no_answer(seed: int) -> Non
                 max_tokens=draw.randint(1, 60),
                 seed=draw.randrange(2),
                 context=90,
+                adapter=draw.choice(adapters),
             )
             for n in range(20)
         ]  # fmt: skip
@@ -478,58 +485,6 @@ def test_shifting_contexts_stay_whole_among_shared_prefixes(seed: int) -> None:
     bench.finish()
     for n in range(8):
         assert bench.out.finished(f"r{n}")[0].reason in ("length", "eos")
-
-
-ADAPTERS = ("", "poet", "cook")
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_adapters_that_run_together_change_no_answer(seed: int) -> None:
-    """As above, with requests of three adapters over the same prompts: the fake model insists that a pass is of one
-    adapter, and that nobody stands on cells that another one computed.
-    """
-    chance = random.Random(seed)
-    stems = [[chance.randrange(200) for _ in range(chance.randint(5, 60))] for _ in range(2)]
-
-    def plans() -> list[Sequence]:
-        draw = random.Random(seed + 1)
-        return [
-            sequence(
-                f"r{n}",
-                prompt=draw.choice(stems)[: draw.randint(1, 60)] + [draw.randrange(3) for _ in range(draw.randint(0, 9))],
-                max_tokens=draw.randint(1, 60),
-                seed=draw.randrange(2),
-                context=90,
-                adapter=draw.choice(ADAPTERS),
-            )
-            for n in range(20)
-        ]  # fmt: skip
-
-    alone = {}
-    for one in plans():
-        bench = Bench(slots=1, step_tokens=512, reuse=False)
-        bench.submit(one)
-        bench.finish()
-        alone[one.request_id] = bench.out.text(one.request_id)
-
-    slots = chance.randint(1, 6)
-    bench = Bench(
-        slots=slots,
-        step_tokens=slots + chance.randint(0, 40),
-        cells=chance.choice([90, 120, 400, 5000]),
-        spare=chance.randint(2, 9),
-        idle_tokens=chance.choice([0, 64, 2000]),
-    )
-    unwanted = set(chance.sample(sorted(alone), 4))
-    for one in plans():
-        bench.submit(one)
-        bench.turn(chance.randint(0, 8))
-        if chance.random() < 0.3:
-            bench.loop.cancel(chance.choice(sorted(unwanted)))
-    bench.finish()
-    for name, text in alone.items():
-        assert text.startswith(bench.out.text(name)) if name in unwanted else bench.out.text(name) == text
-    assert sum(bench.out.finished(name)[0].usage.cached for name in alone) > 0
 
 
 @pytest.mark.parametrize("seed", range(10))
