@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
+from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.counters import Counters
@@ -15,16 +16,18 @@ from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
-from tropilla.api.surface import Dialect, Page, Report
+from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
+from tropilla.common.errands import Errand
 from tropilla.common.errors import TropillaError
 from tropilla.common.generation import Request
+from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
-from tropilla.common.tasks import create_celery, submit
+from tropilla.common.tasks import create_celery, submit, submit_errand
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 
@@ -36,6 +39,8 @@ class Collaborators:
     cluster: Cluster
     relay: Relay
     inbox: Inbox
+    registry: Registry
+    errands: Errands
     counters: Counters = field(default_factory=Counters)
 
 
@@ -46,11 +51,19 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions["tropilla"] = collaborators
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
-    views = Views(settings, collaborators.cluster, collaborators.relay, collaborators.counters, ledger)
+    views = Views(
+        settings,
+        collaborators.cluster,
+        collaborators.relay,
+        collaborators.counters,
+        ledger,
+        collaborators.registry,
+        collaborators.errands,
+    )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
         for route in dialect.routes:
-            method = "GET" if isinstance(route, Page | Report) else "POST"
+            method = method_of(route)
             view = _answered(dialect, settings, views.of(dialect, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     owners = Owners(dialects)
@@ -65,16 +78,20 @@ def from_environment() -> Flask:
     bus = Bus.connect(settings.redis_url)
     bus.check()
     celery = create_celery(settings)
-    inbox, cluster = Inbox(bus), Cluster(bus)
+    registry = Registry(bus)
+    inbox, cluster = Inbox(bus), Cluster(registry)
 
     def put(asked: Request, lane: Lane) -> None:
         submit(celery, asked, lane=lane)
+
+    def ask(errand: Errand, flight: str) -> None:
+        submit_errand(celery, errand, flight)
 
     relay = Relay(bus, inbox, put, cluster.pulled, settings)
     counters = Counters(bus)
     inbox.start()
     counters.start()
-    return create_app(Collaborators(settings, cluster, relay, inbox, counters))
+    return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
 
 
 def _answered(dialect: Dialect, settings: Settings, view: View) -> View:

@@ -20,7 +20,7 @@ from tropilla.api.surface import Call, Fold, Reply, Surface
 from tropilla.api.watch import PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import from_failed
-from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Request, Tokenized
+from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -103,14 +103,14 @@ def together(conversations: Sequence[Conversation]) -> tuple[Completion, ...]:
     return tuple(future.result() for future in futures)
 
 
-def answers(conversation: Conversation) -> tuple[Embedded | Tokenized, ...]:
+def answers(conversation: Conversation) -> tuple[Embedded | Tokenized | Loaded, ...]:
     """One for each prompt, in their order."""
-    found: dict[int, Embedded | Tokenized] = {}
+    found: dict[int, Embedded | Tokenized | Loaded] = {}
     try:
         for event in conversation.events:
             if isinstance(event, Failed):
                 raise from_failed(event)
-            if isinstance(event, Embedded | Tokenized):
+            if isinstance(event, Embedded | Tokenized | Loaded):
                 found[event.choice] = event
     finally:
         conversation.close()

@@ -69,7 +69,7 @@ class Counters:
         self.flush()
         waiting: Counter[str] = Counter()
         for model in catalogue.models:
-            waiting[model.name] = sum(self._store.waiting(Lane(model.name, flavour).name) for flavour in PULLS)
+            waiting[model.name] = sum(self._store.waiting(Lane(model.pin, flavour).name) for flavour in PULLS)
         return Reading(self._store.counts(), waiting, self._store.loads())
 
     def _run(self) -> None:

@@ -14,7 +14,7 @@ from tropilla.api.inbox import Mailbox
 from tropilla.api.watch import Pulse, Store, Watch
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import Overloaded, StoreUnavailable
-from tropilla.common.generation import Embedded, Event, Request, Tokenized
+from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,8 @@ class Relay:
         try:
             if not watch.ended:
                 self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
-            elif isinstance(watch.last, Embedded | Tokenized):
-                # Two thousand vectors are megabytes, which nobody reads a second time.
+            elif isinstance(watch.last, Embedded | Tokenized | Loaded):
+                # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:
             log.warning("request %s could not be cancelled or freed: %s", request_id, error.message)

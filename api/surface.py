@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.api.about import UNTOLD, About, Shape
-from tropilla.api.framing import Framing
+from tropilla.api.framing import NDJSON, Framing
 from tropilla.common.catalogue import Catalogue
+from tropilla.common.errands import Errand, Word
 from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import (
     Choice,
@@ -26,6 +27,7 @@ from tropilla.common.generation import (
     Failed,
     Finished,
     GenerationRequest,
+    LoadRequest,
     Prompted,
     PromptToken,
     Token,
@@ -59,7 +61,8 @@ class Surroundings:
     """What a dialect may know of the cluster while it parses: a snapshot, so that parsing stays a pure function.
 
     `now` is when the request came, Unix seconds. `headers` are the request's, names in lower case; `path` holds the
-    variables of the route it came by.
+    variables of the route it came by, `query` what stands behind its `?`. `information`: a file's digest -> what its header
+    says, as JSON text; None where nobody has told.
     """
 
     catalogue: Catalogue
@@ -67,6 +70,8 @@ class Surroundings:
     now: float
     headers: Mapping[str, str] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    information: Callable[[str], bytes | None] = lambda digest: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,39 @@ class Call:
 class Question:
     """A request that was understood and generates nothing. The fields are `Call`'s."""
 
-    request: EmbeddingRequest | TokenizeRequest
+    request: EmbeddingRequest | TokenizeRequest | LoadRequest
     received: float
     answer: Any = None
     prompt_field: str = "input"
     #: Tells what goes wrong from here on, where the route has other words than its dialect.
     fault: Callable[[TropillaError], Reply] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """A request that was understood: every worker lets go of the pin once what runs there has ended; `reply` is said at
+    once.
+    """
+
+    pin: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class ErrandCall:
+    """A request that was understood, and is the store's to do.
+
+    `flight`: what only one errand at a time is under way for; whoever comes second listens to the first ("": this one is
+    like no other). `wait`: the answer is what came of it, not that it has begun. `stops`: it stops when its caller leaves.
+    """
+
+    errand: Errand
+    received: float
+    flight: str = ""
+    stream: bool = False
+    wait: bool = True
+    stops: bool = False
+    answer: Any = None
 
 
 #: What is said to a question: it gets one event for each prompt, in their order, and the time.
@@ -121,7 +153,7 @@ class Surface:
     """
 
     name: str
-    parse: Callable[[JSON, Surroundings], Call | Question | Reply]
+    parse: Callable[[JSON, Surroundings], Call | Question | Dismissal | Reply]
     frames: Callable[[Call, Clock], Frames]
     whole: Callable[[Call, Completion, float], Reply]
     framing: Framing
@@ -141,14 +173,35 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Enquiry:
-    """A POST route that asks a model something without generating: vectors, tokens, rendered prompts.
+    """A route that asks a model something without generating: vectors, tokens, rendered prompts, or only to be there.
 
     `parse` is as a surface's.
     """
 
     path: str
-    parse: Callable[[JSON, Surroundings], Question | Reply]
+    parse: Callable[[JSON, Surroundings], Question | Dismissal | Reply]
     answer: Answered
+    about: About = UNTOLD
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """A route about which models there are, and how.
+
+    `parse` raises `RequestError`s, or answers with what is to be done, or at once. `whole` gets everything that was said of
+    the errand, the last word last; nothing where nobody waits. `frames` makes, for one call, what is fed each word and
+    yields what goes out for it.
+    """
+
+    path: str
+    parse: Callable[[JSON, Surroundings], ErrandCall | Dismissal | Reply]
+    whole: Callable[[ErrandCall, tuple[Word, ...]], Reply]
+    frames: Callable[[ErrandCall], Callable[[Word], Iterable[Frame]]] | None = None
+    framing: Framing = NDJSON
+    method: str = "POST"
+    #: Without a body `parse` gets None instead of being spared.
+    bodiless: bool = False
     about: About = UNTOLD
 
 
@@ -186,7 +239,18 @@ class Page:
     about: About = UNTOLD
 
 
-AnyRoute = Route | Enquiry | Batch | Report | Page
+AnyRoute = Route | Enquiry | Batch | Chore | Report | Page
+
+
+def method_of(route: AnyRoute) -> str:
+    """GET has HEAD with it."""
+    match route:
+        case Page() | Report():
+            return "GET"
+        case Enquiry() | Chore():
+            return route.method
+        case _:
+            return "POST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from flask import Response, request
-from tropilla.api import labels, media, placement
+from tropilla.api import chores, labels, media, placement
 from tropilla.api.account import Account, Ledger
+from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
 from tropilla.api.counters import Counters
@@ -21,8 +23,11 @@ from tropilla.api.surface import (
     AnyRoute,
     Batch,
     Call,
+    Chore,
     Dialect,
+    Dismissal,
     Enquiry,
+    ErrandCall,
     Page,
     Question,
     Reply,
@@ -33,9 +38,17 @@ from tropilla.api.surface import (
 )
 from tropilla.common.errors import GenerationFailed, TropillaError, UnreadableBody
 from tropilla.common.generation import Request
+from tropilla.common.orders import Order
 from tropilla.common.settings import Settings
 
 View = Callable[..., Response]
+
+
+class Book(Protocol):
+    """What is needed of `registry.Registry`."""
+
+    def order(self, worker: str, order: Order) -> bool: ...
+    def information(self, digest: str) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,8 @@ class Views:
     relay: Relay
     counters: Counters
     ledger: Ledger
+    registry: Book
+    errands: Errands
 
     def of(self, dialect: Dialect, route: AnyRoute) -> View:
         match route:
@@ -56,6 +71,8 @@ class Views:
                 return self._enquiry(dialect, route)
             case Batch():
                 return self._batch(dialect, route)
+            case Chore():
+                return self._chore(dialect, route)
             case Report():
                 return self._report(route)
             case Page():
@@ -81,6 +98,8 @@ class Views:
                 call = surface.parse(self._body(data), self._surroundings(variables))
                 if isinstance(call, Reply):
                     return respond(call)
+                if isinstance(call, Dismissal):
+                    return self._dismiss(call)
                 if isinstance(call, Question):
                     assert surface.answer is not None, f"{surface.name} asks and cannot answer"
                     return self._answer(call, surface.answer)
@@ -107,9 +126,32 @@ class Views:
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
         def view(**variables: str) -> Response:
             question = enquiry.parse(self._body(self._data(dialect)), self._surroundings(variables))
+            if isinstance(question, Dismissal):
+                return self._dismiss(question)
             return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer)
 
         return view
+
+    def _chore(self, dialect: Dialect, chore: Chore) -> View:
+        def view(**variables: str) -> Response:
+            data = self._data(dialect)
+            body = None if chore.bodiless and not data.strip() else self._body(data)
+            call = chore.parse(body, self._surroundings(variables))
+            match call:
+                case Reply():
+                    return respond(call)
+                case Dismissal():
+                    return self._dismiss(call)
+                case ErrandCall():
+                    return chores.answer(self.errands, chore, call)
+
+        return view
+
+    def _dismiss(self, dismissal: Dismissal) -> Response:
+        for worker in self.cluster.catalogue().workers:
+            if worker.pin == dismissal.pin and worker.state in ("loading", "ready"):
+                self.registry.order(worker.name, Order(None))
+        return respond(dismissal.reply)
 
     def _answer(self, question: Question, answer: Answered) -> Response:
         try:
@@ -146,7 +188,15 @@ class Views:
 
     def _surroundings(self, variables: Mapping[str, str]) -> Surroundings:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        return Surroundings(self.cluster.catalogue(), self.settings, time.time(), headers, variables)
+        return Surroundings(
+            self.cluster.catalogue(),
+            self.settings,
+            time.time(),
+            headers,
+            variables,
+            request.args.to_dict(),
+            self.registry.information,
+        )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import DecodeError, StoreUnavailable
-from tropilla.common.generation import Embedded, Event, Failed, FailureCode, Finished, Request, Tokenized
+from tropilla.common.generation import Event, Failed, FailureCode, Last, Request
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Watch:
         self.last = event
         if isinstance(event, Failed):
             self._open = 0
-        elif isinstance(event, Finished | Embedded | Tokenized):
+        elif isinstance(event, Last):
             self._open -= 1
         return event
 

@@ -49,7 +49,9 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable(f"Redis cannot serve: {error}") from error
 
 
-def _redis_errors_translated(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+def redis_errors_translated(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """What goes wrong with Redis in there leaves as `StoreUnavailable`."""
+
     @functools.wraps(method)
     def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         with _translated():
@@ -141,6 +143,7 @@ class Bus:
     def __init__(self, url: str) -> None:
         self.url = url
         self._redis = _connect(url, answer_seconds=ANSWER_SECONDS)
+        self.connection = self._redis
         self._append = self._script("append")
         self._claim = self._script("claim")
         self._conclude = self._script("conclude")
@@ -181,13 +184,13 @@ class Bus:
                 f"Redis at {_shown(self.url)} has maxmemory-policy {policy}: it may drop queued requests; set noeviction"
             )
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def ping(self) -> None:
         self._redis.ping()
 
     # -- the life of a request, in order ---------------------------------------------------------------------------
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None:
         """Registers a request. Answers how many wait before it, or None when `bound` already wait."""
         waiting = self._admit(
@@ -196,7 +199,7 @@ class Bus:
         )
         return int(waiting) if waiting >= 0 else None
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def claim(self, request_id: str, *, worker: str, lease_seconds: float) -> Claim:
         """Takes a request whose ticket was popped. Holding the lease starts here."""
         keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key, names.cancel_key)]
@@ -205,7 +208,7 @@ class Bus:
         )
         return Claim(outcome.decode(), attempt, next_index, inbox.decode())
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def append(self, entries: Sequence[Entry], *, journal_seconds: float) -> Appended:
         """Journals the events of one step and publishes what was accepted, one message per inbox."""
         numbers: dict[str, int] = {}
@@ -223,7 +226,7 @@ class Bus:
             unheard=frozenset(inbox for inbox, count in heard.items() if count == 0),
         )
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def conclude(self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float) -> int | None:
         """Ends a request from outside its loop, unless it has gone on since the caller saw that attempt (None: whatever
         it is). Answers the last event's index; None if it had ended or gone on.
@@ -233,18 +236,18 @@ class Bus:
         index = int(self._conclude(keys=keys, args=[payload, int(journal_seconds * 1000), seen]))
         return None if index < 0 else index
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         """Every event from index `start` on."""
         entries = cast(list[Any], self._redis.xrange(names.journal_key(request_id), min=f"{start + 1}-0"))
         return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def release(self, request_id: str) -> None:
         """Frees the journal of a request that has ended before its time is over."""
         self._redis.unlink(names.journal_key(request_id))
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float) -> None:
         """Nobody wants the request: tells whoever runs it, and whoever pops its ticket within `seconds`."""
         pipeline = self._redis.pipeline(transaction=False)
@@ -254,19 +257,19 @@ class Bus:
 
     # -- leases -----------------------------------------------------------------------------------------------------
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def held_for(self, request_id: str) -> float | None:
         """For how many seconds somebody holds the request, unless he renews that; None: nobody does."""
         left = self._redis.pttl(names.lease_key(request_id))
         return left / 1000 if left >= 0 else None
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def attempts(self, request_id: str) -> int | None:
         """How many times the request was taken; None once its state is gone."""
         value = cast("bytes | None", self._redis.hget(names.state_key(request_id), "attempt"))
         return int(value) if value is not None else None
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
         """Extends the leases; answers those that are lost."""
         if not leases:
@@ -276,7 +279,7 @@ class Bus:
         lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *args])
         return [leases[number - 1] for number in lost]
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def hand_back(self, leases: Sequence[Lease]) -> list[Lease]:
         """Gives unfinished requests back; answers which of them were still the caller's."""
         if not leases:
@@ -285,13 +288,13 @@ class Bus:
         freed = self._hand_back(keys=keys, args=[lease.value for lease in leases])
         return [leases[number - 1] for number in freed]
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def renew_tickets(self, tags: Sequence[str], now: float) -> None:
         """Keeps Celery from handing out again the tickets this process still works on; `now` in Unix seconds."""
         if tags:
             self._redis.zadd(UNACKED_INDEX, dict.fromkeys(tags, now), xx=True)
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def cancelled(self, request_ids: Sequence[str]) -> list[str]:
         """Which of the requests nobody wants any more: what `listen_cancels` says, for whoever missed it."""
         if not request_ids:
@@ -301,7 +304,7 @@ class Bus:
 
     # -- presence ---------------------------------------------------------------------------------------------------
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def announce(self, worker: Worker) -> None:
         """Says who this worker is and what it pins. To be repeated every second."""
         pipeline = self._redis.pipeline(transaction=False)
@@ -309,14 +312,14 @@ class Bus:
         pipeline.sadd(names.WORKERS_KEY, worker.name)
         pipeline.execute()
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def leave(self, worker: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(names.presence_key(worker))
         pipeline.srem(names.WORKERS_KEY, worker)
         pipeline.execute()
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def catalogue(self) -> Catalogue:
         """Every worker that lives."""
         known = [name.decode() for name in cast("set[bytes]", self._redis.smembers(names.WORKERS_KEY))]
@@ -328,14 +331,14 @@ class Bus:
             self._redis.srem(names.WORKERS_KEY, *gone)
         return catalogue(codec.decode_worker(card) for card in cards if card is not None)
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def waiting(self, lane: str) -> int:
         """Tickets in a lane that no worker has popped."""
         return int(self._redis.llen(lane))
 
     # -- counts -------------------------------------------------------------------------------------------------------
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def add_counts(self, counts: Counts) -> None:
         """All or none of them, unless the answer is lost."""
         pipeline = self._redis.pipeline(transaction=True)
@@ -343,17 +346,17 @@ class Bus:
             pipeline.hincrbyfloat(names.COUNTS_KEY, "\t".join(key), amount)
         pipeline.execute()
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def counts(self) -> Counts:
         found = cast("dict[bytes, bytes]", self._redis.hgetall(names.COUNTS_KEY))
         return {Key(*field.decode().split("\t")): float(number) for field, number in found.items()}
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def report_load(self, worker: str, load: Load) -> None:
         """What a worker computes now; forgotten with its presence."""
         self._redis.set(names.load_key(worker), codec.encode_load(load), px=PRESENCE_MS)
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def loads(self) -> tuple[Load, ...]:
         known = cast("set[bytes]", self._redis.smembers(names.WORKERS_KEY))
         found = self._redis.mget([names.load_key(name.decode()) for name in known]) if known else []
@@ -381,7 +384,7 @@ class Listener:
             # Wait for the confirmation: what is published from here on arrives.
             self._pubsub.get_message(ignore_subscribe_messages=False, timeout=CONNECT_SECONDS)
 
-    @_redis_errors_translated
+    @redis_errors_translated
     def read(self, timeout_seconds: float = LISTEN_SECONDS) -> bytes | None:
         """The next message, or None when none came in time."""
         message = self._pubsub.get_message(timeout=timeout_seconds)

@@ -9,10 +9,24 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from tropilla.common.catalogue import Model, Worker
+from tropilla.common.catalogue import Definition, Trouble, Worker
+from tropilla.common.errands import (
+    Apply,
+    Configure,
+    Copy,
+    Create,
+    Delete,
+    Done,
+    Errand,
+    Import,
+    Progress,
+    Pull,
+    Refused,
+    Word,
+)
 from tropilla.common.errors import DecodeError, NewerMessage
 from tropilla.common.generation import (
     Alternative,
@@ -27,6 +41,9 @@ from tropilla.common.generation import (
     Fit,
     GenerationRequest,
     InfillPrompt,
+    Loaded,
+    LoadRequest,
+    LocalTemplates,
     Message,
     MixedPrompt,
     Prompt,
@@ -45,9 +62,13 @@ from tropilla.common.generation import (
     Usage,
 )
 from tropilla.common.metrics import Load
+from tropilla.common.orders import Order
+from tropilla.common.records import record
+
+T = TypeVar("T")
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
-VERSION = 4
+VERSION = 5
 
 
 def _bytes_out(piece: bytes) -> str:
@@ -161,6 +182,14 @@ def _tokenized_in(index: int, row: list[Any]) -> Tokenized:
     return Tokenized(index, row[1], _prompt_tokens_in(row[2]), row[3], row[4])
 
 
+def _loaded_out(event: Loaded) -> list[object]:
+    return ["l", event.choice, event.seconds, event.worker]
+
+
+def _loaded_in(index: int, row: list[Any]) -> Loaded:
+    return Loaded(index, row[1], row[2], row[3])
+
+
 def _failed_out(event: Failed) -> list[object]:
     return ["x", event.code, event.message, dict(event.facts)]
 
@@ -178,6 +207,7 @@ EVENTS: Mapping[str, tuple[type, _Writer, _Reader]] = {
     "f": (Finished, _finished_out, _finished_in),
     "e": (Embedded, _embedded_out, _embedded_in),
     "k": (Tokenized, _tokenized_out, _tokenized_in),
+    "l": (Loaded, _loaded_out, _loaded_in),
     "x": (Failed, _failed_out, _failed_in),
 }
 _WRITERS: Mapping[type, _Writer] = {kind: writer for kind, writer, _ in EVENTS.values()}
@@ -211,6 +241,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "generation": GenerationRequest,
     "embedding": EmbeddingRequest,
     "tokenize": TokenizeRequest,
+    "load": LoadRequest,
 }
 _REQUEST_TAGS: Mapping[type, str] = {kind: tag for tag, kind in REQUESTS.items()}
 
@@ -232,7 +263,7 @@ def decode_request(data: bytes) -> Request:
         if envelope["version"] < VERSION:
             raise DecodeError(f"ticket of version {envelope['version']}, older than this worker reads", data)
         kind, fields = REQUESTS[envelope["kind"]], envelope["request"]
-        if kind is not TokenizeRequest:
+        if "fit" in fields:
             fields["fit"] = Fit(**fields["fit"])
         if kind is GenerationRequest:
             fields["sampling"] = _sampling_in(fields["sampling"])
@@ -255,9 +286,12 @@ def _prompt_in(entry: dict[str, Any]) -> Prompt:
     if kind is ChatPrompt:
         messages = tuple(_message_in(message) for message in fields.pop("messages"))
         tools = tuple(Tool(**tool) for tool in fields.pop("tools"))
-        return ChatPrompt(messages, tools, tuple(fields.pop("context")), **fields)
+        template = fields.pop("template")
+        template = template if isinstance(template, str) else record(LocalTemplates, template)
+        return ChatPrompt(messages, tools, tuple(fields.pop("context")), template=template, **fields)
     if kind is TextPrompt:
-        return TextPrompt(fields["text"], fields["special"], tuple(fields["context"]))
+        template = fields["template"] and record(LocalTemplates, fields["template"])
+        return TextPrompt(fields["text"], fields["special"], tuple(fields["context"]), template)
     if kind is MixedPrompt:
         return MixedPrompt(tuple(fields["parts"]))
     if kind is InfillPrompt:
@@ -276,14 +310,7 @@ def encode_worker(worker: Worker) -> bytes:
 
 def decode_worker(data: bytes) -> Worker:
     """Raises `DecodeError`."""
-    try:
-        fields = orjson.loads(data)
-        model = fields["model"]
-        model["capabilities"] = tuple(model["capabilities"])
-        model["adapters"] = tuple(model["adapters"])
-        return Worker(**{**fields, "model": Model(**model)})
-    except (ValueError, LookupError, TypeError) as error:
-        raise DecodeError(f"not a worker: {error}", data) from error
+    return _record_in(Worker, data)
 
 
 def encode_load(load: Load) -> bytes:
@@ -296,3 +323,82 @@ def decode_load(data: bytes) -> Load:
         return Load(**orjson.loads(data))
     except (ValueError, TypeError) as error:
         raise DecodeError(f"not a load: {error}", data) from error
+
+
+def encode_definition(definition: Definition) -> bytes:
+    return orjson.dumps(definition)
+
+
+def decode_definition(data: bytes) -> Definition:
+    """Raises `DecodeError`."""
+    return _record_in(Definition, data)
+
+
+def encode_trouble(trouble: Trouble) -> bytes:
+    return orjson.dumps(trouble)
+
+
+def decode_trouble(data: bytes) -> Trouble:
+    """Raises `DecodeError`."""
+    return _record_in(Trouble, data)
+
+
+def encode_order(order: Order) -> bytes:
+    return orjson.dumps(order)
+
+
+def decode_order(data: bytes) -> Order:
+    """Raises `DecodeError`."""
+    return _record_in(Order, data)
+
+
+#: tag -> type of errand, and of what is said of one
+ERRANDS: Mapping[str, type[Errand]] = {
+    "pull": Pull,
+    "create": Create,
+    "copy": Copy,
+    "delete": Delete,
+    "import": Import,
+    "configure": Configure,
+    "apply": Apply,
+}
+WORDS: Mapping[str, type[Word]] = {"progress": Progress, "done": Done, "refused": Refused}
+_TAGS: Mapping[type, str] = {kind: tag for table in (ERRANDS, WORDS) for tag, kind in table.items()}
+
+
+def encode_errand(errand: Errand) -> bytes:
+    """The payload of the store's ticket."""
+    return _tagged(errand)
+
+
+def decode_errand(data: bytes) -> Errand:
+    """Raises `DecodeError`."""
+    return _untagged(ERRANDS, data)
+
+
+def encode_word(word: Word) -> bytes:
+    return _tagged(word)
+
+
+def decode_word(data: bytes) -> Word:
+    """Raises `DecodeError`."""
+    return _untagged(WORDS, data)
+
+
+def _tagged(value: Any) -> bytes:
+    return orjson.dumps([_TAGS[type(value)], value])
+
+
+def _untagged(kinds: Mapping[str, type[T]], data: bytes) -> T:
+    try:
+        tag, value = orjson.loads(data)
+        return record(kinds[tag], value)
+    except (ValueError, LookupError, TypeError) as error:
+        raise DecodeError(f"none of {', '.join(kinds)}: {error}", data) from error
+
+
+def _record_in(kind: type[T], data: bytes) -> T:
+    try:
+        return record(kind, orjson.loads(data))
+    except (ValueError, LookupError, TypeError) as error:
+        raise DecodeError(f"not a {kind.__name__.lower()}: {error}", data) from error

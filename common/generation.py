@@ -6,6 +6,7 @@ request; a surface turns the events into its own JSON again. Nothing here knows 
     GenerationRequest --> Prompted? Token* Finished, for each choice, interleaved     or
     EmbeddingRequest  --> Embedded, for each input, in any order                      or
     TokenizeRequest   --> Tokenized, for each input, in order                         or
+    LoadRequest       --> Loaded                                                      or
     any of them       --> whatever came so far, Failed
 """
 
@@ -73,6 +74,25 @@ Effort = Literal["off", "on", "minimal", "low", "medium", "high", "max"]
 
 
 @dataclass(frozen=True, slots=True)
+class LocalTemplates:
+    """LocalAI's templates, in its dialect of Go's language; "" where a model has none (contracts, models sheet 1.10).
+
+    `chat_message` writes one message, `chat` (with tools: `function`) what stands around them, `completion` and `edit` a
+    plain prompt. `roles` are the prefixes of roles. `system_prompt` is given to every one of them. Messages are joined by
+    `joiner`.
+    """
+
+    chat: str = ""
+    chat_message: str = ""
+    completion: str = ""
+    edit: str = ""
+    function: str = ""
+    roles: tuple[tuple[str, str], ...] = ()
+    system_prompt: str = ""
+    joiner: str = "\n"
+
+
+@dataclass(frozen=True, slots=True)
 class ChatPrompt:
     """Messages for the model's own chat template.
 
@@ -92,17 +112,21 @@ class ChatPrompt:
     variables: str = "{}"
     #: A last assistant message is continued, not answered; False closes it and opens a new turn.
     continue_last: bool = True
-    #: Go source that takes the place of the model's own template; "" is the model's own.
-    template: str = ""
+    #: What takes the place of the model's own template: Go source as Ollama reads it, or LocalAI's; "" is the model's own.
+    template: str | LocalTemplates = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TextPrompt:
-    """Text as it stands. `special` says whether `<|im_start|>` and its like in it are markers or plain characters."""
+    """Text as it stands. `special` says whether `<|im_start|>` and its like in it are markers or plain characters.
+
+    With a `template` the text is what that one's `completion` gets as its input.
+    """
 
     text: str
     special: bool = False
     context: tuple[int, ...] = ()
+    template: LocalTemplates | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +281,9 @@ class GenerationRequest:
     fit: Fit = field(default_factory=Fit)
     #: The LoRA adapter that answers, by name; "" is the model as it is.
     adapter: str = ""
+    #: How long the worker keeps the model without a request, from this one on, in seconds; None is as it was, a negative
+    #: number for ever.
+    keep_alive: float | None = None
 
     @property
     def choices(self) -> int:
@@ -277,6 +304,7 @@ class EmbeddingRequest:
     normalize: bool = True
     #: Only `overlong` "refuse" and "shorten" (the end is cut off), and `context_limit`, say something here.
     fit: Fit = field(default_factory=Fit)
+    keep_alive: float | None = None
 
     @property
     def choices(self) -> int:
@@ -300,7 +328,21 @@ class TokenizeRequest:
         return len(self.prompts)
 
 
-Request = GenerationRequest | EmbeddingRequest | TokenizeRequest
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Nothing but that the model be there: answered with one `Loaded` by a worker that has pinned it."""
+
+    id: str
+    model: str
+    keep_alive: float | None = None
+    prompts: tuple[Prompt, ...] = ()
+
+    @property
+    def choices(self) -> int:
+        return 1
+
+
+Request = GenerationRequest | EmbeddingRequest | TokenizeRequest | LoadRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +485,16 @@ class Tokenized:
     worker: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is pinned, and was loaded in `seconds`. It ends its request."""
+
+    index: int
+    choice: int
+    seconds: float
+    worker: str = ""
+
+
 #: Why a request failed, for programs. `errors.CODES` says what each means to a caller.
 FailureCode = Literal[
     "context_length",
@@ -468,7 +520,9 @@ class Failed:
     facts: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = Prompted | Token | Finished | Embedded | Tokenized | Failed
+#: The last event of a choice that has not failed.
+Last = Finished | Embedded | Tokenized | Loaded
+Event = Prompted | Token | Finished | Embedded | Tokenized | Loaded | Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,23 @@ MODEL_NAME = re.compile(
 
 #: The one Celery task that generates.
 GENERATE_TASK = "tropilla.generate"
+#: The one Celery task of the store, and the queue it waits in.
+ERRAND_TASK = "tropilla.errand"
+STORE_QUEUE = "tropilla.store"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
 #: A hash of everything that was counted: field -> number.
 COUNTS_KEY = "tropilla:counts"
+#: Hashes by model name: its definition, or why there is none (yet). The version is raised with every change to them.
+MODELS_KEY = "tropilla:models"
+TROUBLES_KEY = "tropilla:models:troubles"
+MODELS_VERSION_KEY = "tropilla:models:version"
+#: A hash of what files' headers say, by their digests.
+INFORMATION_KEY = "tropilla:models:information"
+#: A set of `pin TAB worker` that failed a while ago.
+FAILURES_KEY = "tropilla:failures"
 
 
 def state_key(request_id: str) -> str:
@@ -55,3 +66,33 @@ def presence_key(worker: str) -> str:
 def load_key(worker: str) -> str:
     """What one worker is computing; expires when it stops saying so."""
     return f"tropilla:load:{worker}"
+
+
+def order_key(worker: str) -> str:
+    """What one worker is told to pin; see orders.py."""
+    return f"tropilla:order:{worker}"
+
+
+def failure_key(pin: str, worker: str) -> str:
+    """Why one worker could not load one pin; expires when it may try again."""
+    return f"tropilla:failure:{pin}:{worker}"
+
+
+def office_key(office: str) -> str:
+    """Held by the one process that does something for the whole cluster."""
+    return f"tropilla:office:{office}"
+
+
+def errand_key(errand_id: str) -> str:
+    """Stream of what the store says of one errand."""
+    return f"tropilla:errand:{errand_id}"
+
+
+def errand_stop_key(errand_id: str) -> str:
+    """Set once somebody wants the errand to stop."""
+    return f"tropilla:errand:{errand_id}:stop"
+
+
+def flight_key(flight: str) -> str:
+    """The errand that is under way for one thing that only one should be."""
+    return f"tropilla:flight:{flight}"

@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Lane
+from tropilla.common.errands import Errand
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
@@ -54,15 +55,26 @@ def create_celery(settings: Settings) -> Celery:
 
 def submit(celery: Celery, request: Request, *, lane: Lane) -> None:
     """Puts the request's ticket into a lane. Raises `StoreUnavailable`."""
+    payload = codec.encode_request(request).decode()
+    # What Flower shows: the model, never the prompt.
+    _send(celery, names.GENERATE_TASK, request.id, (payload,), queue=lane.name, shown=f"({request.model!r})")
+
+
+def submit_errand(celery: Celery, errand: Errand, flight: str) -> None:
+    """Puts an errand into the store's queue. Raises `StoreUnavailable`."""
+    payload, shown = codec.encode_errand(errand).decode(), f"({type(errand).__name__.lower()!r}, {flight!r})"
+    _send(celery, names.ERRAND_TASK, errand.id, (payload, flight), queue=names.STORE_QUEUE, shown=shown)
+
+
+def _send(celery: Celery, task: str, task_id: str, args: tuple[str, ...], *, queue: str, shown: str) -> None:
     try:
         celery.send_task(
-            names.GENERATE_TASK,
-            args=(codec.encode_request(request).decode(),),
-            task_id=request.id,
-            queue=lane.name,
+            task,
+            args=args,
+            task_id=task_id,
+            queue=queue,
             ignore_result=True,
-            # What Flower shows: the model, never the prompt.
-            argsrepr=f"({request.model!r})",
+            argsrepr=shown,
             kwargsrepr="{}",
             # One try: the caller is waiting, and a second one could enqueue twice.
             retry=False,

@@ -11,6 +11,7 @@ from pathlib import Path
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.gguf import read_header
 from tropilla.common.names import MODEL_NAME
 from tropilla.common.settings import Settings, threads_for
 from tropilla.compose import program, redis_server
@@ -18,7 +19,7 @@ from tropilla.compose.home import Home
 from tropilla.compose.lookout import Address
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import FLOWER_ADDRESS, ModelFile, Program, WorkerPlan
-from tropilla.workers import gguf, pocket
+from tropilla.workers import pocket
 from tropilla.workers.adapters import named_adapters, read_adapters
 
 
@@ -99,7 +100,7 @@ def check_models(models: tuple[ModelFile, ...]) -> None:
         if adapters.count(name) > 1 or name in names:
             raise ConfigurationError(f"two models or adapters are called {name}: each needs a name of its own")
     for model in models:
-        header = gguf.read_header(model.path or pocket.path())
+        header = read_header(model.path or pocket.path())
         read_adapters(dict(model.adapters), name=model.name, model=header)
 
 

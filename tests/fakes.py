@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Delivered, Entry
 from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
+from tropilla.common.errands import Errand, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.generation import (
     Alternative,
@@ -28,6 +30,7 @@ from tropilla.common.generation import (
     Token,
     Usage,
 )
+from tropilla.common.orders import Order
 from tropilla.workers.loop import Draw, Drawn, Job, Outgoing
 from tropilla.workers.prefixes import Copy, Drop, Move, Shift
 from tropilla.workers.scheduler import Chunk
@@ -458,3 +461,36 @@ class FakeJournal:
         refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
         reached = frozenset({"inbox"} - self.unheard)
         return Appended(refused, reached, frozenset(self.unheard))
+
+
+class FakeBook:
+    """What views and chores need of the registry: remembers what it is told, and says what it was given to say."""
+
+    def __init__(self, *words: Word, information: dict[str, bytes] | None = None) -> None:
+        self.words = list(words)
+        self.orders: list[tuple[str, Order]] = []
+        self.begun: list[tuple[Errand, str]] = []
+        self.stopped: list[str] = []
+        self.flights: dict[str, str] = {}
+        self._information = information or {}
+
+    def order(self, worker: str, order: Order) -> bool:
+        self.orders.append((worker, order))
+        return True
+
+    def information(self, digest: str) -> bytes | None:
+        return self._information.get(digest)
+
+    def begin(self, errand: Errand, flight: str) -> str:
+        self.begun.append((errand, flight))
+        return self.flights.setdefault(flight, errand.id)
+
+    def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]:
+        return [(str(place), word) for place, word in enumerate(self.words, start=1) if place > int(after)]
+
+    def stop_errand(self, errand_id: str) -> None:
+        self.stopped.append(errand_id)
+
+
+def errands(book: FakeBook) -> Errands:
+    return Errands(book, lambda errand, flight: None)

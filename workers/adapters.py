@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.gguf import Header, read_header
 from tropilla.common.names import MODEL_NAME
-from tropilla.workers.gguf import Header, read_header
 
 #: What requests say that mean no adapter: TGI's name for "the model".
 RESERVED = frozenset({"tgi"})

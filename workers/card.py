@@ -10,8 +10,8 @@ from pathlib import Path
 from tropilla.common import names
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.gguf import Header
 from tropilla.workers import pocket
-from tropilla.workers.gguf import Header
 from tropilla.workers.prompt import ChatTemplate
 
 log = logging.getLogger(__name__)

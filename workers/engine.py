@@ -12,13 +12,13 @@ from types import MappingProxyType
 
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, TokenizeRequest
+from tropilla.common.gguf import Header
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import embeddings, machine, memory
 from tropilla.workers.answers import Answers
 from tropilla.workers.constraint import Grammars
 from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.embeddings import Desk
-from tropilla.workers.gguf import Header
 from tropilla.workers.intake import Intake
 from tropilla.workers.llama.embedder import Embedder
 from tropilla.workers.llama.grammar import tokenizer_of

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.gguf import Header
 from tropilla.common.settings import Settings
-from tropilla.workers.gguf import Header
 from tropilla.workers.shape import CACHE_TYPES, Shape
 
 OUTPUT = "output.weight"

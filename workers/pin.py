@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from tropilla.common import codec
@@ -18,11 +19,14 @@ from tropilla.common.generation import (
     Failed,
     Finished,
     GenerationRequest,
+    Loaded,
+    LoadRequest,
     Request,
     Tokenized,
     TokenizeRequest,
     Usage,
 )
+from tropilla.common.gguf import read_header
 from tropilla.common.metrics import Tally
 from tropilla.common.settings import Settings
 from tropilla.workers import leaving
@@ -30,7 +34,6 @@ from tropilla.workers.adapters import named_adapters, read_adapters
 from tropilla.workers.card import describe, named_model
 from tropilla.workers.continuation import NOTHING, Past, past
 from tropilla.workers.engine import Engine, size_of
-from tropilla.workers.gguf import read_header
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.llama.library import check_flavour
 from tropilla.workers.loop import Job, Outgoing
@@ -76,11 +79,13 @@ class Pin:
             report=self._report,
         )
         self._keeper.start()
+        began = time.monotonic()
         try:
             self._engine = Engine(settings, name, path, header, size, gpu=flavour == "gpu", adapters=adapters)
         except ConfigurationError:
             self._keeper.stop()
             raise
+        self._load_seconds = time.monotonic() - began
         self._publisher = Publisher(
             bus,
             cancel=self._cancel,
@@ -102,7 +107,7 @@ class Pin:
     @property
     def lanes(self) -> tuple[str, ...]:
         """What this worker pulls from, first first: a gpu worker helps with the cpu lane, never the other way round."""
-        return tuple(Lane(self.worker.model.name, flavour).name for flavour in PULLS[self.worker.flavour])
+        return tuple(Lane(self.worker.pin, flavour).name for flavour in PULLS[self.worker.flavour])
 
     @property
     def holders(self) -> int:
@@ -136,9 +141,7 @@ class Pin:
             log.warning("who else serves the model is not known: %s", error.message)
             return []
         me = self.worker
-        others = {
-            w.flavour for w in workers if w.state == "ready" and w.model.name == me.model.name and w.name != me.name
-        }
+        others = {w.flavour for w in workers if w.serves(me.pin) and w.name != me.name}
         return [flavour for flavour in PULLS["gpu"] if flavour in others]
 
     def _end_all(self) -> None:
@@ -215,7 +218,7 @@ class Pin:
         """Raises `StoreUnavailable`: then the ticket itself goes back."""
         if self._bus.hand_back([lease]):
             heirs = self._heirs() or [self.worker.flavour]
-            self._submit_ticket(request, Lane(request.model, heirs[0]))
+            self._submit_ticket(request, Lane(self.worker.pin, heirs[0]))
 
     def _past(self, request: Request, claim: Claim) -> Past:
         """What a worker before this one has said. Raises `StoreUnavailable`."""
@@ -233,6 +236,10 @@ class Pin:
                 self._loop.embed(job, inputs, dimensions=request.dimensions, normalize=request.normalize)
             case TokenizeRequest():
                 self._publisher.put(self._tokenized(job, request))
+            case LoadRequest():
+                job.outcome = "loaded"
+                loaded = Loaded(job.number(), 0, self._load_seconds, self.worker.name)
+                self._publisher.put([Outgoing(job, loaded, ends=True)])
 
     def _tokenized(self, job: Job, request: TokenizeRequest) -> list[Outgoing]:
         """Nothing to compute: the ticket's own thread answers."""

@@ -121,7 +121,8 @@ class ChatTemplate:
         return text.removeprefix(self._dropped).split(SPLIT)
 
     def _text(self, prompt: ChatPrompt | InfillPrompt) -> str:
-        go = GoChat(prompt.template, self._markers) if prompt.template else self._go
+        given = prompt.template if isinstance(prompt.template, str) else ""
+        go = GoChat(given, self._markers) if given else self._go
         if isinstance(prompt, InfillPrompt):
             assert go is not None, "a model's own tokens for filling in are no template's"
             return go.infill(prompt)

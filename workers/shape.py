@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tropilla.common.errors import ConfigurationError
-from tropilla.workers.gguf import Header
+from tropilla.common.gguf import Header
 
 
 class CacheType(NamedTuple):

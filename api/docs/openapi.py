@@ -18,7 +18,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Dialect, Page, Report, Route
+from tropilla.api.surface import JSON, AnyRoute, Dialect, Route, method_of
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
@@ -80,7 +80,7 @@ def document(dialects: tuple[Dialect, ...], settings: Settings) -> dict[str, JSO
     for dialect in dialects:
         plugin.converter = told.converter(dialect)
         for route in dialect.routes:
-            method = "get" if isinstance(route, Page | Report) else "post"
+            method = method_of(route).lower()
             spec.path(path=template(route.path), operations={method: told.operation(dialect, route, method)})
     return spec.to_dict()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeInbox, FakeStore, answer, request
+from fakes import WORKER, Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, answer, errands, request
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
@@ -108,7 +108,7 @@ class World:
         cluster = Cluster(self.announcements, self.clock)
         self.lanes: list[str] = []
         relay = Relay(self.store, self.inbox, self._submit, cluster.pulled, self.settings, self.clock)
-        collaborators = Collaborators(self.settings, cluster, relay, self.inbox)  # type: ignore[arg-type]
+        collaborators = Collaborators(self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()))  # type: ignore[arg-type]
         self.app = create_app(collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()
 

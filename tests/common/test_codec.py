@@ -1,13 +1,29 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 import orjson
 import pytest
-from fakes import WORKER, request
+from fakes import MODEL, WORKER, request
 from tropilla.common import codec
+from tropilla.common.catalogue import Definition, Trouble
+from tropilla.common.errands import (
+    Apply,
+    Configure,
+    Copy,
+    Create,
+    Delete,
+    Done,
+    Errand,
+    Import,
+    Progress,
+    Pull,
+    Refused,
+    Word,
+)
 from tropilla.common.errors import DecodeError
 from tropilla.common.generation import (
     BAN,
@@ -22,6 +38,9 @@ from tropilla.common.generation import (
     Finished,
     Fit,
     InfillPrompt,
+    Loaded,
+    LoadRequest,
+    LocalTemplates,
     Message,
     MixedPrompt,
     Prompted,
@@ -38,6 +57,8 @@ from tropilla.common.generation import (
     ToolCall,
     Usage,
 )
+from tropilla.common.orders import Order
+from tropilla.common.recipes import File, Overlay, Polish, Recipe
 
 EVENTS: list[Event] = [
     Token(0, 0, 17, "naïve 👍"),
@@ -57,6 +78,7 @@ EVENTS: list[Event] = [
     Finished(9, 1, "stop", Usage(1, 2, 3), 0, stop_token=17),
     Embedded(2, 1, b"\x00\x00\x80?\x00\x00\x00\xbf", 4, "cpu-1@host"),
     Tokenized(1, 1, (PromptToken(5, b"\xf0\x9f"), PromptToken(6, b"x", special=True)), "naïve\n", "cpu-1@host"),
+    Loaded(0, 0, 1.25, "cpu-1@host"),
     Failed(0, "context_length", 'too "long"\n', {"prompt_tokens": 9, "context": 4}),
     Failed(3, "internal", ""),
 ]
@@ -78,6 +100,7 @@ CHAT = ChatPrompt(
     continue_last=False,
     template="{{ .Prompt }}",
 )
+LOCAL = LocalTemplates("a", "b", "c", "d", "e", (("user", "USER:"), ("system", "")), "be", "")
 REQUESTS: list[Request] = [
     request(),
     request(prompts=(CHAT, TextPrompt("x", True, (4,)), TokenPrompt((5, 6)), TokenPrompt(()))),
@@ -129,6 +152,8 @@ REQUESTS: list[Request] = [
     request(prompts=(MixedPrompt((1, "a", 2)),), show_markers=True),
     EmbeddingRequest("e1", "pocket", (TextPrompt("x"), TokenPrompt((1,))), 64, False, Fit("shorten")),
     TokenizeRequest("k1", "pocket", (CHAT, TokenPrompt((1, 2))), opens=False),
+    request(prompts=(replace(CHAT, template=LOCAL), TextPrompt("x", template=LOCAL)), keep_alive=-1.0),
+    LoadRequest("l1", "pocket", keep_alive=2.5),
 ]
 
 
@@ -150,10 +175,71 @@ def test_every_request_comes_back_as_it_was(asked: Request) -> None:
     assert hash(back) == hash(asked)
 
 
-def test_a_worker_comes_back_as_it_was() -> None:
-    for model in (WORKER.model, replace(WORKER.model, adapters=("poet", "org/cook:v2"))):
-        worker = replace(WORKER, model=model)
+FILE = File("a" * 64, 7, "x-00001-of-00002.gguf", "/models/x")
+OVERLAY = Overlay(
+    "{{ .Prompt }}", "be", (Message("user", "hi", tool_calls=(ToolCall("f", "{}"),)),),
+    (("temperature", 0.5), ("stop", ("a", "b"))), ("MIT",),
+    "root ::= [0-9]", Polish(("a",), ("b",), ("c",), ("d",)),
+)  # fmt: skip
+DEFINITIONS = [
+    Definition(MODEL, Recipe("m@abc", (FILE,))),
+    Definition(
+        replace(MODEL, adapters=("poet", "org/cook:v2"), pinned_as="m@abc", overlay=OVERLAY, parent="base"),
+        Recipe("m@abc", (FILE, FILE), (("poet", FILE),), FILE, 4096, 2, 3, 0, "q8_0", ("gpu",), "avx2"),
+        "https://example.org/m.gguf",
+        preload=True,
+        keeps=True,
+        hidden=True,
+    ),
+    Definition(replace(MODEL, overlay=replace(OVERLAY, template=LOCAL)), Recipe("m", (FILE,))),
+]
+WORKERS = [
+    WORKER,
+    replace(WORKER, model=None, state="idle", own=DEFINITIONS[1], features=("avx", "avx2")),
+    replace(WORKER, ordered=True, running=2, idle_seconds=1.5, expires_in=3.5, progress=0.5, next_pin="n", gpu_bytes=7),
+]
+ERRANDS: list[Errand] = [
+    Pull("e", "hf.co/o/r:Q4_0", "m", "a" * 64, insecure=True, again=True),
+    Create("e", "m", "base", (("x.gguf", "a" * 64),), (("l.gguf", "b" * 64),), OVERLAY, True, True, "Q4_0"),
+    Copy("e", "a", "b"),
+    Delete("e", "a"),
+    Import("e", "a", "/x.gguf", link=True),
+    Configure("e", "a", DEFINITIONS[1].recipe, OVERLAY),
+    Configure("e", "a"),
+    Apply("e", "apiVersion: v1alpha1", "/x"),
+]
+WORDS: list[Word] = [
+    Progress("pulling manifest"),
+    Progress("pulling", "a" * 64, 10, 5, "m"),
+    Done("m", ("careful",)),
+    Refused("unknown", "no such model", "model"),
+]
+
+
+def test_control_messages_come_back_as_they_were() -> None:
+    for worker in WORKERS:
         assert codec.decode_worker(codec.encode_worker(worker)) == worker
+    for definition in DEFINITIONS:
+        assert codec.decode_definition(codec.encode_definition(definition)) == definition
+        assert codec.decode_order(codec.encode_order(Order(definition))) == Order(definition)
+    assert codec.decode_order(codec.encode_order(Order(None))) == Order(None)
+    trouble = Trouble("not_gguf", "it is no GGUF file")
+    assert codec.decode_trouble(codec.encode_trouble(trouble)) == trouble
+    for errand in ERRANDS:
+        assert codec.decode_errand(codec.encode_errand(errand)) == errand
+    for word in WORDS:
+        assert codec.decode_word(codec.encode_word(word)) == word
+
+
+def test_every_errand_and_word_is_in_the_table_of_cases() -> None:
+    assert {type(errand) for errand in ERRANDS} == set(codec.ERRANDS.values())
+    assert {type(word) for word in WORDS} == set(codec.WORDS.values())
+
+
+def test_a_neighbouring_release_may_know_more_fields() -> None:
+    told = orjson.loads(codec.encode_worker(WORKER))
+    told["model"]["mood"] = told["weather"] = "fine"
+    assert codec.decode_worker(orjson.dumps(told)) == WORKER
 
 
 JUNK = [
@@ -166,7 +252,9 @@ JUNK = [
 
 @pytest.mark.parametrize("data", JUNK)
 def test_junk_is_a_decode_error_that_keeps_the_bytes(data: bytes) -> None:
-    for read in (lambda d: codec.decode_event(0, d), codec.decode_request, codec.decode_worker):
+    read_event: Callable[[bytes], object] = lambda d: codec.decode_event(0, d)  # noqa: E731
+    others = (codec.decode_worker, codec.decode_order, codec.decode_errand, codec.decode_word)
+    for read in (read_event, codec.decode_request, *others):
         with pytest.raises(DecodeError) as caught:
             read(data)
         assert caught.value.data == data

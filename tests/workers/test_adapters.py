@@ -13,11 +13,11 @@ from fakes import request
 from tiny import write_adapter, write_decoder
 from tropilla.common.errors import ConfigurationError, InvalidPrompt
 from tropilla.common.generation import Prompted, TextPrompt, TokenPrompt
+from tropilla.common.gguf import Header, read_header
 from tropilla.common.settings import Settings
 from tropilla.workers import pocket
 from tropilla.workers.adapters import misfit, named_adapters, read_adapters, setting_of
 from tropilla.workers.engine import Engine, size_of
-from tropilla.workers.gguf import Header, read_header
 from tropilla.workers.llama.model import Llama, Size
 
 # -- the setting ---------------------------------------------------------------------------------------------------------

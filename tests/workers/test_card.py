@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.gguf import Header, read_header
 from tropilla.workers import pocket
 from tropilla.workers.card import capabilities_of, describe, named_model
-from tropilla.workers.gguf import Header, read_header
 
 
 def test_without_a_setting_the_model_in_the_box_is_pinned() -> None:

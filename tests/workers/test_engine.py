@@ -24,10 +24,10 @@ from tropilla.common.generation import (
     TokenPrompt,
     Tool,
 )
+from tropilla.common.gguf import read_header
 from tropilla.common.settings import Settings
 from tropilla.workers import pocket
 from tropilla.workers.engine import Engine, size_of
-from tropilla.workers.gguf import read_header
 from tropilla.workers.loop import Job
 from tropilla.workers.sampler import green_list
 

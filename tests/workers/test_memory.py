@@ -21,8 +21,8 @@ import pytest
 from tiny import write_adapter
 from tropilla.common import settings
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.gguf import Header, read_header
 from tropilla.workers import pocket
-from tropilla.workers.gguf import Header, read_header
 from tropilla.workers.llama import library
 from tropilla.workers.memory import MARGIN_SHARE, MOST_MARGIN, Budget, Footprint, plan
 from tropilla.workers.shape import CACHE_TYPES, Shape

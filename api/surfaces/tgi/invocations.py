@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from tropilla.api.framing import SSE
-from tropilla.api.surface import JSON, Call, Clock, Frames, Question, Reply, Surface, Surroundings
+from tropilla.api.surface import JSON, Call, Clock, Dismissal, Frames, Question, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.tgi import about
@@ -28,7 +28,7 @@ class Handed:
     call: Call
 
 
-def parse(body: JSON, surroundings: Surroundings) -> Call | Question | Reply:
+def parse(body: JSON, surroundings: Surroundings) -> Call | Question | Dismissal | Reply:
     """Raises the first fitting surface's `RequestError`: of a body whose types fit nobody, the first one's."""
     if not isinstance(body, Mapping):
         raise InvalidField("the body must be an object", param=None, problem="type")
@@ -46,7 +46,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call | Question | Reply:
     raise misread or InvalidField(f"the body has none of {names}", param=None, problem="missing")
 
 
-def _handed(surface: Surface, parsed: Call | Question | Reply) -> Call | Question | Reply:
+def _handed(surface: Surface, parsed: Call | Question | Dismissal | Reply) -> Call | Question | Dismissal | Reply:
     if not isinstance(parsed, Call):
         return parsed
     handed = Handed(surface, parsed)

@@ -154,7 +154,7 @@ def served_model(surroundings: Surroundings) -> Model:
     except UnknownModel as error:
         wanted = surroundings.settings.default_model
         for worker in surroundings.catalogue.workers:
-            if worker.state == "loading" and wanted in ("", worker.model.name):
+            if worker.model and worker.state == "loading" and wanted in ("", worker.model.name):
                 text = f"model '{worker.model.name}' is loading"
                 raise Overloaded(text, retry_after_seconds=LOADING_RETRY_SECONDS) from error
         raise

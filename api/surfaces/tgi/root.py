@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tropilla.api.models import resolve_exact
-from tropilla.api.surface import JSON, AnyRoute, Batch, Enquiry, Page, Reply, Report, Route, Surroundings
+from tropilla.api.surface import JSON, AnyRoute, Batch, Chore, Enquiry, Page, Reply, Report, Route, Surroundings
 from tropilla.api.surfaces.openai.models import known
-from tropilla.common.catalogue import Catalogue
+from tropilla.common.catalogue import Catalogue, Model
 from tropilla.common.metrics import Reading
 
 _T = TypeVar("_T")
@@ -33,6 +33,8 @@ def below(route: AnyRoute) -> AnyRoute:
             return dataclasses.replace(route, path=path, parse=_parsed_alone(route.parse))
         case Batch():
             return dataclasses.replace(route, path=path, parse=_parsed_alone(route.parse))
+        case Chore():
+            return dataclasses.replace(route, path=path, parse=_parsed_alone(route.parse))
         case Report():
             return dataclasses.replace(route, path=path, answer=_reported_alone(route))
         case Page():
@@ -40,14 +42,18 @@ def below(route: AnyRoute) -> AnyRoute:
 
 
 def alone(surroundings: Surroundings) -> Surroundings:
-    """As if only the workers of the path's model were there. Raises `UnknownModel`."""
-    wanted = surroundings.path[ID].rstrip("/")
-    workers = tuple(worker for worker in surroundings.catalogue.workers if worker.model.name == wanted)
-    if not workers:
+    """As if the path's model were the only one. Raises `UnknownModel`."""
+    catalogue, wanted = surroundings.catalogue, surroundings.path[ID].rstrip("/")
+    model = catalogue.find(wanted) or _coming(catalogue, wanted)
+    if model is None:
         model = known(surroundings, wanted) or resolve_exact(surroundings, wanted)
-        workers = tuple(worker for worker in surroundings.catalogue.workers if worker.model.name == model.name)
-    settings = dataclasses.replace(surroundings.settings, default_model=workers[0].model.name, unknown_model="error")
-    return dataclasses.replace(surroundings, catalogue=Catalogue(workers), settings=settings)
+    settings = dataclasses.replace(surroundings.settings, default_model=model.name, unknown_model="error")
+    return dataclasses.replace(surroundings, catalogue=catalogue.alone(model), settings=settings)
+
+
+def _coming(catalogue: Catalogue, wanted: str) -> Model | None:
+    """The model, while its workers load it or leave."""
+    return next((w.model for w in catalogue.workers if w.model and w.model.name == wanted), None)
 
 
 def _parsed_alone(parse: Callable[[JSON, Surroundings], _T]) -> Callable[[JSON, Surroundings], _T]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeStore
+from fakes import Clock, FakeAnnouncements, FakeBook, FakeStore, errands
 from flask.testing import FlaskClient
 from scene import POCKET
 from tropilla.api.app import Collaborators, create_app
@@ -67,7 +67,9 @@ class World:
         announced = FakeAnnouncements(serving(POCKET), serving(TINY), serving(VECTORS, "loading"))
         cluster = Cluster(announced)
         relay = Relay(self.store, self.mailboxes, self._submit, cluster.pulled, self.settings)
-        self.collaborators = Collaborators(self.settings, cluster, relay, self.mailboxes)  # type: ignore[arg-type]
+        self.collaborators = Collaborators(
+            self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook())
+        )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(self.collaborators).test_client()
 
     def _submit(self, asked: Any, _: Lane) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tropilla.common.errors import ConfigurationError
-from tropilla.workers.gguf import Header, read_header
+from tropilla.common.gguf import Header, read_header
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
 

@@ -1,0 +1,106 @@
+"""Errands seen from the API: registered, put into the store's queue, and listened to until their last word."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from flask import Response, request
+from tropilla.api import hangup
+from tropilla.api.conversation import respond
+from tropilla.api.surface import Chore, ErrandCall
+from tropilla.common.errands import Done, Errand, Refused, Word
+from tropilla.common.errors import StoreUnavailable, TropillaError
+
+log = logging.getLogger(__name__)
+
+#: How long one question to Redis waits for the next word.
+LISTEN_SECONDS = 1.0
+
+
+class Book(Protocol):
+    """What is needed of `registry.Registry`."""
+
+    def begin(self, errand: Errand, flight: str) -> str: ...
+    def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]: ...
+    def stop_errand(self, errand_id: str) -> None: ...
+
+
+class Errands:
+    """`submit` puts an errand and its flight into the store's queue."""
+
+    def __init__(self, book: Book, submit: Callable[[Errand, str], None]) -> None:
+        self._book = book
+        self._submit = submit
+
+    def begin(self, call: ErrandCall) -> str:
+        """Answers the id of the errand that does it: this one, or one that was under way for the same."""
+        flight = call.flight or call.errand.id
+        errand_id = self._book.begin(call.errand, flight)
+        if errand_id == call.errand.id:
+            self._submit(call.errand, flight)
+        return errand_id
+
+    def words(self, errand_id: str, gone: Callable[[], bool]) -> Iterator[Word | None]:
+        """What the store says, to the last word; None when it has said nothing for a while. Ends early once `gone`."""
+        after = "0"
+        while not gone():
+            heard = self._book.hear(errand_id, after, wait_seconds=LISTEN_SECONDS)
+            if not heard:
+                yield None
+            for after, word in heard:  # noqa: B007 (the place of the last one)
+                yield word
+                if isinstance(word, Done | Refused):
+                    return
+
+    def stop(self, errand_id: str) -> None:
+        self._book.stop_errand(errand_id)
+
+
+def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
+    """Streamed, whole, or at once where nobody waits for the end. A caller that leaves stops an errand of his own that
+    asks for it (`stops`); others go on.
+    """
+    errand_id = errands.begin(call)
+    if not call.wait:
+        return respond(chore.whole(call, ()))
+    left: list[bool] = []
+    unwatch = hangup.watch(request.environ, lambda: left.append(True))
+
+    def leave(*, over: bool) -> None:
+        unwatch()
+        if not over and call.stops and errand_id == call.errand.id:
+            try:
+                errands.stop(errand_id)
+            except StoreUnavailable as error:
+                log.warning("errand %s could not be stopped: %s", errand_id, error.message)
+
+    if call.stream and chore.frames is not None:
+        return Response(_body(errands, chore, call, errand_id, left, leave), headers=chore.framing.headers)
+    said: list[Word] = []
+    over = False
+    try:
+        said = [word for word in errands.words(errand_id, lambda: bool(left)) if word is not None]
+        over = bool(said) and isinstance(said[-1], Done | Refused)
+    finally:
+        leave(over=over)
+    return respond(chore.whole(call, tuple(said))) if over else Response(status=499)
+
+
+def _body(
+    errands: Errands, chore: Chore, call: ErrandCall, errand_id: str, left: list[bool], leave: Callable[..., None]
+) -> Iterator[bytes]:
+    assert chore.frames is not None
+    feed, frame = chore.frames(call), chore.framing.frame
+    over = False
+    try:
+        for word in errands.words(errand_id, lambda: bool(left)):
+            over = isinstance(word, Done | Refused)
+            data = b"" if word is None else b"".join(frame(each.data, each.event) for each in feed(word))
+            yield data or chore.framing.heartbeat
+    except TropillaError as error:
+        over = True
+        yield b"".join(frame(each.data, each.event) for each in feed(Refused("failed", error.message)))
+    finally:
+        leave(over=over)

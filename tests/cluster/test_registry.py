@@ -1,0 +1,101 @@
+"""What the registry promises, on a real Redis."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from cluster.herd import Herd
+from fakes import MODEL
+from tropilla.common.bus import Bus
+from tropilla.common.catalogue import Definition, Trouble
+from tropilla.common.errands import Delete, Done, Progress, Word
+from tropilla.common.orders import Order
+from tropilla.common.recipes import File, Recipe
+from tropilla.common.registry import Registry
+
+DEFINITION = Definition(MODEL, Recipe("m", (File("0" * 64, 1, "m.gguf"),)))
+TROUBLE = Trouble("not_gguf", "it is no GGUF file")
+
+
+@pytest.fixture
+def registry(herd: Herd) -> Iterator[Registry]:
+    bus = Bus.connect(herd.redis_url)
+    yield Registry(bus)
+    bus.close()
+
+
+def test_what_is_defined_is_read_again_only_after_a_change(registry: Registry) -> None:
+    before = registry.shelf()
+    registry.trouble("m", TROUBLE)
+    registry.define(DEFINITION)
+    shelf = registry.shelf(before)
+    assert DEFINITION in shelf.definitions
+    assert "m" not in shelf.troubles
+    assert registry.shelf(shelf) is shelf
+    registry.forget("m")
+    registry.trouble("m", TROUBLE)
+    shelf = registry.shelf(shelf)
+    assert DEFINITION not in shelf.definitions
+    assert shelf.troubles["m"] == TROUBLE
+    registry.trouble("m", None)
+    assert "m" not in registry.shelf(shelf).troubles
+
+
+def test_a_worker_has_one_order_at_a_time(registry: Registry) -> None:
+    assert registry.order("w1", Order(DEFINITION))
+    assert not registry.order("w1", Order(None))
+    assert registry.orders(["w1", "w2"]) == {"w1": Order(DEFINITION)}
+    assert registry.take_order("w1") == Order(DEFINITION)
+    registry.acknowledge_order("w1")
+    assert (registry.orders(["w1"]), registry.take_order("w1")) == ({}, None)
+
+
+def test_a_failure_is_known_for_its_time(registry: Registry) -> None:
+    registry.report_failure("m", "w1", TROUBLE, seconds=60)
+    registry.report_failure("n", "w1", TROUBLE, seconds=0.001)
+    while "n" in registry.failures():
+        pass
+    assert registry.failures() == {"m": {"w1": TROUBLE}}
+
+
+def test_one_holds_an_office(registry: Registry) -> None:
+    assert registry.lead("test", "a", seconds=60)
+    assert registry.lead("test", "a", seconds=0.01)
+    while not registry.lead("test", "b", seconds=60):
+        pass
+    assert not registry.lead("test", "a", seconds=60)
+
+
+def test_who_comes_second_listens_to_the_errand_that_is_under_way(registry: Registry) -> None:
+    assert registry.begin(Delete("e1", "m"), "m") == "e1"
+    assert registry.begin(Delete("e2", "m"), "m") == "e1"
+    registry.tell("e1", Progress("on it"))
+    registry.tell("e1", Done("m"), flight="m")
+    assert registry.begin(Delete("e3", "m"), "m") == "e3"
+    (place, first), (_, last) = registry.hear("e1")
+    assert (first, last) == (Progress("on it"), Done("m"))
+    assert [word for _, word in registry.hear("e1", place)] == [Done("m")]
+    assert registry.hear("nobody") == []
+
+
+def test_a_word_is_heard_when_it_is_said(registry: Registry) -> None:
+    heard: list[Word] = []
+    listening = threading.Thread(target=lambda: heard.extend(w for _, w in registry.hear("e4", wait_seconds=30)))
+    listening.start()
+    registry.tell("e4", Done("m"))
+    listening.join(30)
+    assert heard == [Done("m")]
+
+
+def test_an_errand_can_be_stopped(registry: Registry) -> None:
+    assert not registry.stopped("e5")
+    registry.stop_errand("e5")
+    assert registry.stopped("e5")
+
+
+def test_waiting_tickets_are_counted_by_lane(registry: Registry, herd: Herd) -> None:
+    herd.redis.rpush("m.cpu", b"one", b"two")
+    assert registry.waiting(["m.cpu", "m.gpu"]) == {"m.cpu": 2, "m.gpu": 0}
+    herd.redis.delete("m.cpu")
