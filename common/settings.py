@@ -30,6 +30,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = dataclasses.field(default=8000, metadata={"low": 0, "high": 65535})
     flower_port: int = dataclasses.field(default=5555, metadata={"low": 0, "high": 65535})
+    #: Which cluster the command line talks to; empty is the one of this home folder, or whoever has the API's port.
+    url: str = ""
     api_processes: int = dataclasses.field(default=1, metadata={"low": 1, "high": 64})
 
     # One worker: which model it pins, and how. `model` is NAME=PATH; empty is the built-in pocket.
@@ -51,6 +53,9 @@ class Settings:
     gpu_layers: int = dataclasses.field(default=-1, metadata={"low": -1, "high": 10_000})
     #: Tokens evaluated in one step at the most: the prefill chunk that running streams wait for.
     step_tokens: int = dataclasses.field(default=256, metadata={"low": 16, "high": 8192})
+
+    #: An aikit manifest that says which models there are: `tropilla up` brings the cluster to what it says.
+    manifest: str = ""
 
     # What a caller may ask for
     #: Answers requests that name no model; empty is the only model there is, or the first by name.

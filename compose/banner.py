@@ -5,21 +5,42 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 PROMPT = "Tell me a story about a fox."
 #: TGI's generate knows no chat: the model goes on with the text.
 BEGINNING = "The capital of Norway is"
 JSON_HEADER = "-H 'Content-Type: application/json'"
+#: A small one that most people have heard of.
+ANOTHER_MODEL = "llama3.2"
 
 
-def ready_block(*, api: str, flower: str | None, home: str, models: Mapping[str, str]) -> str:
-    """`models`: name -> who serves it."""
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """How somebody here calls `tropilla`, and which flags make it find this cluster."""
+
+    program: str = "tropilla"
+    flags: tuple[str, ...] = ()
+
+    def command(self, *words: str) -> str:
+        return shlex.join((self.program, *words, *self.flags))
+
+
+def ready_block(
+    *, api: str, flower: str | None, home: str, models: Mapping[str, str], idle: str = "", typed: Typed = Typed()
+) -> str:
+    """`models`: name -> who serves it; `idle`: who serves nothing yet."""
     rows = [("API", api), ("Flower", flower or "off"), ("home", home)]
     rows += [("model", f"{name} on {workers}") for name, workers in models.items()]
+    rows += [("idle", idle)] if idle else []
     facts = "\n".join(f"  {title:<8} {fact}" for title, fact in rows)
-    pastes = "\n".join(f"  # {dialect}\n  {command}" for dialect, command in commands(api, next(iter(models))).items())
-    return f"Tropilla is up. Stop it with Ctrl-C.\n{facts}\n\n{pastes}"
+    pastes = {"fetch a model": typed.command("pull", ANOTHER_MODEL)}
+    if models:
+        model = next(iter(models))
+        pastes = {"in this terminal": typed.command("run", model), **pastes, **commands(api, model)}
+    pasted = "\n".join(f"  # {what}\n  {command}" for what, command in pastes.items())
+    return f"Tropilla is up. Stop it with Ctrl-C.\n{facts}\n\n{pasted}"
 
 
 def commands(api: str, model: str) -> dict[str, str]:

@@ -11,12 +11,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from tropilla.common.blobs import Blobs
 from tropilla.common.errors import ConfigurationError
 
 #: The Redis of a killed owner holds the lock a moment longer than its owner.
 LOCK_PATIENCE_SECONDS = 2.0
 LOCK_PAUSE_SECONDS = 0.05
+#: Where a running cluster is, for whoever looks for it.
+ADDRESSES = "up.json"
+
+
+def published(folder: Path) -> Mapping[str, Any]:
+    """What the cluster of this home folder has written into its up.json; nothing where none runs."""
+    try:
+        found = json.loads((folder.expanduser() / ADDRESSES).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class Home:
@@ -29,10 +42,11 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().absolute()
         self.redis_folder = self.folder / "redis"
-        self._addresses = self.folder / "up.json"
+        self._addresses = self.folder / ADDRESSES
         try:
-            # Redis keeps prompts and answers for a while: for the owner's eyes only.
+            # Redis keeps prompts and answers for a while, and models may be licensed: for the owner's eyes only.
             self.redis_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Blobs.below(self.folder).folder.mkdir(mode=0o700, exist_ok=True)
             self.lock = os.open(self.folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(

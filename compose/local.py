@@ -1,18 +1,22 @@
 """`tropilla up`: the whole cluster on one machine, as children of this process, until it is asked to stop.
 
-Start: Redis, then API and workers together, then Flower (started earlier it would miss the workers' queues). Stop: all
-but Redis are asked, given the drain time, then killed; Redis last, because the others say goodbye to it.
+Start: Redis, then API, store and workers together, then Flower (started earlier it would miss the workers' queues). Stop:
+all but Redis are asked, given the drain time, then killed; Redis last, because the others say goodbye to it.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import TextIO
 
 from tropilla.common.bus import Bus
+from tropilla.common.settings import Settings
 from tropilla.compose import banner
+from tropilla.compose.banner import Typed
 from tropilla.compose.herd import Herd
 from tropilla.compose.home import Home
 from tropilla.compose.log import Log, prefixes, wants_colour
@@ -39,13 +43,21 @@ def up(options: Options, environment: Mapping[str, str], output: TextIO) -> int:
         cluster = prepare(options, home, ports, environment)
         log = Log(output, prefixes(cluster.names, colour=wants_colour(environment, terminal=output.isatty())))
         with Herd(home.folder, signals, log.line) as herd:
-            return Local(cluster, home, log, Supervisor(herd, log, signals)).run()
+            return Local(cluster, home, log, Supervisor(herd, log, signals), typed(home, environment)).run()
+
+
+def typed(home: Home, environment: Mapping[str, str]) -> Typed:
+    """Commands look for up.json where the environment says, unless they are told."""
+    found = Settings.from_environment(environment).home.absolute() == home.folder
+    called = sys.argv[0] if Path(sys.argv[0]).name == Typed().program else Typed().program
+    return Typed(called, () if found else ("--home", str(home.folder)))
 
 
 class Local:
     """The order in which a cluster comes up, and what is said meanwhile."""
 
-    def __init__(self, cluster: Cluster, home: Home, log: Log, supervisor: Supervisor) -> None:
+    def __init__(self, cluster: Cluster, home: Home, log: Log, supervisor: Supervisor, typed: Typed) -> None:
+        self._typed = typed
         self._cluster = cluster
         self._home = home
         self._log = log
@@ -77,7 +89,7 @@ class Local:
                 with Lookout(view.look) as lookout:
                     self._wait(lookout, lambda seen: None if seen.store else "redis: reading its data")
             self._forget_workers(bus)
-            for program in (cluster.api, *cluster.workers):
+            for program in (cluster.api, cluster.store, *cluster.workers):
                 self._supervisor.start(program)
             with Lookout(view.look) as lookout:
                 self._wait(lookout, lambda seen: waiting_for(seen, cluster.plans))
@@ -115,10 +127,16 @@ class Local:
         plans = self._cluster.plans
         models = {
             model.name: ", ".join(plan.name for plan in plans if plan.model == model)
-            for model in dict.fromkeys(plan.model for plan in plans)
+            for model in dict.fromkeys(plan.model for plan in plans if plan.model)
         }
+        idle = ", ".join(plan.name for plan in plans if plan.model is None)
         return banner.ready_block(
-            api=self._api_url, flower=self._flower_url, home=str(self._home.folder), models=models
+            api=self._api_url,
+            flower=self._flower_url,
+            home=str(self._home.folder),
+            models=models,
+            idle=idle,
+            typed=self._typed,
         )
 
     @property

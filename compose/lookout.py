@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from tropilla.common.bus import Bus
-from tropilla.common.catalogue import Catalogue
+from tropilla.common.catalogue import Catalogue, Worker
 from tropilla.common.errors import StoreUnavailable, TropillaError
 from tropilla.compose.ports import accepts, reachable_host
 from tropilla.compose.program import WorkerPlan
@@ -38,14 +38,20 @@ class Sighting:
 
 def waiting_for(sighting: Sighting, workers: Sequence[WorkerPlan]) -> str | None:
     """What `tropilla up` still waits for, in words; None when everything can be used."""
-    ready = [worker.name for worker in sighting.catalogue.workers if worker.state == "ready"]
-    waiting = [worker for worker in workers if not any(map(worker.is_called, ready))]
+    seen = sighting.catalogue.workers
+    waiting = [each for each in workers if not any(each.is_called(one.name) and _up(one, each) for one in seen)]
     if waiting:
-        models = dict.fromkeys(worker.model.name for worker in waiting)
-        return f"{', '.join(worker.name for worker in waiting)}: loading {', '.join(models)}"
+        models = dict.fromkeys(each.model.name for each in waiting if each.model)
+        doing = f"loading {', '.join(models)}" if models else "starting"
+        return f"{', '.join(each.name for each in waiting)}: {doing}"
     if sighting.health != http.client.OK:
         return f"api: GET /health answers {sighting.health}" if sighting.health else "api: no answer yet"
     return None
+
+
+def _up(worker: Worker, plan: WorkerPlan) -> bool:
+    """Whether it has what it was started for: idle ones nothing, or whatever they were told to load meanwhile."""
+    return worker.state == "ready" or plan.model is None
 
 
 class View:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Flavour
@@ -25,13 +26,17 @@ from tropilla.workers.adapters import named_adapters, read_adapters
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person asks `tropilla up` for. With `own_redis`, the URL in the settings means nothing."""
+    """What a person asks `tropilla up` for. With `own_redis`, the URL in the settings means nothing.
+
+    `counts` of workers are for each model, `idle` in all.
+    """
 
     settings: Settings
     models: tuple[ModelFile, ...]
     counts: Mapping[Flavour, int]
     own_redis: bool
     flower: bool
+    idle: Mapping[Flavour, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,14 @@ class Cluster:
     plans: tuple[WorkerPlan, ...]
     redis: Program | None
     api: Program
+    store: Program
     workers: tuple[Program, ...]
     flower: Program | None
     redis_address: Address | None
 
     @property
     def names(self) -> list[str]:
-        programs = (self.redis, self.api, *self.workers, self.flower)
+        programs = (self.redis, self.api, self.store, *self.workers, self.flower)
         return [each.name for each in programs if each]
 
     @property
@@ -115,7 +121,7 @@ def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str
     else:
         check_redis(settings.redis_url)
     suffix = "" if options.own_redis else home.suffix
-    plans = program.plan_workers(options.models, options.counts, suffix=suffix)
+    plans = program.plan_workers(options.models, options.counts, idle=options.idle, suffix=suffix)
     cpu_workers = sum(plan.flavour == "cpu" for plan in plans) or 1
     settings = dataclasses.replace(
         settings, threads=settings.threads or threads_for(os.cpu_count() or 1, workers=cpu_workers)
@@ -125,6 +131,7 @@ def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str
         plans=plans,
         redis=redis,
         api=program.web(settings, base),
+        store=program.store(settings, base),
         workers=tuple(program.planned_worker(plan, settings, base) for plan in plans),
         flower=program.flower(settings, base) if options.flower else None,
         redis_address=redis_address,

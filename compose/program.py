@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from tropilla.common.catalogue import Flavour
 from tropilla.common.settings import PREFIX, Settings
 from tropilla.workers.adapters import setting_of
 
-Role = Literal["redis", "api", "worker", "flower"]
+Role = Literal["redis", "api", "worker", "store", "flower"]
 
 #: What a worker serves when it was given no model file.
 BUILT_IN_MODEL = "pocket"
@@ -49,12 +50,14 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """One worker: `name` for people, `identity` for Redis, where it must be the only one of its name."""
+    """One worker: `name` for people, `identity` for Redis, where it must be the only one of its name. Without a model it
+    starts idle.
+    """
 
     name: str
     identity: str
     flavour: Flavour
-    model: ModelFile
+    model: ModelFile | None
 
     def is_called(self, announced: str) -> bool:
         """Whether a worker that announces itself by this name is the one: workers add `@` and their machine."""
@@ -62,15 +65,22 @@ class WorkerPlan:
 
 
 def plan_workers(
-    models: Sequence[ModelFile], counts: Mapping[Flavour, int], *, suffix: str = ""
+    models: Sequence[ModelFile],
+    counts: Mapping[Flavour, int],
+    *,
+    idle: Mapping[Flavour, int] = MappingProxyType({}),
+    suffix: str = "",
 ) -> tuple[WorkerPlan, ...]:
-    """Every flavour's count of workers for every model: cpu-1, cpu-2, ... over all models."""
-    return tuple(_numbered(models, counts, suffix))
+    """Every flavour's count of workers for every model, then the idle ones: cpu-1, cpu-2, ... over all of them."""
+    return tuple(_numbered(models, counts, idle, suffix))
 
 
-def _numbered(models: Sequence[ModelFile], counts: Mapping[Flavour, int], suffix: str) -> Iterator[WorkerPlan]:
-    for flavour, count in counts.items():
-        for number, model in enumerate((model for model in models for _ in range(count)), start=1):
+def _numbered(
+    models: Sequence[ModelFile], counts: Mapping[Flavour, int], idle: Mapping[Flavour, int], suffix: str
+) -> Iterator[WorkerPlan]:
+    for flavour in dict.fromkeys((*counts, *idle)):
+        served = [model for model in models for _ in range(counts.get(flavour, 0))]
+        for number, model in enumerate((*served, *[None] * idle.get(flavour, 0)), start=1):
             name = f"{flavour}-{number}"
             yield WorkerPlan(name, name + suffix, flavour, model)
 
@@ -87,21 +97,26 @@ def web(settings: Settings, base: Mapping[str, str]) -> Program:
     return Program("api", "api", (sys.executable, *argv), child_environment(settings, base))
 
 
-def worker(settings: Settings, base: Mapping[str, str]) -> Program:
-    """The worker that the settings describe."""
-    argv = (sys.executable, "-m", "tropilla.workers")
+def worker(settings: Settings, base: Mapping[str, str], *, idle: bool = False) -> Program:
+    """The worker that the settings describe; an idle one takes no notice of their model."""
+    argv = (sys.executable, "-m", "tropilla.workers", *(["--idle"] if idle else []))
     return Program(settings.worker_name or settings.flavour, "worker", argv, child_environment(settings, base))
 
 
 def planned_worker(plan: WorkerPlan, settings: Settings, base: Mapping[str, str]) -> Program:
     own = dataclasses.replace(
         settings,
-        model=plan.model.setting,
-        adapters=setting_of(plan.model.adapters),
+        model=plan.model.setting if plan.model else "",
+        adapters=setting_of(plan.model.adapters) if plan.model else "",
         flavour=plan.flavour,
         worker_name=plan.identity,
     )
-    return dataclasses.replace(worker(own, base), name=plan.name)
+    return dataclasses.replace(worker(own, base, idle=plan.model is None), name=plan.name)
+
+
+def store(settings: Settings, base: Mapping[str, str]) -> Program:
+    argv = (sys.executable, "-m", "tropilla.workers.store")
+    return Program("store", "store", argv, child_environment(settings, base))
 
 
 def flower(settings: Settings, base: Mapping[str, str]) -> Program:

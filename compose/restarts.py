@@ -18,6 +18,7 @@ DECISIONS: Mapping[Role, Mapping[Phase, Decision]] = {
     "redis": {"starting": "stop", "running": "stop"},
     "api": {"starting": "stop", "running": "restart"},
     "worker": {"starting": "stop", "running": "restart"},
+    "store": {"starting": "stop", "running": "restart"},
     "flower": {"starting": "restart", "running": "restart"},
 }
 

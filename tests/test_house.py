@@ -33,6 +33,8 @@ OWNERS = {
     "tokenizers": ("workers/pocket/",),
     "gguf": ("workers/pocket/",),
     "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
+    "urllib3": ("compose/client/", "workers/store/"),
+    "rich": ("compose/client/",),
     "pickle": (),
 }
 
@@ -60,6 +62,11 @@ PURE = (
     "api/reading.py",
     "api/surface.py",
     "api/surfaces/",
+    "compose/client/answers.py",
+    "compose/client/pulling.py",
+    "compose/client/tables.py",
+    "compose/client/talk.py",
+    "compose/client/words.py",
     "workers/calls.py",
     "workers/continuation.py",
     "workers/families.py",

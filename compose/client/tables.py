@@ -1,0 +1,104 @@
+"""What people see of lists and models: rows of text, out of values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from tropilla.compose.client import words
+from tropilla.compose.client.answers import Listed, Running, Shown
+
+#: Of a digest: enough to tell any two apart.
+DIGEST_DIGITS = 12
+LISTED_HEADER = ("NAME", "ID", "SIZE", "MODIFIED")
+RUNNING_HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
+#: Lines of a system text or license that `show` gives before it says how many more there are.
+SHOWN_LINES = 3
+GAP = "    "
+#: A name is never cut to less: a terminal that narrow folds the lines.
+SHORTEST_FIRST = 12
+
+Row = tuple[str, ...]
+#: A title and its lines.
+Section = tuple[str, tuple[Row, ...]]
+
+
+def aligned(rows: Sequence[Row], *, width: int | None = None) -> list[str]:
+    """Lines with their columns under each other. Where they are wider than that, first cells are cut, down to a point."""
+    if not rows:
+        return []
+    columns = max(map(len, rows))
+    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(columns)]
+    if width is not None:
+        others = sum(widths[1:]) + len(GAP) * (columns - 1)
+        widths[0] = min(widths[0], max(width - others, SHORTEST_FIRST))
+    return [GAP.join(_cut(cell, widths[at]).ljust(widths[at]) for at, cell in enumerate(row)).rstrip() for row in rows]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def listed_rows(models: Iterable[Listed], now: datetime, start: str = "") -> Iterator[Row]:
+    """Of the models whose names begin like that, in any case."""
+    for model in models:
+        if model.name.lower().startswith(start.lower()):
+            yield model.name, model.digest[:DIGEST_DIGITS], words.size(model.size_bytes), words.ago(model.modified, now)
+
+
+def running_rows(models: Iterable[Running], now: datetime) -> Iterator[Row]:
+    for model in models:
+        yield (
+            model.name,
+            model.digest[:DIGEST_DIGITS],
+            words.size(model.size_bytes),
+            processor(model.size_bytes, model.gpu_bytes),
+            str(model.context or ""),
+            words.from_now(model.expires, now),
+        )
+
+
+def processor(size_bytes: int, gpu_bytes: int) -> str:
+    """Where a model lies: `100% CPU`, `100% GPU`, `48%/52% CPU/GPU`."""
+    if gpu_bytes <= 0 or size_bytes <= 0:
+        return "100% CPU"
+    if gpu_bytes >= size_bytes:
+        return "100% GPU"
+    # A rest on the CPU is never rounded away: it is what makes the model slow.
+    gpu = min(99, max(1, round(100 * gpu_bytes / size_bytes)))
+    return f"{100 - gpu}%/{gpu}% CPU/GPU"
+
+
+def sections(model: Shown, *, verbose: bool) -> Iterator[Section]:
+    """What `show` says of a model; `verbose` adds everything in its file's header."""
+    details = model.details
+    facts = (
+        ("architecture", model.facts.get("general.architecture") or details.get("family")),
+        ("parameters", details.get("parameter_size")),
+        ("context length", model.fact("context_length")),
+        ("embedding length", model.fact("embedding_length")),
+        ("quantization", details.get("quantization_level")),
+        ("made from", details.get("parent_model")),
+    )
+    yield "Model", tuple((title, str(fact)) for title, fact in facts if fact)
+    if model.capabilities:
+        yield "Capabilities", tuple((each,) for each in model.capabilities)
+    if model.parameters:
+        yield "Parameters", tuple(_pair(line) for line in model.parameters.splitlines() if line.strip())
+    if verbose:
+        known = sorted((key, fact) for key, fact in model.facts.items() if fact is not None)
+        yield "Metadata", tuple((key, str(fact)) for key, fact in known)
+    for title, text in (("System", model.system), ("License", model.license)):
+        if text:
+            yield title, tuple((line,) for line in _beginning(text.strip().splitlines(), whole=verbose))
+
+
+def _pair(line: str) -> Row:
+    name, _, value = line.strip().partition(" ")
+    return name, value.strip()
+
+
+def _beginning(lines: Sequence[str], *, whole: bool) -> Sequence[str]:
+    if whole or len(lines) <= SHOWN_LINES + 1:
+        return lines
+    return [*lines[:SHOWN_LINES], f"({len(lines) - SHOWN_LINES} more lines)"]
