@@ -33,6 +33,7 @@ OWNERS = {
     "tokenizers": ("workers/pocket/",),
     "gguf": ("workers/pocket/",),
     "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
+    "yaml": ("common/manifest/",),
     "pickle": (),
 }
 
@@ -45,8 +46,10 @@ PURE = (
     "common/errors.py",
     "common/generation.py",
     "common/gotemplate/",
+    "common/manifest/",
     "common/names.py",
     "common/orders.py",
+    "common/polish.py",
     "common/recipes.py",
     "common/records.py",
     "api/about.py",
@@ -66,6 +69,7 @@ PURE = (
     "workers/fitting.py",
     "workers/gochat.py",
     "workers/gotools.py",
+    "workers/localchat.py",
     "workers/markers.py",
     "workers/memory.py",
     "workers/notation.py",
