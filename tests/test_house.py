@@ -35,6 +35,7 @@ OWNERS = {
     "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
     "urllib3": ("compose/client/", "workers/store/"),
     "rich": ("compose/client/",),
+    "yaml": ("common/manifest/",),
     "pickle": (),
 }
 
@@ -47,8 +48,10 @@ PURE = (
     "common/errors.py",
     "common/generation.py",
     "common/gotemplate/",
+    "common/manifest/",
     "common/names.py",
     "common/orders.py",
+    "common/polish.py",
     "common/recipes.py",
     "common/records.py",
     "api/about.py",
@@ -73,6 +76,7 @@ PURE = (
     "workers/fitting.py",
     "workers/gochat.py",
     "workers/gotools.py",
+    "workers/localchat.py",
     "workers/markers.py",
     "workers/memory.py",
     "workers/notation.py",
