@@ -72,8 +72,8 @@ def _read(path: Path, called: str, read: Callable[[mmap.mmap, int], Read]) -> Re
             beginning = file.read(BEGINNING_BYTES)
             if not beginning.startswith(MAGIC):
                 found = what_is(beginning)
-                reason = f"it is {found}" if found else f"it does not begin with {MAGIC.decode()}"
-                raise ConfigurationError(f"{name} is not a GGUF file: {reason}")
+                why = f"it is {found}" if found else f"it does not begin with {MAGIC.decode()}"
+                raise ConfigurationError(f"{name} is not a GGUF file: {why}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return read(data, size)
     except (OSError, ValueError) as error:
@@ -93,6 +93,7 @@ class _Reader:
         self._kept = kept
         self._at = len(MAGIC)
         self._fill_markers: set[str] = set()
+        self._arrays: set[str] = set()
 
     def header(self, size: int) -> Header:
         version = self._scalar("I")
@@ -107,7 +108,10 @@ class _Reader:
             key = self._string(MAX_KEY_BYTES)
             if key in values:
                 raise _Malformed(f"two keys are called {key!r}")
-            values[key] = self._value(self._scalar("I"), seen=self._observer(key))
+            kind = self._scalar("I")
+            if kind == _ARRAY:
+                self._arrays.add(key)
+            values[key] = self._value(kind, seen=self._observer(key))
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise _Malformed(f"its alignment is {alignment!r}")
@@ -116,7 +120,7 @@ class _Reader:
         if end > size:
             raise _Truncated(f"its tensors end at byte {end}, the file at {size}")
         count = sum(map(math.prod, shapes.values()))
-        return Header(values, count, size, frozenset(self._fill_markers), shapes, types)
+        return Header(values, count, size, frozenset(self._fill_markers), shapes, types, frozenset(self._arrays))
 
     def _observer(self, key: str) -> Callable[[Any], None] | None:
         """What is shown each item of an array."""

@@ -43,6 +43,8 @@ class Header:
     tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     #: Each tensor's type by name, `Q4_K`.
     tensor_types: Mapping[str, str] = field(default_factory=dict)
+    #: The keys that hold arrays.
+    arrays: frozenset[str] = frozenset()
 
     @property
     def architecture(self) -> str:

@@ -26,7 +26,7 @@ OWNERS = {
     "apispec": ("api/docs/",),
     "gevent": ("api/hangup.py",),
     "kombu": ("common/tasks.py",),
-    "celery": ("common/tasks.py", "workers/app.py"),
+    "celery": ("common/tasks.py", "workers/app.py", "workers/store/app.py"),
     "jinja2": ("workers/jinja.py", "workers/sandbox.py", "workers/template_filters.py", "workers/pocket/"),
     "orjson": ("common/codec.py", "api/"),
     "torch": ("workers/pocket/",),
@@ -44,7 +44,9 @@ PURE = (
     "common/errands.py",
     "common/errors.py",
     "common/generation.py",
+    "common/ggml.py",
     "common/gotemplate/",
+    "common/header.py",
     "common/names.py",
     "common/orders.py",
     "common/recipes.py",
@@ -76,6 +78,11 @@ PURE = (
     "workers/scheduler.py",
     "workers/sequence.py",
     "workers/shape.py",
+    "workers/store/architectures.py",
+    "workers/store/naming.py",
+    "workers/store/overlaying.py",
+    "workers/store/refusals.py",
+    "workers/store/soundness.py",
     "workers/text.py",
     "workers/turns.py",
 )
@@ -230,6 +237,7 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
         "workers/leaving.py",
         "workers/loop.py",
         "workers/pin.py",
+        "workers/store/desk.py",
     }
     found = {
         source.path
