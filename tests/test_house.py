@@ -33,6 +33,7 @@ OWNERS = {
     "tokenizers": ("workers/pocket/",),
     "gguf": ("workers/pocket/",),
     "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
+    "yaml": ("common/manifest/",),
     "pickle": (),
 }
 
@@ -47,8 +48,10 @@ PURE = (
     "common/ggml.py",
     "common/gotemplate/",
     "common/header.py",
+    "common/manifest/",
     "common/names.py",
     "common/orders.py",
+    "common/polish.py",
     "common/recipes.py",
     "common/records.py",
     "api/about.py",
@@ -68,6 +71,7 @@ PURE = (
     "workers/fitting.py",
     "workers/gochat.py",
     "workers/gotools.py",
+    "workers/localchat.py",
     "workers/markers.py",
     "workers/memory.py",
     "workers/notation.py",
