@@ -36,7 +36,8 @@ class Counter:
         """To the last one."""
         after = "0"
         while True:
-            for after, word in self.registry.hear(errand_id, after, wait_seconds=30):
+            for place, word in self.registry.hear(errand_id, after, wait_seconds=30):
+                after = place
                 yield word
                 if isinstance(word, Done | Refused):
                     return

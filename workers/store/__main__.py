@@ -20,6 +20,8 @@ from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery
 from tropilla.workers.store import app
 from tropilla.workers.store.desk import Desk
+from tropilla.workers.store.fetch import fetch
+from tropilla.workers.store.pulling import Pulling
 from tropilla.workers.store.shelves import Shelves
 from tropilla.workers.store.stock import Stock
 
@@ -56,7 +58,8 @@ def _desk(settings: Settings, bus: Bus) -> Desk:
     registry = Registry(bus)
     stock = Stock(registry, blobs, context=settings.context, clock=time.time)
     folders = [Path(part.strip()).expanduser() for part in settings.import_folders.split(",") if part.strip()]
-    return Desk(bus, registry, Shelves(stock, roots=folders or [settings.home]), leave=_leave)
+    pulling = Pulling(settings.home, environment=os.environ, roots=tuple(folders) or (settings.home,))
+    return Desk(bus, registry, Shelves(stock, pulling, fetch), leave=_leave)
 
 
 def _leave(why: str) -> None:

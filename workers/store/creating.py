@@ -45,7 +45,8 @@ def create(asked: Create, stock: Stock, say: Say) -> Done:
         ground = _adapted(asked, ground, stock)
         overlay = overlaid(ground.overlay, asked)
         check_quantization(asked.quantization, (ground.model or _read(ground)).quantization)
-        recipe = stock.pinned(_roomy(ground, overlay), name)
+        roomy = facts.roomy(ground.recipe, overlay, ground.header) if ground.header else ground.recipe
+        recipe = stock.pinned(roomy, name)
         inherited = set(layers(ground.overlay))
         for kind, digest in layers(overlay):
             there = (kind, digest) in inherited
@@ -130,13 +131,3 @@ def _read(ground: Ground) -> Header:
         assert ground.model is not None
         raise Refusal("conflict", f"the files of {ground.model.name} are on a worker's own machine", "from")
     return ground.header
-
-
-def _roomy(ground: Ground, overlay: Overlay) -> Recipe:
-    """A model that is given more context than its base has is loaded by itself."""
-    wanted = overlay.defaults.get("context")
-    if not isinstance(wanted, int) or ground.header is None:
-        return ground.recipe
-    trained = ground.header.of_architecture("context_length")
-    usual = ground.recipe.context or min(trained, facts.USUAL_CONTEXT)
-    return replace(ground.recipe, context=min(wanted, trained)) if wanted > usual else ground.recipe

@@ -112,6 +112,13 @@ def templated(found: tuple[Capability, ...], overlay: Overlay) -> tuple[Capabili
     return (*kept, *sorted(known - set(kept)))
 
 
+def roomy(recipe: Recipe, overlay: Overlay, header: Header) -> Recipe:
+    """The recipe with as much context as the overlay's own; a model that wants more than usual is loaded by itself."""
+    wanted, trained = overlay.defaults.get("context"), header.of_architecture("context_length")
+    usual = recipe.context or min(trained, USUAL_CONTEXT)
+    return replace(recipe, context=min(wanted, trained)) if isinstance(wanted, int) and wanted > usual else recipe
+
+
 def information(header: Header) -> bytes:
     """JSON {model_info: every key with its scalar, an array as null; template: the file's own, Jinja; tensors: [{name,
     type, shape}]}, as Ollama tells it.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from tropilla.common.catalogue import Definition
 from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Pull, Word
@@ -12,6 +11,8 @@ from tropilla.workers.store import naming
 from tropilla.workers.store.configuring import configure
 from tropilla.workers.store.creating import create
 from tropilla.workers.store.importing import take_in
+from tropilla.workers.store.pulling import Pulling
+from tropilla.workers.store.pulls import Fetch, pull
 from tropilla.workers.store.refusals import Refusal
 from tropilla.workers.store.stock import Stock
 
@@ -20,11 +21,12 @@ Asked = Callable[[], bool]
 
 
 class Shelves:
-    """Does errands on the stock. roots: the folders that files may be imported from."""
+    """Does errands on the stock. `pulling` says how files are fetched, and from below which folders of this machine."""
 
-    def __init__(self, stock: Stock, *, roots: Sequence[Path] = ()) -> None:
+    def __init__(self, stock: Stock, pulling: Pulling, fetch: Fetch) -> None:
         self._stock = stock
-        self._roots = roots
+        self._pulling = pulling
+        self._fetch = fetch
 
     def do(self, errand: Errand, say: Say, stopped: Asked, *, again: bool = False) -> Done:
         """To its last word. `again`: it was begun before, and nobody knows how far it came. Raises `Refusal`, `Stopped` and
@@ -38,11 +40,13 @@ class Shelves:
             case Delete():
                 return self._delete(errand, again=again)
             case Import():
-                return take_in(errand, self._stock, self._roots, say, stopped)
+                return take_in(errand, self._stock, self._pulling.roots, say, stopped)
             case Configure():
                 return configure(errand, self._stock)
-            case Pull() | Apply():
-                raise Refusal("failed", "not served yet")
+            case Pull():
+                return pull(errand, self._stock, self._pulling, self._fetch, say, stopped)
+            case Apply():
+                raise Refusal("failed", "manifests are not applied yet")
 
     def dismiss(self) -> None:
         """Workers let go of what no name stands for any more. Raises `StoreUnavailable`."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -48,6 +49,8 @@ class Stock:
         self.clock = clock
         #: Held while definitions and files change together.
         self.changing = threading.RLock()
+        #: Set for a name that is deleted while it arrives.
+        self._unwanted: dict[str, threading.Event] = {}
 
     def stored(self) -> Mapping[str, Definition]:
         return {definition.model.name: definition for definition in self.book.shelf().definitions}
@@ -99,6 +102,17 @@ class Stock:
         told = replace(model, name=name, modified_at=self.clock(), capabilities=able, overlay=overlay)
         return replace(told, pinned_as=recipe.pin)
 
+    @contextmanager
+    def arriving(self, name: str, stopped: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+        """While files for a name are on their way: gives what tells that nobody wants them any more."""
+        unwanted = threading.Event()
+        self._unwanted[name] = unwanted
+        try:
+            yield lambda: unwanted.is_set() or stopped()
+        finally:
+            if self._unwanted.get(name) is unwanted:
+                del self._unwanted[name]
+
     def put(self, definition: Definition) -> None:
         """Defines a name anew. What only its old definition needed goes. Raises `Refusal`."""
         with self.changing:
@@ -108,15 +122,17 @@ class Stock:
                     raise Refusal("conflict", f"{file.name} {wrong}: it was deleted meanwhile; try again")
             self.book.define(definition)
             if before is not None:
-                self._sweep([before.recipe], but=None)
+                self._sweep(files_of(before.recipe), but=None)
         self.dismiss()
 
     def drop(self, name: str) -> None:
         """Forgets a name, and the files that no other one needs."""
         with self.changing:
+            if name in self._unwanted:
+                self._unwanted[name].set()
             gone = self.stored().get(name)
             if gone is not None:
-                self._sweep([gone.recipe], but=name)
+                self._sweep(files_of(gone.recipe), but=name)
             self.book.forget(name)
         self.dismiss()
 
@@ -131,10 +147,15 @@ class Stock:
                 log.info("%s lets go of %s, which no name stands for any more", worker.name, worker.pin)
                 self.book.order(worker.name, Order(None))
 
-    def _sweep(self, recipes: Iterable[Recipe], *, but: str | None) -> None:
-        """Deletes what only these recipes needed; `but`: the name that does not count any more."""
+    def discard(self, files: Iterable[File]) -> None:
+        """Deletes files that turned out to be useless, unless some model has them."""
+        with self.changing:
+            self._sweep(files, but=None)
+
+    def _sweep(self, files: Iterable[File], *, but: str | None) -> None:
+        """Deletes those that no name needs; `but`: the name that does not count any more."""
         needed = {file.digest for name, each in self.stored().items() if name != but for file in files_of(each.recipe)}
-        gone = {file.digest for recipe in recipes for file in files_of(recipe) if not file.path} - needed
+        gone = {file.digest for file in files if not file.path} - needed
         for digest in gone:
             for path in (self.blobs.path(digest), self.blobs.partial(digest)):
                 path.unlink(missing_ok=True)
