@@ -111,7 +111,7 @@ class _Reader:
             kind = self._scalar("I")
             if kind == _ARRAY:
                 self._arrays.add(key)
-            values[key] = self._value(kind, seen=self._observer(key))
+            values[key] = self._value(kind, seen=self._observer(key) if kind == _ARRAY else None)
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise _Malformed(f"its alignment is {alignment!r}")
