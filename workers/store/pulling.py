@@ -6,9 +6,8 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import TroubleCode
@@ -55,7 +54,7 @@ class Pulling:
     home: Path
     hosts: str = "*"
     bare_repo: BareRepo = "hf"
-    environment: Mapping[str, str] = MappingProxyType({})
+    environment: Mapping[str, str] = field(default_factory=dict)
     insecure: bool = False
     roots: tuple[Path, ...] = ()
     connect_seconds: float = 10.0
