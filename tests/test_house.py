@@ -34,6 +34,8 @@ OWNERS = {
     "gguf": ("workers/pocket/",),
     "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
     "yaml": ("common/manifest/",),
+    "urllib3": ("compose/", "workers/store/wire.py"),
+    "certifi": ("compose/", "workers/store/wire.py"),
     "pickle": (),
 }
 
@@ -49,11 +51,16 @@ PURE = (
     "common/gotemplate/",
     "common/header.py",
     "common/manifest/",
+    "common/hosts.py",
     "common/names.py",
+    "common/options.py",
     "common/orders.py",
     "common/polish.py",
+    "common/origins.py",
     "common/recipes.py",
     "common/records.py",
+    "common/shards.py",
+    "common/sources.py",
     "api/about.py",
     "api/cors.py",
     "api/docs/html.py",
@@ -87,6 +94,8 @@ PURE = (
     "workers/store/overlaying.py",
     "workers/store/refusals.py",
     "workers/store/soundness.py",
+    "workers/store/picks.py",
+    "workers/store/wanted.py",
     "workers/text.py",
     "workers/turns.py",
 )
@@ -95,6 +104,8 @@ IO = {
     "mmap", "multiprocessing", "numpy", "os", "pathlib", "queue", "redis", "requests", "select", "shutil", "signal",
     "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "werkzeug",
 }  # fmt: skip
+#: A part of one of these that only takes texts apart.
+NO_IO = {"urllib.parse"}
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 250
@@ -194,7 +205,7 @@ def test_pure_files_import_nothing_that_waits_reads_or_writes() -> None:
         for source in sources()
         if below(source.path, PURE)
         for name in source.imported
-        if name.split(".")[0] in IO
+        if name.split(".")[0] in IO and ".".join(name.split(".")[:2]) not in NO_IO
     }
     assert impure == set()
 
