@@ -76,6 +76,7 @@ PURE = (
     "workers/scheduler.py",
     "workers/sequence.py",
     "workers/shape.py",
+    "workers/stay.py",
     "workers/text.py",
     "workers/turns.py",
 )
@@ -96,7 +97,6 @@ LONG_FILES = {
     "common/codec.py": "every form on the wire, in one table",
     "common/generation.py": "the whole vocabulary, in one place",
     "workers/loop.py": "one thread's state and everything that may change it",
-    "workers/pin.py": "everything that one pinned model's process is asked to do",
     "workers/prefixes.py": "a tree, and every move that keeps it true",
     "workers/sequence.py": "one sequence's state and everything that may change it",
     "workers/scheduler.py": "everything that decides what the next step computes, and where",
@@ -229,7 +229,7 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
         "workers/llama/model.py",
         "workers/leaving.py",
         "workers/loop.py",
-        "workers/pin.py",
+        "workers/tickets.py",
     }
     found = {
         source.path
