@@ -124,9 +124,11 @@ class Llama:
             return True
 
         params.progress_callback = progress
-        model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        with library.complaints() as complaints:
+            model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
-            raise ConfigurationError(f"{path} could not be loaded by llama.cpp; its log lines above say why")
+            reason = complaints[0] if complaints else "llama.cpp does not say why"
+            raise ConfigurationError(f"{path} could not be loaded: {reason}")
         return model
 
     def _create_context(self, path: Path, threads: int, cache_type: int) -> Any:
