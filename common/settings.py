@@ -104,6 +104,10 @@ class Settings:
     import_folders: str = ""
 
     # Time, in seconds
+    #: How long a model that a worker loaded on demand stays without a request; negative is for ever.
+    keep_alive_seconds: float = dataclasses.field(default=300.0, metadata={"low": -1e9, "high": 1e9})
+    #: A worker that could not load a model is not asked to again for so long.
+    load_cooldown_seconds: float = dataclasses.field(default=60.0, metadata={"low": 1, "high": 86_400})
     lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.
     visibility_seconds: int = dataclasses.field(default=30, metadata={"low": 3, "high": 3600})

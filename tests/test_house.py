@@ -33,11 +33,10 @@ OWNERS = {
     "tokenizers": ("workers/pocket/",),
     "gguf": ("workers/pocket/",),
     "llguidance": ("common/grammar.py", "workers/constraint.py", "workers/llama/"),
-    "urllib3": ("compose/client/", "workers/store/"),
     "rich": ("compose/client/",),
     "yaml": ("common/manifest/",),
-    "urllib3": ("compose/", "workers/store/wire.py"),
-    "certifi": ("compose/", "workers/store/wire.py"),
+    "urllib3": ("compose/client/", "workers/store/wire.py"),
+    "certifi": ("workers/store/wire.py"),
     "pickle": (),
 }
 
@@ -96,6 +95,7 @@ PURE = (
     "workers/scheduler.py",
     "workers/sequence.py",
     "workers/shape.py",
+    "workers/stay.py",
     "workers/store/architectures.py",
     "workers/store/naming.py",
     "workers/store/overlaying.py",
@@ -125,7 +125,6 @@ LONG_FILES = {
     "common/codec.py": "every form on the wire, in one table",
     "common/generation.py": "the whole vocabulary, in one place",
     "workers/loop.py": "one thread's state and everything that may change it",
-    "workers/pin.py": "everything that one pinned model's process is asked to do",
     "workers/prefixes.py": "a tree, and every move that keeps it true",
     "workers/sequence.py": "one sequence's state and everything that may change it",
     "workers/scheduler.py": "everything that decides what the next step computes, and where",
@@ -258,8 +257,8 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
         "workers/llama/model.py",
         "workers/leaving.py",
         "workers/loop.py",
-        "workers/pin.py",
         "workers/store/desk.py",
+        "workers/tickets.py",
     }
     found = {
         source.path
