@@ -24,6 +24,7 @@ from tropilla.api.about import (
 )
 from tropilla.api.surfaces.ollama.fields import Struct
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, GenerateSchema
+from tropilla.common.names import MODEL_NAME
 
 ERROR = record("OllamaError", {"error": TEXT}, {"error_type": TEXT})
 
@@ -139,6 +140,9 @@ LOADED = About("List the models that are loaded", gives=record("OllamaLoadedList
 _ANY_NAME: Shape = {"anyOf": [MODEL, there("name", {**TEXT, "minLength": 1})]}
 
 
+_NEW_NAME: Shape = {**TEXT, "pattern": f"^{MODEL_NAME.pattern}$"}
+
+
 def show(takes: Struct) -> About:
     return About(
         "Tell everything about a model", takes=takes, needs=_ANY_NAME, gives=_SHOWN, example={"model": "pocket"}
@@ -158,7 +162,10 @@ def push(takes: Struct) -> About:
 
 def create(takes: Struct) -> About:
     example = {"model": "bard", "from": "pocket", "system": "You speak in verse.", "stream": False}
-    return _changing("Make a model of another one, or of uploaded files", takes, _ANY_NAME, example)
+    nothing = {"properties": {"info": {"maxProperties": 0}}}
+    sources = {"oneOf": [there("from", _NEW_NAME), there("files", {**OBJECT, "minProperties": 1})]}
+    needs = {"allOf": [there("model", _NEW_NAME), sources, nothing]}
+    return _changing("Make a model of another one, or of uploaded files", takes, needs, example)
 
 
 def copy(takes: Struct) -> About:

@@ -67,6 +67,12 @@ class Digests(Field[tuple[tuple[str, str], ...]]):
         return tuple((name, digest or "") for name, digest in value.items())
 
 
+class Never(Text):
+    """A text that only "" is taken for."""
+
+    shape: ClassVar[Shape] = {**TEXT, "maxLength": 0}
+
+
 class InfoSchema(Struct):
     """Facts that Ollama lets a caller say of a model instead of its file."""
 
@@ -97,9 +103,9 @@ class CreateSchema(Struct):
     messages = Objects(MessageSchema(), load_default=list)
     quantize = Text(load_default="")
     quantization = Text(load_default="")
-    renderer = Text(load_default="")
-    parser = Text(load_default="")
-    requires = Text(load_default="")
+    renderer = Never(load_default="")
+    parser = Never(load_default="")
+    requires = Never(load_default="")
     info = Object(InfoSchema(), load_default=dict)
 
 
