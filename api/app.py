@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
+from tropilla.api.blobs import BlobViews
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
@@ -18,6 +19,7 @@ from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
+from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
@@ -66,6 +68,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
             method = method_of(route)
             view = _answered(dialect, settings, views.of(dialect, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
+    _mount(app, settings, BlobViews(settings))
     owners = Owners(dialects)
     labels.install(app, settings, owners)
     app.register_error_handler(HTTPException, misrouted(owners))
@@ -92,6 +95,13 @@ def from_environment() -> Flask:
     inbox.start()
     counters.start()
     return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
+
+
+def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:
+    """Bodies that are files, which no surface ever sees."""
+    upload, file = _answered(OLLAMA, settings, blobs.upload), _answered(OLLAMA, settings, blobs.file)
+    app.add_url_rule("/api/blobs/<digest>", "upload a blob", upload, methods=["HEAD", "POST"])
+    app.add_url_rule("/internal/blobs/<digest>", "fetch a blob", file, methods=["GET", "HEAD"])
 
 
 def _answered(dialect: Dialect, settings: Settings, view: View) -> View:

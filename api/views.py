@@ -15,7 +15,6 @@ from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
 from tropilla.api.counters import Counters
-from tropilla.api.reading import parse_json
 from tropilla.api.relay import Relay
 from tropilla.api.surface import (
     JSON,
@@ -95,7 +94,7 @@ class Views:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
             with self.ledger.open() as account:
-                call = surface.parse(self._body(data), self._surroundings(variables))
+                call = surface.parse(self._body(dialect, data), self._surroundings(variables))
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
@@ -114,7 +113,7 @@ class Views:
             data = self._data(dialect)
             with ExitStack() as accounts:
                 first = accounts.enter_context(self.ledger.open())
-                calls = batch.parse(self._body(data), self._surroundings(variables))
+                calls = batch.parse(self._body(dialect, data), self._surroundings(variables))
                 opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
                 begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
                 with _blaming(calls[0].prompt_field):
@@ -125,7 +124,7 @@ class Views:
 
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
         def view(**variables: str) -> Response:
-            question = enquiry.parse(self._body(self._data(dialect)), self._surroundings(variables))
+            question = enquiry.parse(self._body(dialect, self._data(dialect)), self._surroundings(variables))
             if isinstance(question, Dismissal):
                 return self._dismiss(question)
             return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer)
@@ -135,7 +134,7 @@ class Views:
     def _chore(self, dialect: Dialect, chore: Chore) -> View:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
-            body = None if chore.bodiless and not data.strip() else self._body(data)
+            body = None if chore.bodiless and not data.strip() else self._body(dialect, data)
             call = chore.parse(body, self._surroundings(variables))
             match call:
                 case Reply():
@@ -170,9 +169,9 @@ class Views:
             raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
         return request.get_data(cache=False)
 
-    def _body(self, data: bytes) -> JSON:
+    def _body(self, dialect: Dialect, data: bytes) -> JSON:
         encoding = request.headers.get("Content-Encoding", "")
-        return parse_json(media.unpacked(data, encoding, self.settings.max_body_bytes))
+        return dialect.value(media.unpacked(data, encoding, self.settings.max_body_bytes))
 
     def _begun(self, account: Account, call: Call) -> tuple[Call, Conversation]:
         """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""

@@ -70,6 +70,8 @@ class Settings:
     #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas.
     cors_origins: str = "*"
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
+    #: Of a file that is uploaded for a model (Ollama's blobs).
+    max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
     #: Requests waiting per lane; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
     #: Choices per request: prompts times n.

@@ -17,8 +17,9 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
+from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Dialect, Route, method_of
+from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Route, method_of
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
@@ -142,7 +143,10 @@ class _Told:
 
     def operation(self, dialect: Dialect, route: AnyRoute, method: str) -> dict[str, Any]:
         about = route.surface.about if isinstance(route, Route) else route.about
-        stream = route.surface.framing.headers["Content-Type"] if isinstance(route, Route) else ""
+        framing = route.surface.framing if isinstance(route, Route) else NDJSON
+        if isinstance(route, Chore):
+            framing = route.framing
+        stream = framing.headers["Content-Type"]
         found: dict[str, Any] = {
             "operationId": re.sub(r"\W+", "_", f"{method} {route.path}").strip("_"),
             "summary": about.summary,
@@ -178,7 +182,7 @@ class _Told:
 
     def _failures(self, dialect: Dialect, path: str, about: About, method: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for error in _POSTED if method == "post" else _ANY_ROUTE:
+        for error in _ANY_ROUTE if method == "get" else _POSTED:
             # A page of another server is turned away before the route is looked at.
             speaker = self._owners.of(path) if isinstance(error, ForbiddenOrigin) else dialect
             shape = about.error if about.error is not None and speaker is dialect else speaker.error

@@ -17,11 +17,23 @@ from tropilla.api.docs import described
 from tropilla.api.docs.html import kind, page
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.owners import Owners
-from tropilla.api.surface import AnyRoute, Call, Dialect, Page, Question, Reply, Report, Route, Surroundings
+from tropilla.api.surface import (
+    AnyRoute,
+    Call,
+    Dialect,
+    ErrandCall,
+    Page,
+    Question,
+    Reply,
+    Route,
+    Surroundings,
+    method_of,
+)
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common import errors
-from tropilla.common.catalogue import Catalogue, Worker
+from tropilla.common.catalogue import Catalogue, Definition, Worker
 from tropilla.common.errors import TropillaError
+from tropilla.common.recipes import Recipe
 from tropilla.common.settings import Settings
 
 DOCS = described(DIALECTS)
@@ -31,7 +43,10 @@ ROUTES = [(dialect, route) for dialect in ALL for route in dialect.routes]
 #: It embeds, too, so that the examples of every route are understood.
 MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
 AROUND = Surroundings(
-    Catalogue((Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),)),
+    Catalogue(
+        (Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),),
+        (Definition(MODEL, Recipe("pocket", ()), source="registry"),),
+    ),
     Settings(),
     1.0,
     path={"root": "pocket"},
@@ -47,7 +62,7 @@ def about(route: AnyRoute) -> About:
 
 
 def method(route: AnyRoute) -> str:
-    return "get" if isinstance(route, Page | Report) else "post"
+    return method_of(route).lower()
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -92,7 +107,7 @@ def test_operation_ids_are_unique() -> None:
 def test_every_route_says_what_it_is_what_it_takes_and_what_it_answers(_dialect: Dialect, route: Any) -> None:
     told = about(route)
     assert told.summary, f"{route.path} has no `about`"
-    assert (told.takes is not None) == (method(route) == "post")
+    assert (told.takes is not None) == (method(route) != "get")
     assert told.gives is not None or told.streams is not None
 
 
@@ -127,21 +142,24 @@ def test_every_error_a_caller_can_meet_is_documented_as_it_looks(dialect: Dialec
             continue
         speaker = OWNERS.of(route.path) if error is errors.ForbiddenOrigin else dialect
         reply = speaker.fault(an_error(error))
-        responses = DOCUMENT["paths"][template(route.path)]["post"]["responses"]
+        responses = DOCUMENT["paths"][template(route.path)][method(route)]["responses"]
         assert str(reply.status) in responses
         schema = responses[str(reply.status)]["content"]["application/json"]["schema"]
         assert validator(schema).is_valid(reply.body)
 
 
-TAKING = [(dialect, route) for dialect, route in ROUTES if method(route) == "post"]
+#: Their examples need nobody to be asked.
+AT_ONCE = ("/api/show", "/api/push")
+TAKING = [(dialect, route) for dialect, route in ROUTES if method(route) != "get"]
 
 
 @pytest.mark.parametrize(("_dialect", "route"), TAKING, ids=name_of)
 def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Any) -> None:
-    content = DOCUMENT["paths"][template(route.path)]["post"]["requestBody"]["content"]["application/json"]
+    content = DOCUMENT["paths"][template(route.path)][method(route)]["requestBody"]["content"]["application/json"]
     assert validator(content["schema"]).is_valid(content["example"])
     parse = route.surface.parse if isinstance(route, Route) else route.parse
-    assert isinstance(parse(content["example"], AROUND), Call | Question | tuple)
+    understood = parse(content["example"], AROUND)
+    assert isinstance(understood, Reply if route.path in AT_ONCE else Call | Question | ErrandCall | tuple)
 
 
 SCHEMAS = DOCUMENT["components"]["schemas"]

@@ -16,17 +16,33 @@ from tropilla.api.about import About
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.framing import compact
 from tropilla.api.reading import parse_json
-from tropilla.api.surface import Batch, Call, Dialect, Enquiry, Question, Reply, Route, Surroundings
+from tropilla.api.surface import (
+    Batch,
+    Call,
+    Chore,
+    Dialect,
+    Dismissal,
+    Enquiry,
+    ErrandCall,
+    Question,
+    Reply,
+    Route,
+    Surroundings,
+    method_of,
+)
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.tgi.root import ROOT
 from tropilla.common import codec
-from tropilla.common.catalogue import Catalogue, Worker
-from tropilla.common.errors import InvalidField, RequestError
+from tropilla.common.catalogue import Catalogue, Definition, Worker
+from tropilla.common.errors import InvalidField, RequestError, UnknownModel
+from tropilla.common.recipes import Recipe
 from tropilla.common.settings import Settings
 
 MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
 WORKER = Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL)
-AROUND = Surroundings(Catalogue((WORKER,)), Settings(unknown_model="default"), 1_700_000_000.0)
+#: The store has it, too, so that it may be changed.
+STORED = Definition(MODEL, Recipe("pocket", ()), source="registry")
+AROUND = Surroundings(Catalogue((WORKER,), (STORED,)), Settings(unknown_model="default"), 1_700_000_000.0)
 DOCUMENT = document(DIALECTS, AROUND.settings)
 OPERATIONS = schemathesis.openapi.from_dict(DOCUMENT)
 
@@ -42,8 +58,8 @@ SAME = hypothesis.settings(
 #: Bodies made from a schema take some ten times as long to make.
 FEW = hypothesis.settings(SAME, max_examples=20)
 
-Asking = Route | Enquiry | Batch
-Parse = Callable[[Any, Surroundings], Call | Question | Reply | tuple[Call, ...]]
+Asking = Route | Enquiry | Batch | Chore
+Parse = Callable[[Any, Surroundings], Call | Question | ErrandCall | Dismissal | Reply | tuple[Call, ...]]
 
 
 def parse_of(route: Asking) -> Parse:
@@ -77,17 +93,19 @@ def check(dialect: Dialect, route: Asking, body: bytes) -> RequestError | None:
         assert 400 <= said.status < 500
         assert compact(said.body)
         return error
-    if isinstance(parsed, Reply):
-        assert compact(parsed.body)
+    if isinstance(parsed, Reply | Dismissal):
+        assert compact(parsed.body if isinstance(parsed, Reply) else parsed.reply.body)
+    elif isinstance(parsed, ErrandCall):
+        assert codec.encode_errand(parsed.errand)
     else:
         for asked in parsed if isinstance(parsed, tuple) else (parsed,):
             assert codec.encode_request(asked.request)
     return None
 
 
-def fields_of(path: str) -> list[str]:
+def fields_of(route: Asking) -> list[str]:
     """The names at the top of a route's body."""
-    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+    content = DOCUMENT["paths"][template(route.path)][method_of(route).lower()]["requestBody"]["content"]
     return sorted(set(_tops(content["application/json"]["schema"])))
 
 
@@ -139,7 +157,7 @@ def test_any_json_is_understood_or_refused(dialect: Dialect, route: Asking) -> N
 
 @each_route
 def test_an_example_with_anything_in_it_is_understood_or_refused(dialect: Dialect, route: Asking) -> None:
-    fields = fields_of(route.path)
+    fields = fields_of(route)
 
     @SAME
     @hypothesis.given(strategies.dictionaries(strategies.sampled_from(fields), VALUES, min_size=1, max_size=3))
@@ -178,7 +196,7 @@ def replaced(value: Any, path: tuple[str | int, ...], mark: str) -> Any:
 @each_route
 def test_odd_json_in_every_place_is_understood_or_refused(dialect: Dialect, route: Asking) -> None:
     example = about(route).example
-    for path in (*places(example), *((field,) for field in fields_of(route.path))):
+    for path in (*places(example), *((field,) for field in fields_of(route))):
         body = json.dumps(replaced(example, path, "HERE"))
         for odd in ODD:
             check(dialect, route, body.replace('"HERE"', odd).encode())
@@ -192,14 +210,15 @@ BETWEEN = {("prompt", "too_long"), ("input", "empty")}
 
 @each_route
 def test_what_the_document_allows_is_not_refused_for_its_form(dialect: Dialect, route: Asking) -> None:
-    operation = OPERATIONS[template(route.path)]["POST"]
+    operation = OPERATIONS[template(route.path)][method_of(route)]
     understood = []
 
     @FEW
     @hypothesis.given(operation.as_strategy())
     def allowed(case: schemathesis.Case) -> None:
         refusal = check(dialect, route, json.dumps(case.body).encode())
-        understood.append(refusal is None)
+        # A name that nobody knows is well formed.
+        understood.append(refusal is None or isinstance(refusal, UnknownModel))
         if isinstance(refusal, InvalidField) and (refusal.param, refusal.problem) not in BETWEEN:
             assert refusal.problem not in PROMISED, refusal
 
