@@ -36,7 +36,7 @@ OWNERS = {
     "rich": ("compose/client/",),
     "yaml": ("common/manifest/",),
     "urllib3": ("compose/client/", "workers/store/wire.py"),
-    "certifi": ("workers/store/wire.py"),
+    "certifi": ("workers/store/wire.py",),
     "pickle": (),
 }
 
