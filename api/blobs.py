@@ -23,7 +23,7 @@ from tropilla.api import media
 from tropilla.common.blobs import Blobs, digest_of
 from tropilla.common.errors import InvalidField, RequestError, TropillaError
 from tropilla.common.settings import Settings
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestedRangeNotSatisfiable, RequestEntityTooLarge
 
 #: Read, hashed and written at a time.
 PIECE_BYTES = 256 << 10
@@ -66,9 +66,12 @@ class BlobViews:
         wanted = digest_of(digest)
         if wanted is None or not self._blobs.has(wanted):
             raise UnknownBlob(f"there is no file {digest}")
-        return send_file(
-            self._blobs.path(wanted), mimetype="application/octet-stream", conditional=True, etag=wanted, max_age=0
-        )
+        path = self._blobs.path(wanted)
+        try:
+            return send_file(path, mimetype="application/octet-stream", conditional=True, etag=wanted, max_age=0)
+        except RequestedRangeNotSatisfiable:
+            # Whoever has all of it hears how much that is.
+            return Response(status=416, headers={"Content-Range": f"bytes */{path.stat().st_size}"})
 
     def _keep(self, wanted: str) -> None:
         """Raises `InvalidField` for a body that is something else, of which nothing is kept."""

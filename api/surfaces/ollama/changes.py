@@ -118,9 +118,9 @@ def parse_copy(body: JSON, surroundings: Surroundings) -> ErrandCall | Reply:
     source = known_as(surroundings.catalogue, given["source"])
     if source is None:
         raise unknown(given["source"])
-    destination = new_name(surroundings.catalogue, given["destination"], "destination")
-    if source == destination:
+    if source == known_as(surroundings.catalogue, given["destination"]):
         return Reply(None)
+    destination = new_name(surroundings.catalogue, given["destination"], "destination")
     return ErrandCall(Copy(new_request_id(), source, destination), surroundings.now)
 
 
@@ -135,6 +135,7 @@ def new_name(catalogue: Catalogue, typed: str, field: str) -> str:
     """As which name the store is to know it: that of the model it takes the place of, whatever its case, or a new one."""
     known = known_as(catalogue, typed)
     if known is not None:
+        check_not_own(catalogue, known, field)
         return known
     name = parse_name(typed).display
     if names.MODEL_NAME.fullmatch(name) is None:

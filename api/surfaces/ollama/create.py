@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, several
 from tropilla.api.surface import JSON, Chore, ErrandCall, Surroundings
 from tropilla.api.surfaces.ollama import about
-from tropilla.api.surfaces.ollama.changes import BAD_NAME, check_not_own, name_in, new_name, unknown
+from tropilla.api.surfaces.ollama.changes import BAD_NAME, name_in, new_name, unknown
 from tropilla.api.surfaces.ollama.fields import Boolean, Field, Integer, Object, Objects, Struct, Text, kind_of
 from tropilla.api.surfaces.ollama.history import history
 from tropilla.api.surfaces.ollama.names import known_as, parse_name
@@ -115,12 +115,9 @@ _CREATE = CreateSchema()
 def parse_create(body: JSON, surroundings: Surroundings) -> ErrandCall:
     given = read_body(_CREATE, body)
     typed = name_in(given)
-    known = known_as(surroundings.catalogue, typed)
-    if known is None and not parse_name(typed).valid:
+    if not parse_name(typed).valid and known_as(surroundings.catalogue, typed) is None:
         raise InvalidField(BAD_NAME, param="model")
     name = new_name(surroundings.catalogue, typed, "model")
-    if known is not None:
-        check_not_own(surroundings.catalogue, known, "model")
     _check_source(given)
     _check_served(given)
     errand = Create(

@@ -9,7 +9,7 @@ from functools import lru_cache
 import orjson
 from tropilla.api.surface import JSON
 from tropilla.common.catalogue import Model
-from tropilla.common.recipes import Overlay
+from tropilla.common.recipes import BARE, Overlay
 
 #: (from how many parameters on, what they are divided by, decimals, suffix)
 _SIZES = (
@@ -39,8 +39,10 @@ def lengths(model: Model) -> dict[str, JSON]:
 
 @lru_cache(maxsize=4096)
 def _digest(weights: str, overlay: Overlay) -> str:
-    laid = orjson.dumps({"weights": weights, **dataclasses.asdict(overlay)}, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(laid).hexdigest()
+    """What is not laid over is not told either: a release that knows more to lay over digests the rest alike."""
+    every = ((field.name, getattr(overlay, field.name)) for field in dataclasses.fields(overlay))
+    laid = {name: value for name, value in every if value != getattr(BARE, name)}
+    return hashlib.sha256(orjson.dumps({"weights": weights, **laid}, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def digest_of(model: Model) -> str:
