@@ -57,6 +57,7 @@ PURE = (
     "api/models.py",
     "api/owners.py",
     "api/placement.py",
+    "api/planning.py",
     "api/reading.py",
     "api/surface.py",
     "api/surfaces/",
