@@ -87,7 +87,7 @@ def from_environment() -> Flask:
     def ask(errand: Errand, flight: str) -> None:
         submit_errand(celery, errand, flight)
 
-    relay = Relay(bus, inbox, put, cluster.pulled, settings)
+    relay = Relay(bus, inbox, put, cluster.look_again, settings)
     counters = Counters(bus)
     inbox.start()
     counters.start()

@@ -66,6 +66,8 @@ class Settings:
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
     #: Requests waiting per lane; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
+    #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
+    spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
     #: Choices per request: prompts times n.
     max_choices: int = dataclasses.field(default=16, metadata={"low": 1, "high": 128})
     #: What OpenAI answers call the reasoning of a model: DeepSeek's and llama.cpp's word, or vLLM's `reasoning` as well.
@@ -91,6 +93,9 @@ class Settings:
     ollama_version: str = "0.12.0"
 
     # Time, in seconds
+    #: A model that nobody waits for gives way at once to one that is waited for; another does so when that has waited for
+    #: so long, and when it has been there for so long itself. What runs is finished first.
+    swap_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0, "high": 3600})
     lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.
     visibility_seconds: int = dataclasses.field(default=30, metadata={"low": 3, "high": 3600})
