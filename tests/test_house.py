@@ -226,6 +226,7 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
     outermost = {
         "api/conversation.py",
         "api/inbox.py",
+        "api/steward.py",
         "compose/lookout.py",
         "workers/llama/model.py",
         "workers/leaving.py",
