@@ -52,6 +52,8 @@ class View:
 
     def demand(self, pin: str) -> int:
         """How many wait where a worker that has the pin, or could load it, would find them."""
+        if not any(self.waiting.get(Lane(pin, flavour).name) for flavour in PULLS["gpu"]):
+            return 0
         around = (*self.catalogue.candidates(self.pins[pin]), *(w for w in self.catalogue.workers if w.pin == pin))
         return max((self.queue(pin, worker) for worker in around), default=0)
 

@@ -38,31 +38,34 @@ class Survey:
 
     @redis_errors_translated
     def look(self) -> Seen:
-        """One question; more only when a worker has come or gone, a definition has changed, or a load has failed. Lanes of
-        what is new are counted from the next look on.
+        """One question; another when a worker has come or gone, a definition has changed, a load has failed, or somebody
+        waits.
         """
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(names.MODELS_VERSION_KEY)
         pipeline.smembers(names.WORKERS_KEY)
         pipeline.scard(names.FAILURES_KEY)
         _ask_after(pipeline, self._workers)
-        for lane in self._lanes:
-            pipeline.llen(lane)
+        if self._lanes:
+            # Those that are empty do not exist.
+            pipeline.exists(*self._lanes)
         version, members, failed, *found = pipeline.execute()
+        waits = bool(found.pop()) if self._lanes else False
         if int(version or 0) != self._shelf.version:
             self._shelf = self._registry.shelf(self._shelf)
-        cards, orders = found[:2] if self._workers else ([], [])
-        counts = found[2:] if self._workers else found
+        cards, orders = found or ([], [])
         if members != {name.encode() for name in self._workers}:
             cards, orders = self._come_or_gone(members)
         workers = self._living(cards)
         told = zip(self._workers, orders, strict=True)
-        waiting = {lane: int(count) for lane, count in zip(self._lanes, counts, strict=True) if count}
         failures = self._registry.failures() if failed else {}
         seen = catalogue(workers, self._shelf.definitions, self._shelf.troubles, failures)
-        self._lanes = _lanes(seen)
+        if (lanes := _lanes(seen)) != self._lanes:
+            self._lanes, waits = lanes, True
+        waiting = self._registry.waiting(lanes) if waits else {}
         living = {worker.name for worker in workers}
-        return Seen(seen, waiting, {w: codec.decode_order(data) for w, data in told if data and w in living})
+        known = {worker: codec.decode_order(data) for worker, data in told if data and worker in living}
+        return Seen(seen, {lane: count for lane, count in waiting.items() if count}, known)
 
     def _come_or_gone(self, members: Iterable[bytes]) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
         self._workers = tuple(sorted(name.decode() for name in members))

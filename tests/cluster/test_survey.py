@@ -67,7 +67,6 @@ def test_it_sees_who_is_there_what_there_is_and_who_waits(world: World) -> None:
     world.bus.announce(HAS_A)
     world.registry.define(A, B)
     world.registry.report_failure("org/b:q4", "idle@here", FAILED, seconds=60)
-    world.survey.look()
     world.submit()
     world.submit(Lane("org/b:q4", "gpu"))
     order = Order(B)
