@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.hosts import parse_hosts
 
 PREFIX = "TROPILLA_"
 #: What llama.cpp has for a KV cache.
@@ -89,6 +90,10 @@ class Settings:
     shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
     #: What TGI's x-compute-type header says of the machine.
     compute_type: str = "gpu+optimized"
+    #: Where models may be fetched from (hosts.py), and what OWNER/NAME alone means as a source: a repository of the Hugging
+    #: Face hub, or a model of Ollama's library, as it always does for Ollama's clients.
+    pull_hosts: str = "*"
+    bare_repo: str = dataclasses.field(default="hf", metadata={"among": ("hf", "ollama")})
     #: What GET /api/version answers: some Ollama clients refuse old servers.
     ollama_version: str = "0.12.0"
 
@@ -96,6 +101,10 @@ class Settings:
     #: A model that nobody waits for gives way at once to one that is waited for; another does so when that has waited for
     #: so long, and when it has been there for so long itself. What runs is finished first.
     swap_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0, "high": 3600})
+    #: How long a model that a worker loaded on demand stays without a request; negative is for ever.
+    keep_alive_seconds: float = dataclasses.field(default=300.0, metadata={"low": -1e9, "high": 1e9})
+    #: A worker that could not load a model is not asked to again for so long.
+    load_cooldown_seconds: float = dataclasses.field(default=60.0, metadata={"low": 1, "high": 86_400})
     lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.
     visibility_seconds: int = dataclasses.field(default=30, metadata={"low": 3, "high": 3600})
@@ -131,6 +140,7 @@ class Settings:
             values[fields[variable].name] = _read(variable, text, fields[variable])
         settings = cls(**values)
         aliases(settings.model_aliases)
+        parse_hosts(settings.pull_hosts)
         return dataclasses.replace(settings, home=settings.home.expanduser())
 
     def to_environment(self) -> dict[str, str]:
