@@ -70,6 +70,7 @@ PURE = (
     "api/models.py",
     "api/owners.py",
     "api/placement.py",
+    "api/planning.py",
     "api/reading.py",
     "api/surface.py",
     "api/surfaces/",
@@ -253,6 +254,7 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
     outermost = {
         "api/conversation.py",
         "api/inbox.py",
+        "api/steward.py",
         "compose/lookout.py",
         "workers/llama/model.py",
         "workers/leaving.py",
