@@ -16,6 +16,7 @@ from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
+from tropilla.api.streams import Streams
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.views import View, Views
@@ -41,6 +42,7 @@ class Collaborators:
     inbox: Inbox
     registry: Registry
     errands: Errands
+    streams: Streams
     counters: Counters = field(default_factory=Counters)
 
 
@@ -59,6 +61,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         ledger,
         collaborators.registry,
         collaborators.errands,
+        collaborators.streams,
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
@@ -91,7 +94,18 @@ def from_environment() -> Flask:
     counters = Counters(bus)
     inbox.start()
     counters.start()
-    return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
+    return create_app(
+        Collaborators(
+            settings,
+            cluster,
+            relay,
+            inbox,
+            registry,
+            Errands(registry, ask),
+            Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            counters,
+        )
+    )
 
 
 def _answered(dialect: Dialect, settings: Settings, view: View) -> View:

@@ -17,7 +17,7 @@ from tropilla.api.docs import described
 from tropilla.api.docs.html import kind, page
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.owners import Owners
-from tropilla.api.surface import AnyRoute, Call, Dialect, Page, Question, Reply, Report, Route, Surroundings
+from tropilla.api.surface import AnyRoute, Call, Dialect, Page, Question, Reply, Route, Surroundings, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.common import errors
 from tropilla.common.catalogue import Catalogue, Worker
@@ -47,7 +47,7 @@ def about(route: AnyRoute) -> About:
 
 
 def method(route: AnyRoute) -> str:
-    return "get" if isinstance(route, Page | Report) else "post"
+    return method_of(route).lower()
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
