@@ -41,7 +41,8 @@ class About:
     another one may have a `needs` of its own. `around` says how the body holds what it takes deeper inside.
     `gives` is the body of a 200, `media` its type; `streams` one item of a streamed answer (a
     `const` for text that goes out as it stands). `also` are bodies by status, beside those of the dialect's faults, and
-    `error` a fault's where it is not always the dialect's. `example` is a body to try.
+    `error` a fault's where it is not always the dialect's. `example` is a body to try,
+    `query` what may stand behind the `?`.
     """
 
     summary: str = ""
@@ -54,6 +55,7 @@ class About:
     also: Mapping[int, Shape] = field(default_factory=dict)
     error: Shape | None = None
     example: Any = None
+    query: Mapping[str, Shape] = field(default_factory=dict)
 
 
 #: Of a route that nobody has described yet: a test of the house finds it.

@@ -18,6 +18,7 @@ from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
 from tropilla.api.steward import Steward
+from tropilla.api.streams import Streams
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
@@ -45,6 +46,7 @@ class Collaborators:
     inbox: Inbox
     registry: Registry
     errands: Errands
+    streams: Streams
     counters: Counters = field(default_factory=Counters)
 
 
@@ -63,6 +65,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         ledger,
         collaborators.registry,
         collaborators.errands,
+        collaborators.streams,
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
@@ -100,7 +103,18 @@ def from_environment() -> Flask:
     inbox.start()
     counters.start()
     steward.start()
-    return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
+    return create_app(
+        Collaborators(
+            settings,
+            cluster,
+            relay,
+            inbox,
+            registry,
+            Errands(registry, ask),
+            Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            counters,
+        )
+    )
 
 
 def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:

@@ -16,6 +16,7 @@ from tropilla.api.account import Account
 from tropilla.api.framing import Framing, compact
 from tropilla.api.inbox import GONE, Mailbox
 from tropilla.api.relay import Relay
+from tropilla.api.streams import place
 from tropilla.api.surface import Call, Fold, Reply, Surface
 from tropilla.api.watch import PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane
@@ -25,6 +26,8 @@ from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
 
+#: Of every stream: the id by which it can be asked for again.
+STREAM_HEADER = "x-stream-id"
 #: What the kernel may hold of a stream that its client does not read; left to itself it is some megabytes.
 UNREAD_BYTES = 128 << 10
 
@@ -35,16 +38,24 @@ class Conversation:
     """
 
     def __init__(
-        self, relay: Relay, settings: Settings, asked: Request, lane: Lane, account: Account | None = None
+        self,
+        relay: Relay,
+        settings: Settings,
+        asked: Request,
+        lane: Lane,
+        account: Account | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
         self.asked, self.account = asked, account
         #: A stream never says nothing for longer.
         self.heartbeat_seconds = settings.heartbeat_seconds
+        self.says_places = settings.stream_ids == "yes"
         self._environ = request.environ
         self._mailbox: Mailbox | None = None
         self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
-        self.events = relay.run(asked, lane, self._opened)
+        self.events = (relay.resume if resumed else relay.run)(asked, lane, self._opened)
         client = self._environ.get("gunicorn.socket")
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.
@@ -117,8 +128,11 @@ def answers(conversation: Conversation) -> tuple[Embedded | Tokenized | Loaded, 
     return tuple(found[choice] for choice in sorted(found))
 
 
-def streamed(surface: Surface, call: Call, conversation: Conversation) -> Response:
-    """What is known to be wrong before the first byte has a real status: so the first event is awaited here."""
+def streamed(surface: Surface, call: Call, conversation: Conversation, heard: int = 0) -> Response:
+    """What is known to be wrong before the first byte has a real status: so the first event is awaited here.
+
+    heard: how many frames of it the client has; those are not told again.
+    """
     try:
         first = next(conversation.events)
         if isinstance(first, Failed):
@@ -126,8 +140,8 @@ def streamed(surface: Surface, call: Call, conversation: Conversation) -> Respon
     except BaseException:
         conversation.close()
         raise
-    headers = {**surface.framing.headers, **surface.stream_headers(call)}
-    body = _body(surface, call, conversation, itertools.chain((first,), conversation.events))
+    headers = {**surface.framing.headers, **surface.stream_headers(call), STREAM_HEADER: call.request.id}
+    body = _body(surface, call, conversation, itertools.chain((first,), conversation.events), heard)
     # No direct_passthrough: Werkzeug would hand out the generator itself, and nobody would call what `call_on_close` took.
     response = Response(body, headers=headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
@@ -138,16 +152,27 @@ def streamed(surface: Surface, call: Call, conversation: Conversation) -> Respon
     return response
 
 
-def _body(surface: Surface, call: Call, conversation: Conversation, events: Iterator[Event | Pulse]) -> Iterator[bytes]:
+def _body(
+    surface: Surface, call: Call, conversation: Conversation, events: Iterator[Event | Pulse], heard: int
+) -> Iterator[bytes]:
     framing: Framing = surface.framing
     frames = surface.frames(call, time.time)
+    told = 0
+
+    def out(event: Event) -> Iterator[bytes]:
+        nonlocal told
+        for frame in frames.feed(event):
+            told += 1
+            if told > heard:
+                where = place(call.request.id, told) if conversation.says_places else ""
+                yield framing.frame(frame.data, frame.event, where)
+
     written = time.monotonic()
     try:
         for event in events:
             if isinstance(event, Finished | Failed) and conversation.account is not None:
                 conversation.account.hear(event)
-            told = () if event is PULSE else frames.feed(cast(Event, event))
-            data = b"".join(framing.frame(frame.data, frame.event) for frame in told)
+            data = b"" if event is PULSE else b"".join(out(cast(Event, event)))
             # Tokens may come for long of which nothing can be shown yet.
             if not data and (event is PULSE or time.monotonic() - written >= conversation.heartbeat_seconds):
                 data = framing.heartbeat

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -14,23 +14,31 @@ def compact(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def sse(data: Any, event: str = "") -> bytes:
-    """One server-sent event; text goes out as it stands (`[DONE]`), everything else as JSON."""
+def sse(data: Any, event: str = "", place: str = "") -> bytes:
+    """One server-sent event; text goes out as it stands (`[DONE]`), everything else as JSON. `place`: what a client that
+    comes again says in `Last-Event-ID`.
+    """
     body = data.encode() if isinstance(data, str) else compact(data)
     head = f"event: {event}\n".encode() if event else b""
-    return head + b"data: " + body + b"\n\n"
+    # Behind the data: clients that read line by line take the first line for the event's.
+    tail = f"\nid: {place}".encode() if place else b""
+    return head + b"data: " + body + tail + b"\n\n"
 
 
-def ndjson(data: Any, _event: str = "") -> bytes:
-    """One line; this framing has no place for event names."""
+def ndjson(data: Any, _event: str = "", _place: str = "") -> bytes:
+    """One line; this framing has no place for names and places: lines can be counted."""
     return compact(data) + b"\n"
+
+
+class Frame(Protocol):
+    def __call__(self, data: Any, event: str = "", place: str = "", /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
     """How a stream looks on the wire. `heartbeat` is what every parser of the format passes over."""
 
-    frame: Callable[[Any, str], bytes]
+    frame: Frame
     heartbeat: bytes
     headers: Mapping[str, str]
 

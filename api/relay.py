@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from tropilla.api.inbox import Mailbox
+from tropilla.api.inbox import GAP, Mailbox
 from tropilla.api.watch import Pulse, Store, Watch
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import Overloaded, StoreUnavailable
+from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
 from tropilla.common.settings import Settings
 
@@ -61,6 +61,23 @@ class Relay:
         opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
         event, `ClientGone` any time. To be closed.
         """
+        return self._told(request, lane, opened, self._admitted)
+
+    def resume(
+        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None] = lambda mailbox: None
+    ) -> Iterator[Event | Pulse]:
+        """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
+        nothing is known of it any more.
+        """
+        return self._told(request, lane, opened, self._adopted)
+
+    def _told(
+        self,
+        request: Request,
+        lane: Lane,
+        opened: Callable[[Mailbox], None],
+        begin: Callable[[Request, Lane, Mailbox], None],
+    ) -> Iterator[Event | Pulse]:
         mailbox = self._inbox.register(request.id)
         watch = Watch(
             request,
@@ -72,17 +89,31 @@ class Relay:
             self._settings,
             self._clock,
         )
-        admitted = False
+        begun = False
         try:
             opened(mailbox)
-            self._admit(request, lane)
-            admitted = True
-            self._submit(request, lane)
+            begin(request, lane, mailbox)
+            begun = True
             yield from watch.events()
         finally:
             self._inbox.forget(request.id)
-            if admitted:
+            if begun:
                 self._leave(request.id, watch)
+
+    def _admitted(self, request: Request, lane: Lane, _: Mailbox) -> None:
+        self._admit(request, lane)
+        try:
+            self._submit(request, lane)
+        except StoreUnavailable:
+            # It may have got there all the same.
+            self._cancel(request.id)
+            raise
+
+    def _adopted(self, request: Request, _: Lane, mailbox: Mailbox) -> None:
+        if not self._store.adopt(request.id, inbox=self._inbox.name):
+            raise UnknownStream(request.id)
+        # What was said before stands in the journal.
+        mailbox.mark(GAP)
 
     def _admit(self, request: Request, lane: Lane) -> None:
         # The state outlives the deadline, so that even the last second's events find it.
@@ -95,12 +126,19 @@ class Relay:
                 retry_after_seconds=max(1, round(bound * SECONDS_PER_WAITING)),
             )
 
-    def _leave(self, request_id: str, watch: Watch) -> None:
+    def _cancel(self, request_id: str) -> None:
         try:
-            if not watch.ended:
-                self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
-            elif isinstance(watch.last, Embedded | Tokenized | Loaded):
+            self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+        except StoreUnavailable as error:
+            log.warning("request %s could not be cancelled: %s", request_id, error.message)
+
+    def _leave(self, request_id: str, watch: Watch) -> None:
+        if not watch.ended:
+            self._cancel(request_id)
+            return
+        try:
+            if isinstance(watch.last, Embedded | Tokenized | Loaded):
                 # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:
-            log.warning("request %s could not be cancelled or freed: %s", request_id, error.message)
+            log.warning("request %s could not be freed: %s", request_id, error.message)

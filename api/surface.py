@@ -222,6 +222,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumption:
+    """The GET route where streams go on: `<id>` in its path is the stream's, `?from=N` leaves out what was heard. Answered
+    in the words of the dialect that began the stream.
+    """
+
+    path: str
+    about: About = UNTOLD
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A GET (and HEAD) route that tells what was counted and how things stand."""
 
@@ -242,13 +252,13 @@ class Page:
     about: About = UNTOLD
 
 
-AnyRoute = Route | Enquiry | Batch | Chore | Report | Page
+AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page
 
 
 def method_of(route: AnyRoute) -> str:
     """GET has HEAD with it."""
     match route:
-        case Page() | Report():
+        case Page() | Report() | Resumption():
             return "GET"
         case Enquiry() | Chore():
             return route.method

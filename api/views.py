@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from flask import Response, request
-from tropilla.api import chores, labels, media, placement
+from tropilla.api import chores, labels, media, placement, streams
 from tropilla.api.account import Account, Ledger
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
 from tropilla.api.counters import Counters
 from tropilla.api.relay import Relay
+from tropilla.api.streams import Streams
 from tropilla.api.surface import (
     JSON,
     Answered,
@@ -31,11 +32,12 @@ from tropilla.api.surface import (
     Question,
     Reply,
     Report,
+    Resumption,
     Route,
     Surface,
     Surroundings,
 )
-from tropilla.common.errors import GenerationFailed, TropillaError, UnreadableBody
+from tropilla.common.errors import GenerationFailed, TropillaError, UnknownStream, UnreadableBody
 from tropilla.common.generation import Request
 from tropilla.common.orders import Order
 from tropilla.common.settings import Settings
@@ -61,11 +63,17 @@ class Views:
     ledger: Ledger
     registry: Book
     errands: Errands
+    streams: Streams
+    #: Those of the routes seen so far, by their rules.
+    surfaces: dict[str, tuple[Dialect, Surface]] = field(default_factory=dict)
 
     def of(self, dialect: Dialect, route: AnyRoute) -> View:
         match route:
             case Route():
-                return self._generator(dialect, route.surface)
+                self.surfaces[route.path] = dialect, route.surface
+                return self._generator(dialect, route)
+            case Resumption():
+                return self._resumption(route)
             case Enquiry():
                 return self._enquiry(dialect, route)
             case Batch():
@@ -90,11 +98,38 @@ class Views:
 
         return view
 
-    def _generator(self, dialect: Dialect, surface: Surface) -> View:
+    def _resumption(self, _: Resumption) -> View:
+        def view(**variables: str) -> Response:
+            around = self._surroundings(variables)
+            return self._resumed(variables["id"], streams.heard(around.query), around)
+
+        return view
+
+    def _resumed(self, request_id: str, heard: int, around: Surroundings) -> Response:
+        kept = self.streams.find(request_id)
+        if kept.route not in self.surfaces:
+            raise UnknownStream(request_id)
+        dialect, surface = self.surfaces[kept.route]
+        labels.answered_by(dialect)
+        try:
+            call = streams.again(surface, kept, around)
+            conversation = self._conversation(call.request, resumed=True)
+            with _blaming(call.prompt_field):
+                return streamed(surface, call, conversation, heard)
+        except TropillaError as error:
+            return respond(dialect.fault(error))
+
+    def _generator(self, dialect: Dialect, route: Route) -> View:
+        surface = route.surface
+
         def view(**variables: str) -> Response:
             data = self._data(dialect)
+            around = self._surroundings(variables)
+            if (last := streams.placed(around.headers.get("last-event-id", ""))) is not None:
+                return self._resumed(*last, around)
             with self.ledger.open() as account:
-                call = surface.parse(self._body(dialect, data), self._surroundings(variables))
+                body = self._body(dialect, data)
+                call = surface.parse(body, around)
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
@@ -103,6 +138,8 @@ class Views:
                     assert surface.answer is not None, f"{surface.name} asks and cannot answer"
                     return self._answer(call, surface.answer)
                 call, conversation = self._begun(account, call)
+                if call.stream:
+                    self.streams.keep(route.path, body, around, call)
                 with _blaming(call.prompt_field):
                     return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
 
@@ -180,11 +217,11 @@ class Views:
         account.understood(call, model.context_length if model else 0)
         return call, self._conversation(call.request, account)
 
-    def _conversation(self, asked: Request, account: Account | None = None) -> Conversation:
+    def _conversation(self, asked: Request, account: Account | None = None, *, resumed: bool = False) -> Conversation:
         labels.call_request(asked.id)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
-        return Conversation(self.relay, self.settings, asked, lane, account)
+        return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed)
 
     def _surroundings(self, variables: Mapping[str, str]) -> Surroundings:
         headers = {name.lower(): value for name, value in request.headers.items()}

@@ -150,6 +150,7 @@ class Bus:
         self._admit = self._script("admit")
         self._renew = self._script("renew")
         self._hand_back = self._script("hand_back")
+        self._adopt = self._script("adopt")
 
     @classmethod
     def connect(cls, url: str) -> Bus:
@@ -246,6 +247,20 @@ class Bus:
     def release(self, request_id: str) -> None:
         """Frees the journal of a request that has ended before its time is over."""
         self._redis.unlink(names.journal_key(request_id))
+
+    @redis_errors_translated
+    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
+        """What the request was asked with, for whoever goes on telling its answer."""
+        self._redis.set(names.call_key(request_id), call, px=int(seconds * 1000))
+
+    @redis_errors_translated
+    def kept_call(self, request_id: str) -> bytes | None:
+        return cast("bytes | None", self._redis.get(names.call_key(request_id)))
+
+    @redis_errors_translated
+    def adopt(self, request_id: str, *, inbox: str) -> bool:
+        """From now on what a request's worker says goes to this inbox. False: nothing is known of it any more."""
+        return bool(self._adopt(keys=[names.state_key(request_id)], args=[names.inbox_channel(inbox)]))
 
     @redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float) -> None:

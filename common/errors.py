@@ -11,6 +11,7 @@
         ├── UnreadableBody      a content type or an encoding that is not read           415
         ├── ForbiddenOrigin     a web page of a site that the operator does not trust    403
         ├── UnknownRoute        no such path                                             404
+        │   └── UnknownStream   no stream of this id (any more)                          404
         ├── WrongMethod         the path knows other methods                             405
         ├── InvalidField        a field that is missing, of a wrong type or out of range 400
         │   └── UnsupportedField  a field that would change the answer and is not served 400
@@ -100,6 +101,14 @@ class UnknownRoute(RequestError):
     def __init__(self, method: str, path: str) -> None:
         super().__init__(f"unknown route {method} {path}")
         self.method, self.path = method, path
+
+
+class UnknownStream(UnknownRoute):
+    """No stream of this id is known, or not any more."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__("GET", f"/v1/streams/{stream}")
+        self.message = f"there is no stream {stream!r}, or not any more"
 
 
 class WrongMethod(UnknownRoute):

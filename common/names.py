@@ -55,6 +55,11 @@ def cancel_key(request_id: str) -> str:
     return f"tropilla:request:{request_id}:cancel"
 
 
+def call_key(request_id: str) -> str:
+    """What a streamed request was asked with, so that any API process can go on telling its answer."""
+    return f"tropilla:request:{request_id}:call"
+
+
 def inbox_channel(inbox: str) -> str:
     """Pub/sub channel of one API process."""
     return f"tropilla:inbox:{inbox}"

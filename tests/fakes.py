@@ -14,6 +14,7 @@ from typing import Any
 
 from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
+from tropilla.api.streams import Streams
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Delivered, Entry
 from tropilla.common.catalogue import Catalogue, Definition, Model, Trouble, Worker, catalogue
@@ -402,6 +403,11 @@ class FakeStore:
         self.journal.append(payload)
         return len(self.journal) - 1
 
+    def adopt(self, request_id: str, *, inbox: str) -> bool:
+        self._answer()
+        self.inbox = inbox
+        return self.attempt is not None
+
     def release(self, request_id: str) -> None:
         self._answer()
         self.released.append(request_id)
@@ -471,6 +477,23 @@ class FakeJournal:
         refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
         reached = frozenset({"inbox"} - self.unheard)
         return Appended(refused, reached, frozenset(self.unheard))
+
+
+class FakeCalls:
+    """What streams keep of their calls."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
+        self.kept[request_id] = call
+
+    def kept_call(self, request_id: str) -> bytes | None:
+        return self.kept.get(request_id)
+
+
+def streams(calls: FakeCalls | None = None) -> Streams:
+    return Streams(calls or FakeCalls(), seconds=60)
 
 
 class FakeBook:

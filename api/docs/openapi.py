@@ -156,7 +156,10 @@ class _Told:
             "operationId": re.sub(r"\W+", "_", f"{method} {route.path}").strip("_"),
             "summary": about.summary,
             "tags": [_title(dialect)],
-            "parameters": [_variable(name) for name in _VARIABLE.findall(route.path)],
+            "parameters": [
+                *(_variable(name) for name in _VARIABLE.findall(route.path)),
+                *({"name": name, "in": "query", "schema": shape} for name, shape in about.query.items()),
+            ],
             "responses": {"200": self._ok(about, stream), **self._failures(dialect, route.path, about, method)},
         }
         if about.takes is not None:

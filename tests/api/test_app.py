@@ -8,14 +8,38 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, answer, errands, request
+from fakes import (
+    WORKER,
+    Clock,
+    FakeAnnouncements,
+    FakeBook,
+    FakeCalls,
+    FakeInbox,
+    FakeStore,
+    answer,
+    errands,
+    request,
+    streams,
+)
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
 from tropilla.api.framing import SSE
 from tropilla.api.inbox import CLOSING, GONE
 from tropilla.api.relay import Relay
-from tropilla.api.surface import Call, Dialect, Enquiry, Frame, Page, Question, Reply, Route, Surface, Surroundings
+from tropilla.api.surface import (
+    Call,
+    Dialect,
+    Enquiry,
+    Frame,
+    Page,
+    Question,
+    Reply,
+    Resumption,
+    Route,
+    Surface,
+    Surroundings,
+)
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import InvalidField, StoreUnavailable, TropillaError, UnknownModel
 from tropilla.common.generation import Completion, Event, Failed, TextPrompt, Token, Tokenized, TokenizeRequest
@@ -31,7 +55,7 @@ def parse(body: Any, surroundings: Surroundings) -> Call | Reply:
         return Reply({"done": True}, 200)
     if not isinstance(body, dict) or "prompt" not in body:
         raise InvalidField("prompt is missing", param="prompt", problem="missing")
-    return Call(request("r", model=body.get("model", "m")), bool(body.get("stream")), surroundings.now)
+    return Call(request(body.get("id", "r"), model=body.get("model", "m")), bool(body.get("stream")), surroundings.now)
 
 
 class Words:
@@ -83,6 +107,7 @@ WORDY = Dialect(
     (
         Route("/say", SAY),
         Enquiry("/count", count, counted),
+        Resumption("/again/<id>"),
         Page("/about", about),
         Page("/about/<path:name>", about),
         Page("/text", lambda s, v: Reply("hi")),
@@ -107,8 +132,11 @@ class World:
         self.announcements = FakeAnnouncements(WORKER)
         cluster = Cluster(self.announcements, self.clock)
         self.lanes: list[str] = []
+        self.calls = FakeCalls()
         relay = Relay(self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
-        collaborators = Collaborators(self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()))  # type: ignore[arg-type]
+        collaborators = Collaborators(
+            self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()), streams(self.calls)
+        )  # type: ignore[arg-type]
         self.app = create_app(collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()
 
@@ -132,7 +160,8 @@ def world() -> World:
 
 
 def frames(body: bytes) -> list[str]:
-    return [frame for frame in body.decode().split("\n\n") if frame]
+    """Without their places."""
+    return [frame.partition("\nid: ")[0] for frame in body.decode().split("\n\n") if frame]
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -152,6 +181,80 @@ def test_a_streamed_answer_is_a_frame_for_each_event(world: World) -> None:
     assert frames(response.data) == ['data: {"word":"h"}', 'data: {"word":"i"}', "data: [DONE]"]
     assert (response.headers["x-say"], response.headers["Content-Type"]) == ("streamed", SSE.headers["Content-Type"])
     assert (world.store.cancelled, world.at_rest) == ([], True)
+
+
+def test_an_operator_may_have_no_places_in_events() -> None:
+    world = World(stream_ids="no")
+    world.will_say(*answer("hi"))
+    assert b"id: " not in world.say(stream=True).data
+
+
+ID = "0" * 32
+
+
+def again(world: World, *, heard: int | None, header: bool = False) -> Any:
+    """The stream once more, at another process: what the first one heard is known from the journal only."""
+    world.inbox.script = []
+    if header:
+        return world.client.post("/say", json={}, headers={"Last-Event-ID": f"{ID}.{heard}"})
+    return world.client.get(f"/again/{ID}" + ("" if heard is None else f"?from={heard}"))
+
+
+def test_a_stream_says_how_to_go_on_with_it(world: World) -> None:
+    world.will_say(*answer("hi"))
+    response = world.say(stream=True, id=ID)
+    assert response.headers["x-stream-id"] == ID
+    assert [line for line in response.data.decode().split("\n") if line.startswith("id")] == [
+        f"id: {ID}.{number}" for number in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("heard", range(5))
+def test_a_stream_goes_on_behind_what_was_heard(world: World, heard: int, header: bool) -> None:
+    world.will_say(*answer("hi"))
+    whole = world.say(stream=True, id=ID)
+    rest = again(world, heard=heard, header=header)
+    assert (rest.status_code, rest.headers["x-stream-id"]) == (200, ID)
+    assert rest.data == b"".join(frame + b"\n\n" for frame in whole.data.split(b"\n\n")[heard:-1])
+    assert (world.lanes, world.store.inbox, world.at_rest) == (["m.cpu"], "here", True)
+
+
+def test_without_a_number_the_whole_stream_is_told_again(world: World) -> None:
+    world.will_say(*answer("hi"))
+    assert world.say(stream=True, id=ID).data == again(world, heard=None).data
+
+
+def test_a_stream_that_nobody_knows_is_a_404(world: World) -> None:
+    for unknown in (ID, "x", "0" * 33):
+        response = world.client.get(f"/again/{unknown}")
+        assert (response.status_code, "there is no stream" in response.text) == (404, True)
+    assert again(world, heard=1, header=True).status_code == 404
+
+
+def test_a_stream_whose_state_has_gone_is_a_404(world: World) -> None:
+    world.will_say(*answer("hi"))
+    world.say(stream=True, id=ID)
+    world.store.attempt = None
+    assert again(world, heard=0).status_code == 404
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "", "9" * 10])
+def test_a_place_that_is_none_is_refused(world: World, text: str) -> None:
+    assert world.client.get(f"/again/{ID}?from={text}").status_code == 400
+
+
+def test_what_is_kept_of_a_call_holds_no_secret(world: World) -> None:
+    world.will_say(*answer("hi"))
+    secret = {"Authorization": "Bearer hush", "X-Api-Key": "hush", "Cookie": "hush"}
+    assert world.client.post("/say", json={"prompt": "x", "stream": True, "id": ID}, headers=secret).status_code == 200
+    assert b"hush" not in world.calls.kept[ID]
+
+
+def test_of_a_whole_answer_nothing_is_kept(world: World) -> None:
+    world.will_say(*answer("hi"))
+    world.say()
+    assert world.calls.kept == {}
 
 
 def test_silence_is_filled_with_heartbeats(world: World) -> None:
@@ -301,7 +404,7 @@ def test_a_stream_that_is_closed_early_closes_its_conversation(world: World) -> 
     world.will_say(*answer("hello"))
     response = world.client.post("/say", json={"prompt": "x", "stream": True}, buffered=False)
     body: Iterator[bytes] = iter(response.response)
-    assert next(body) == b'data: {"word":"h"}\n\n'
+    assert next(body) == b'data: {"word":"h"}\nid: r.1\n\n'
     assert not world.at_rest
     response.close()
     assert (world.store.cancelled, world.at_rest) == (["r"], True)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, errands
+from fakes import Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
@@ -24,7 +24,9 @@ def client(**given: Any) -> FlaskClient:
     clock, settings = Clock(), Settings(max_body_bytes=1024, **given)
     inbox, cluster = FakeInbox(clock), Cluster(FakeAnnouncements(), clock)
     relay = Relay(FakeStore(clock), inbox, lambda *_: None, cluster.look_again, settings, clock)
-    return create_app(Collaborators(settings, cluster, relay, inbox, FakeBook(), errands(FakeBook()))).test_client()  # type: ignore[arg-type]
+    book = FakeBook()
+    collaborators = Collaborators(settings, cluster, relay, inbox, book, errands(book), streams())  # type: ignore[arg-type]
+    return create_app(collaborators).test_client()
 
 
 @pytest.mark.parametrize("path", [*ROUTES, *NOWHERE])

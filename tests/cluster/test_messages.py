@@ -43,7 +43,7 @@ def events(herd: Herd, **body: Any) -> list[dict[str, Any]]:
     """A stream as it comes over the wire: every event named as its data says, read strictly."""
     with post(herd, MESSAGES, {**WIRED, "stream": True, **body}) as answer:
         assert answer.status == 200
-        lines = [line.decode() for line in answer.lines()]
+        lines = [line.decode() for line in answer.lines() if not line.startswith(b"id:")]
     names, datas = lines[::2], [json.loads(line.removeprefix("data: ")) for line in lines[1::2]]
     assert names == [f"event: {data['type']}" for data in datas]
     told = [data for data in datas if data["type"] != "ping"]

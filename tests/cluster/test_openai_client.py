@@ -79,7 +79,7 @@ def chunks(client: openai.OpenAI, **fields: Any) -> list[Any]:
     body = {"model": "pocket", "messages": QUESTION, "temperature": 0, **fields}
     with client.chat.completions.with_streaming_response.create(stream=True, **body) as answer:
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        *events, end = [line.removeprefix("data: ") for line in answer.iter_lines() if line and line[0] != ":"]
+        *events, end = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data:")]
     assert end == "[DONE]"
     return [strict(ChatCompletionChunk, event.encode()) for event in events]
 
@@ -92,7 +92,7 @@ def complete(client: openai.OpenAI, more: Any = None, **fields: Any) -> Any:
 def text_chunks(client: openai.OpenAI, **fields: Any) -> list[dict[str, Any]]:
     body = {"model": "pocket", "temperature": 0, **fields}
     with client.completions.with_streaming_response.create(stream=True, **body) as answer:
-        *events, end = [line.removeprefix("data: ") for line in answer.iter_lines() if line and line[0] != ":"]
+        *events, end = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data:")]
     assert end == "[DONE]"
     told = [json.loads(event) for event in events]
     for chunk in told:

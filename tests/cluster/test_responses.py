@@ -43,7 +43,7 @@ def events(herd: Herd, path: str = "/v1/responses", **body: Any) -> list[dict[st
     with post(herd, path, {"model": "pocket", "temperature": 0, "stream": True, **body}) as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/event-stream")
-        lines = [line.decode() for line in answer.lines() if not line.startswith(b":")]
+        lines = [line.decode() for line in answer.lines() if not line.startswith((b":", b"id:"))]
     names, datas = lines[::2], [json.loads(line.removeprefix("data: ")) for line in lines[1::2]]
     assert names == [f"event: {data['type']}" for data in datas]
     for data in datas:

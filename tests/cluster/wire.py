@@ -29,6 +29,11 @@ class Answer:
         """The generation's own id, where the request bears it."""
         return self.headers["x-request-id"].removeprefix("req_")
 
+    @property
+    def local_port(self) -> int:
+        """Ours, by which the process at the other end is found."""
+        return int(self._connection.sock.getsockname()[1])
+
     def lines(self) -> Iterator[bytes]:
         """Every line that is not empty."""
         for line in self._response:
@@ -39,7 +44,7 @@ class Answer:
         """Every SSE or NDJSON object; `[DONE]` as text."""
         for line in self.lines():
             data = line.removeprefix(b"data:").strip()
-            if not data.startswith(b":"):
+            if not data.startswith((b":", b"id:", b"event:")):
                 yield "[DONE]" if data == b"[DONE]" else json.loads(data)
 
     def json(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tropilla.api.media import readable
-from tropilla.api.surface import Dialect, Enquiry, Page, Route
+from tropilla.api.surface import Dialect, Enquiry, Page, Resumption, Route
 from tropilla.api.surfaces.openai import about, embeddings, responses_about, tokens
 from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
@@ -21,6 +21,7 @@ OPENAI = Dialect(
         Page("/v1/models", listing, about.MODELS),
         Page("/v1/models/<path:id>", retrieve, about.MODEL),
         Page("/v1/health", health, about.HEALTH),
+        Resumption("/v1/streams/<id>", about.STREAM),
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
         Page("/models", listing, about.MODELS),

@@ -6,6 +6,7 @@ import dataclasses
 
 from tropilla.api.about import (
     COUNT,
+    EVENT_STREAM,
     INTEGER,
     LOGPROB,
     NULL,
@@ -198,5 +199,12 @@ TEMPLATE = dataclasses.replace(
 )
 CHAT_TOKENS = dataclasses.replace(CHAT, summary="Count the tokens of a conversation", gives=COUNTED, streams=None)
 HEALTH = About("Say whether a model can answer", gives=record("", {"status": one_of("ok")}), also={503: ERROR})
+STREAM = About(
+    "Go on with a stream that broke off",
+    gives=TEXT,
+    media=EVENT_STREAM,
+    also={400: ERROR},
+    query={"from": {"type": "integer", "minimum": 0, "description": "how many events or lines were received"}},
+)
 MODELS = About("List the models", gives=_MODEL_LIST)
 MODEL = About("Show one model", gives=MODEL_ENTRY)

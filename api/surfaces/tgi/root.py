@@ -11,7 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tropilla.api.models import resolve_exact
-from tropilla.api.surface import JSON, AnyRoute, Batch, Chore, Enquiry, Page, Reply, Report, Route, Surroundings
+from tropilla.api.surface import (
+    JSON,
+    AnyRoute,
+    Batch,
+    Chore,
+    Enquiry,
+    Page,
+    Reply,
+    Report,
+    Resumption,
+    Route,
+    Surroundings,
+)
 from tropilla.api.surfaces.openai.models import known
 from tropilla.common.catalogue import Catalogue, Model
 from tropilla.common.metrics import Reading
@@ -35,6 +47,8 @@ def below(route: AnyRoute) -> AnyRoute:
             return dataclasses.replace(route, path=path, parse=_parsed_alone(route.parse))
         case Chore():
             return dataclasses.replace(route, path=path, parse=_parsed_alone(route.parse))
+        case Resumption():
+            return dataclasses.replace(route, path=path)
         case Report():
             return dataclasses.replace(route, path=path, answer=_reported_alone(route))
         case Page():

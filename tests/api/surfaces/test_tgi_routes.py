@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBook, FakeStore, errands
+from fakes import Clock, FakeAnnouncements, FakeBook, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from scene import POCKET
 from tropilla.api.app import Collaborators, create_app
@@ -68,7 +68,7 @@ class World:
         cluster = Cluster(announced)
         relay = Relay(self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
         self.collaborators = Collaborators(
-            self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook())
+            self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook()), streams()
         )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(self.collaborators).test_client()
 
@@ -92,7 +92,11 @@ def world() -> World:
 
 
 def events(response: Any) -> list[Any]:
-    told = [json.loads(event.removeprefix("data: ")) for event in response.text.split("\n\n") if event]
+    told = [
+        json.loads(event.partition("\nid: ")[0].removeprefix("data: "))
+        for event in response.text.split("\n\n")
+        if event
+    ]
     response.close()
     return told
 
@@ -221,7 +225,7 @@ def test_invocations_answer_as_the_route_their_body_belongs_to(world: World) -> 
     assert streamed.headers["x-compute-characters"] == "1"
     assert world.post("/invocations", {"messages": MESSAGES}).json["object"] == "chat.completion"
     chat = world.post("/invocations", {"messages": MESSAGES, "stream": True})
-    assert chat.text.endswith("data: [DONE]\n\n")
+    assert "data: [DONE]\nid: " in chat.text
     assert world.post("/invocations", {"prompt": "x", "model": "tiny"}).json["model"] == "org/tiny:q4"
 
 
