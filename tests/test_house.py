@@ -55,6 +55,7 @@ PURE = (
     "api/framing.py",
     "api/media.py",
     "api/models.py",
+    "api/overlays.py",
     "api/owners.py",
     "api/placement.py",
     "api/reading.py",
