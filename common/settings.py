@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.hosts import parse_hosts
 
 PREFIX = "TROPILLA_"
 #: What llama.cpp has for a KV cache.
@@ -87,6 +88,10 @@ class Settings:
     shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
     #: What TGI's x-compute-type header says of the machine.
     compute_type: str = "gpu+optimized"
+    #: Where models may be fetched from (hosts.py), and what OWNER/NAME alone means as a source: a repository of the Hugging
+    #: Face hub, or a model of Ollama's library, as it always does for Ollama's clients.
+    pull_hosts: str = "*"
+    bare_repo: str = dataclasses.field(default="hf", metadata={"among": ("hf", "ollama")})
     #: What GET /api/version answers: some Ollama clients refuse old servers.
     ollama_version: str = "0.12.0"
 
@@ -126,6 +131,7 @@ class Settings:
             values[fields[variable].name] = _read(variable, text, fields[variable])
         settings = cls(**values)
         aliases(settings.model_aliases)
+        parse_hosts(settings.pull_hosts)
         return dataclasses.replace(settings, home=settings.home.expanduser())
 
     def to_environment(self) -> dict[str, str]:

@@ -1,0 +1,249 @@
+"""The store's HTTP client: every hop of every request is looked at before a byte is sent there.
+
+What a caller names as a source is asked for by this machine, from inside its network: so neither an address, nor a name
+that resolves to one, nor a redirect may lead to what callers could not ask themselves. Names are resolved here, the
+addresses are checked, and the socket connects to exactly the address that was checked: a name that means something else
+a moment later (DNS rebinding) gains nothing. http.client bounds a header line to 64 KiB and their number to 100.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import certifi
+import urllib3
+from tropilla.common.errors import TropillaError
+from tropilla.common.hosts import DEFAULT_PORTS, Hosts, is_public
+from tropilla.workers.store.pulling import FetchFailed
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+from urllib3.util.connection import create_connection
+
+#: The hub takes two hops to its store of content, registries one.
+MAX_REDIRECTS = 6
+#: A listing of a repository has about 300 bytes a file, in pages of 1000.
+MAX_JSON_BYTES = 8 << 20
+CHUNK_BYTES = 1 << 20
+_REDIRECTS = (301, 302, 303, 307, 308)
+#: A server that says when to come back is not waited for any longer than this, in seconds.
+MAX_RETRY_AFTER = 120.0
+
+#: everywhere: redirects are followed. here: only to the same host, others are the answer.
+Follow = Literal["everywhere", "here"]
+
+
+class Unreachable(TropillaError):
+    """Something on the way that may be better the next time. `retry_after` is when the server wants us, in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Forbidden(FetchFailed):
+    """A place that nothing is fetched from."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("download_failed", message, refusal="forbidden")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the last hop said. `headers` by lower-case names; `url` is whose answer it is."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    _response: urllib3.BaseHTTPResponse
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives. Raises `Unreachable`."""
+        with _trouble(self.url):
+            while chunk := self._response.read1(CHUNK_BYTES):
+                yield chunk
+
+    def body(self, limit: int) -> bytes:
+        """The whole body. Raises `Unreachable`, and `FetchFailed` for more than `limit` bytes."""
+        found = bytearray()
+        for chunk in self.chunks():
+            found += chunk
+            if len(found) > limit:
+                raise FetchFailed("download_failed", f"{self.host} answers with more than {limit} bytes")
+        return bytes(found)
+
+    def json(self) -> Any:
+        """The body as JSON. Raises `Unreachable` and `FetchFailed`."""
+        try:
+            return json.loads(self.body(MAX_JSON_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise FetchFailed("download_failed", f"{self.host} answers with something that is not JSON") from error
+
+    @property
+    def host(self) -> str:
+        return _host(self.url)
+
+    @property
+    def retry_after(self) -> float:
+        """In seconds; a date says nothing to clocks that disagree."""
+        text = self.headers.get("retry-after", "")
+        return min(float(text), MAX_RETRY_AFTER) if text.isdecimal() else 0.0
+
+
+class Wire:
+    """Asks, hop by hop. Cheap: one connection a request, as large files want it."""
+
+    def __init__(self, hosts: Hosts, *, connect_seconds: float, stall_seconds: float) -> None:
+        self._hosts = hosts
+        self._timeout = Timeout(connect=connect_seconds, read=stall_seconds)
+        self._context = ssl.create_default_context()
+        if not self._context.cert_store_stats()["x509_ca"]:
+            self._context.load_verify_locations(certifi.where())
+
+    @contextmanager
+    def ask(
+        self,
+        url: str,
+        *,
+        method: Literal["GET", "HEAD"] = "GET",
+        headers: Mapping[str, str] | None = None,
+        authorization: str = "",
+        follow: Follow = "everywhere",
+    ) -> Iterator[Answer]:
+        """The answer, whatever its status. `authorization` is sent to the first host only.
+
+        Raises `Unreachable` and `Forbidden`.
+        """
+        origin = _origin(urlsplit(url))
+        for _ in range(MAX_REDIRECTS + 1):
+            own = _origin(urlsplit(url)) == origin
+            # Once away, always away: a host that sends us back must not get a token onto another path of its choice.
+            authorization = authorization if own else ""
+            sent = {"accept-encoding": "identity", "user-agent": "tropilla", **(headers or {})}
+            with self._hop(method, url, sent | ({"authorization": authorization} if authorization else {})) as answer:
+                location = answer.headers.get("location")
+                if answer.status not in _REDIRECTS or not location:
+                    yield answer
+                    return
+                following = urljoin(url, location)
+                if follow == "here" and _origin(urlsplit(following)) != origin:
+                    yield answer
+                    return
+            url = following
+        raise FetchFailed("download_failed", f"{origin[1]} redirects more than {MAX_REDIRECTS} times")
+
+    @contextmanager
+    def _hop(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
+        try:
+            parts = urlsplit(url)
+            scheme, host, port = _origin(parts)
+        except ValueError as error:
+            raise Forbidden(f"an address that makes no sense: {error}") from error
+        if not host or parts.username is not None or (refusal := self._hosts.refusal(scheme, host, port)):
+            raise Forbidden(refusal if host and parts.username is None else "an address without a host, or with a user")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        with self._pool(scheme, host, port) as pool:
+            with _trouble(url):
+                response = pool.urlopen(
+                    method, target, headers=headers, retries=False, redirect=False, preload_content=False,
+                    decode_content=False, assert_same_host=False,
+                )  # fmt: skip
+            try:
+                yield Answer(url, response.status, {k.lower(): v for k, v in response.headers.items()}, response)
+            finally:
+                response.close()
+
+    def _pool(self, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
+        trusted = self._hosts.trusts(scheme, host, port)
+        if scheme == "https":
+            secure = urllib3.HTTPSConnectionPool(host, port, timeout=self._timeout, ssl_context=self._context)
+            secure.ConnectionCls = _TrustedSecure if trusted else _PublicSecure
+            return secure
+        plain = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout)
+        plain.ConnectionCls = _TrustedPlain if trusted else _PublicPlain
+        return plain
+
+
+class _Resolving(HTTPConnection):
+    """Connects to an address that it has looked at."""
+
+    trusted = False
+
+    def _new_conn(self) -> socket.socket:
+        trouble: OSError | None = None
+        for address in self._addresses():
+            try:
+                return create_connection((address, self.port), self.timeout, socket_options=self.socket_options)
+            except OSError as error:
+                trouble = error
+        assert trouble is not None
+        raise trouble
+
+    def _addresses(self) -> list[str]:
+        """In the resolver's order, at least one. Raises `FetchFailed`, `Forbidden` and `OSError`."""
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+                raise
+            raise FetchFailed("download_failed", f"there is no host {self.host}", refusal="unknown") from error
+        addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+        allowed = addresses if self.trusted else [address for address in addresses if is_public(address)]
+        if not allowed:
+            raise Forbidden(
+                f"{self.host} is at {', '.join(addresses)}, which is no public address: nothing is fetched from there"
+            )
+        return allowed
+
+
+class _PublicPlain(_Resolving):
+    pass
+
+
+class _TrustedPlain(_Resolving):
+    trusted = True
+
+
+class _PublicSecure(_Resolving, HTTPSConnection):
+    pass
+
+
+class _TrustedSecure(_Resolving, HTTPSConnection):
+    trusted = True
+
+
+@contextmanager
+def _trouble(url: str) -> Iterator[None]:
+    """The library's exceptions as ours."""
+    try:
+        yield
+    except (HTTPError, OSError) as error:
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            message = f"{_host(url)} has a certificate that is not trusted: {cause.verify_message}"
+            raise FetchFailed("download_failed", message) from error
+        raise Unreachable(f"{_host(url)} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return "it says nothing"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    """(scheme, host, port), in lower case. Raises `ValueError`."""
+    scheme = parts.scheme.lower()
+    host = (parts.hostname or "").rstrip(".")
+    return scheme, host, parts.port or DEFAULT_PORTS.get(scheme, 0)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or "an address without a host"
