@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.conversation import respond
-from tropilla.api.surface import Chore, ErrandCall
+from tropilla.api.framing import Framing
+from tropilla.api.surface import Chore, ErrandCall, Frame, Listening
 from tropilla.common import names
 from tropilla.common.errands import Done, Errand, Refused, Word
 from tropilla.common.errors import StoreUnavailable, TropillaError
@@ -70,8 +72,8 @@ def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
     """Streamed, whole, or at once where nobody waits for the end."""
     errand_id = errands.begin(call)
     if not call.wait:
-        return respond(chore.whole(call, ()))
-    hearing = _Hearing(errands, call, errand_id)
+        return respond(chore.whole(replace(call, errand=replace(call.errand, id=errand_id)), ()))
+    hearing = _Hearing(errands, errand_id, stops=call.stops and errand_id == call.errand.id)
     if call.stream and chore.frames is not None:
         return _streamed(chore, call, hearing)
     try:
@@ -81,8 +83,27 @@ def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
     return respond(chore.whole(call, said)) if hearing.over else Response(status=499)
 
 
+def listen(errands: Errands, framing: Framing, listening: Listening) -> Response:
+    """Streamed. Whoever only listens stops nothing by leaving."""
+    hearing = _Hearing(errands, listening.errand_id, stops=False)
+    response = Response(_body(framing, hearing.words, listening.feed), headers=framing.headers)
+    response.call_on_close(hearing.close)
+    return response
+
+
+def done(errands: Errands, call: ErrandCall) -> Word | None:
+    """The errand's last word; None when its caller has left before."""
+    hearing = _Hearing(errands, errands.begin(call), stops=False)
+    try:
+        said = [word for word in hearing.words if word is not None]
+    finally:
+        hearing.close()
+    return said[-1] if hearing.over else None
+
+
 def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
     """What is refused before anything else was said has a real status: so the first word is awaited here."""
+    assert chore.frames is not None
     try:
         first = next(hearing.words, None)
     except BaseException:
@@ -91,20 +112,20 @@ def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
     if isinstance(first, Refused):
         hearing.close()
         return respond(chore.whole(call, (first,)))
-    response = Response(_body(chore, call, itertools.chain((first,), hearing.words)), headers=chore.framing.headers)
+    words = itertools.chain((first,), hearing.words)
+    response = Response(_body(chore.framing, words, chore.frames(call)), headers=chore.framing.headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
     response.call_on_close(hearing.close)
     return response
 
 
 class _Hearing:
-    """An errand's words, listened to until the last one or until the client leaves. To be closed: a caller that leaves
-    stops an errand of his own that asks for it (`stops`); others go on.
+    """An errand's words, listened to until the last one or until the client leaves. To be closed; `stops`: a caller who
+    leaves before the last one stops the errand.
     """
 
-    def __init__(self, errands: Errands, call: ErrandCall, errand_id: str) -> None:
-        self._errands, self._errand_id = errands, errand_id
-        self._stops = call.stops and errand_id == call.errand.id
+    def __init__(self, errands: Errands, errand_id: str, *, stops: bool) -> None:
+        self._errands, self._errand_id, self._stops = errands, errand_id, stops
         self._left: list[bool] = []
         self._unwatch = hangup.watch(request.environ, lambda: self._left.append(True))
         self.over = False
@@ -125,12 +146,11 @@ class _Hearing:
             log.warning("errand %s could not be stopped: %s", self._errand_id, error.message)
 
 
-def _body(chore: Chore, call: ErrandCall, words: Iterator[Word | None]) -> Iterator[bytes]:
-    assert chore.frames is not None
-    feed, frame = chore.frames(call), chore.framing.frame
+def _body(framing: Framing, words: Iterable[Word | None], feed: Callable[[Word], Iterable[Frame]]) -> Iterator[bytes]:
+    frame = framing.frame
     try:
         for word in words:
             data = b"" if word is None else b"".join(frame(each.data, each.event) for each in feed(word))
-            yield data or chore.framing.heartbeat
+            yield data or framing.heartbeat
     except TropillaError as error:
         yield b"".join(frame(each.data, each.event) for each in feed(Refused("failed", error.message)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -20,7 +21,7 @@ from tropilla.api.streams import place
 from tropilla.api.surface import Call, Fold, Reply, Surface
 from tropilla.api.watch import PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane
-from tropilla.common.errors import from_failed
+from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
 from tropilla.common.settings import Settings
 
@@ -82,6 +83,21 @@ class Conversation:
             for choice in completion.choices:
                 self.account.hear(choice.finished)
         return completion
+
+    def run(self) -> None:
+        """Sees to it that the request runs to its end, which nobody waits for, in a thread of its own."""
+        self._environ = {}
+        threading.Thread(target=self._run, name=f"unwatched {self.asked.id}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            for event in self.events:
+                if isinstance(event, Failed):
+                    log.warning("request %s, which nobody waits for, failed: %s", self.asked.id, event.message)
+        except TropillaError as error:
+            log.warning("request %s, which nobody waits for, failed: %s", self.asked.id, error.message)
+        finally:
+            self.close()
 
     def abandon(self) -> None:
         """Nobody wants the answer: whoever waits for it, or is about to, is told so."""

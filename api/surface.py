@@ -18,8 +18,8 @@ from tropilla.api.about import UNTOLD, About, Shape
 from tropilla.api.framing import NDJSON, Framing
 from tropilla.api.reading import parse_json
 from tropilla.common.catalogue import Catalogue
-from tropilla.common.errands import Errand, Word
-from tropilla.common.errors import TropillaError, from_failed
+from tropilla.common.errands import Errand, RefusalCode, Refused, Task, Word
+from tropilla.common.errors import RequestError, TropillaError, from_failed
 from tropilla.common.generation import (
     Choice,
     Completion,
@@ -75,6 +75,9 @@ class Surroundings:
     query: Mapping[str, str] = field(default_factory=dict)
     information: Callable[[str], bytes | None] = lambda digest: None
     arrays: Callable[[str], Mapping[str, JSON]] = lambda digest: {}
+    #: What was asked of the store and is not over; and what has come of one errand, by its id.
+    tasks: Callable[[], tuple[Task, ...]] = lambda: ()
+    task: Callable[[str], Task | None] = lambda errand_id: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,10 @@ class Question:
     prompt_field: str = "input"
     #: Tells what goes wrong from here on, where the route has other words than its dialect.
     fault: Callable[[TropillaError], Reply] | None = None
+    #: What the store has to do before the model is asked.
+    first: ErrandCall | None = None
+    #: Said at once: nobody waits for what the model says, but it is asked all the same.
+    reply: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,33 @@ class ErrandCall:
     wait: bool = True
     stops: bool = False
     answer: Any = None
+
+
+class ErrandRefused(RequestError):
+    """What the store would not or could not do; `code` says why, for programs."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message, param=refused.field or None)
+        self.code: RefusalCode = refused.code
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A request that was understood, to hear of an errand that was asked for before: a stream, from its first word on.
+
+    `feed` gets each word once and yields what goes out for it.
+    """
+
+    errand_id: str
+    feed: Callable[[Word], Iterable[Frame]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A request that was understood: the store gives up an errand; `reply` is said at once."""
+
+    errand_id: str
+    reply: Reply
 
 
 #: What is said to a question: it gets one event for each prompt, in their order, and the time.
@@ -186,6 +220,8 @@ class Enquiry:
     answer: Answered
     about: About = UNTOLD
     method: str = "POST"
+    #: Without a body `parse` gets None instead of being spared.
+    bodiless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +229,12 @@ class Chore:
     """A route about which models there are, and how.
 
     `parse` raises `RequestError`s, or answers with what is to be done, or at once. `whole` gets everything that was said of
-    the errand, the last word last; nothing where nobody waits. `frames` makes, for one call, what is fed each word and
-    yields what goes out for it.
+    the errand, the last word last; nothing where nobody waits, and then the call's errand is the one that is under way for
+    it. `frames` makes, for one call, what is fed each word and yields what goes out for it.
     """
 
     path: str
-    parse: Callable[[JSON, Surroundings], ErrandCall | Dismissal | Reply]
+    parse: Callable[[JSON, Surroundings], ErrandCall | Listening | Stopping | Dismissal | Reply]
     whole: Callable[[ErrandCall, tuple[Word, ...]], Reply]
     frames: Callable[[ErrandCall], Callable[[Word], Iterable[Frame]]] | None = None
     framing: Framing = NDJSON

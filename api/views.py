@@ -28,15 +28,20 @@ from tropilla.api.surface import (
     Dismissal,
     Enquiry,
     ErrandCall,
+    ErrandRefused,
+    Listening,
     Page,
     Question,
     Reply,
     Report,
     Resumption,
     Route,
+    Stopping,
     Surface,
     Surroundings,
 )
+from tropilla.api.watch import ClientGone
+from tropilla.common.errands import Refused, Task
 from tropilla.common.errors import GenerationFailed, TropillaError, UnknownStream, UnreadableBody
 from tropilla.common.generation import Request
 from tropilla.common.orders import Order
@@ -50,6 +55,8 @@ class Book(Protocol):
 
     def order(self, worker: str, order: Order) -> bool: ...
     def information(self, digest: str) -> bytes | None: ...
+    def tasks(self) -> tuple[Task, ...]: ...
+    def task(self, errand_id: str) -> Task | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,9 @@ class Views:
 
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
         def view(**variables: str) -> Response:
-            question = enquiry.parse(self._body(dialect, self._data(dialect)), self._surroundings(variables))
+            data = self._data(dialect)
+            body = None if enquiry.bodiless and not data.strip() else self._body(dialect, data)
+            question = enquiry.parse(body, self._surroundings(variables))
             if isinstance(question, Dismissal):
                 return self._dismiss(question)
             return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer)
@@ -180,6 +189,11 @@ class Views:
                     return self._dismiss(call)
                 case ErrandCall():
                     return chores.answer(self.errands, chore, call)
+                case Listening():
+                    return chores.listen(self.errands, chore.framing, call)
+                case Stopping():
+                    self.errands.stop(call.errand_id)
+                    return respond(call.reply)
 
         return view
 
@@ -190,6 +204,11 @@ class Views:
         return respond(dismissal.reply)
 
     def _answer(self, question: Question, answer: Answered) -> Response:
+        if question.first is not None:
+            self._prepare(question.first)
+        if question.reply is not None:
+            self._conversation(question.request).run()
+            return respond(question.reply)
         try:
             with _blaming(question.prompt_field):
                 events = answers(self._conversation(question.request))
@@ -198,6 +217,15 @@ class Views:
             if question.fault is None:
                 raise
             return respond(question.fault(error))
+
+    def _prepare(self, call: ErrandCall) -> None:
+        """Raises what the store refuses it with, or `ClientGone`."""
+        last = chores.done(self.errands, call)
+        if last is None:
+            raise ClientGone
+        if isinstance(last, Refused):
+            raise ErrandRefused(last)
+        self.cluster.forget()
 
     def _data(self, dialect: Dialect) -> bytes:
         """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
@@ -233,6 +261,8 @@ class Views:
             variables,
             request.args.to_dict(),
             self.registry.information,
+            tasks=self.registry.tasks,
+            task=self.registry.task,
         )
 
 

@@ -131,3 +131,19 @@ class Refused:
 
 
 Word = Progress | Done | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An errand that somebody has asked for, and what was said of it so far."""
+
+    errand: Errand
+    words: tuple[Word, ...] = ()
+
+    @property
+    def last(self) -> Word | None:
+        return self.words[-1] if self.words else None
+
+    @property
+    def over(self) -> bool:
+        return isinstance(self.last, Done | Refused)

@@ -31,6 +31,8 @@ TROUBLES_KEY = "tropilla:models:troubles"
 MODELS_VERSION_KEY = "tropilla:models:version"
 #: A hash of what files' headers say, by their digests.
 INFORMATION_KEY = "tropilla:models:information"
+#: A set of ids: the errands that somebody has asked for and that are not over.
+ERRANDS_KEY = "tropilla:errands"
 #: A set of `pin TAB worker` that failed a while ago.
 FAILURES_KEY = "tropilla:failures"
 
@@ -98,6 +100,11 @@ def office_key(office: str) -> str:
 def errand_key(errand_id: str) -> str:
     """Stream of what the store says of one errand."""
     return f"tropilla:errand:{errand_id}"
+
+
+def errand_asked_key(errand_id: str) -> str:
+    """What was asked of the store."""
+    return f"tropilla:errand:{errand_id}:asked"
 
 
 def errand_stop_key(errand_id: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, redis_errors_translated
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, catalogue
-from tropilla.common.errands import Errand, Word
+from tropilla.common.errands import Errand, Task, Word
 from tropilla.common.orders import Order
 
 #: An order that its worker has not taken by then is void, in milliseconds.
@@ -220,7 +220,32 @@ class Registry:
         pipeline.set(key, errand.id, nx=True, px=ERRAND_MS)
         pipeline.get(key)
         _, holder = pipeline.execute()
+        if holder == errand.id.encode():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.set(names.errand_asked_key(errand.id), codec.encode_errand(errand), px=ERRAND_MS)
+            pipeline.sadd(names.ERRANDS_KEY, errand.id)
+            pipeline.execute()
         return cast(bytes, holder).decode()
+
+    def tasks(self) -> tuple[Task, ...]:
+        """Everything that was asked of the store and is not over, by id."""
+        known = sorted(self._errands())
+        found = [self.task(each) for each in known]
+        return tuple(task for task in found if task is not None and not task.over)
+
+    @redis_errors_translated
+    def task(self, errand_id: str) -> Task | None:
+        """What was asked, and what has come of it; None when nobody has asked, or a day ago."""
+        asked = cast("bytes | None", self._redis.get(names.errand_asked_key(errand_id)))
+        if asked is None:
+            # It was never over, or nobody was told so.
+            self._redis.srem(names.ERRANDS_KEY, errand_id)
+            return None
+        return Task(codec.decode_errand(asked), tuple(word for _, word in self.hear(errand_id)))
+
+    @redis_errors_translated
+    def _errands(self) -> set[str]:
+        return {each.decode() for each in cast("set[bytes]", self._redis.smembers(names.ERRANDS_KEY))}
 
     @redis_errors_translated
     def tell(self, errand_id: str, word: Word, *, flight: str = "") -> None:
@@ -231,6 +256,7 @@ class Registry:
         pipeline.pexpire(key, ERRAND_MS)
         if flight:
             pipeline.delete(names.flight_key(flight))
+            pipeline.srem(names.ERRANDS_KEY, errand_id)
         pipeline.execute()
 
     @redis_errors_translated

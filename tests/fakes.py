@@ -18,7 +18,7 @@ from tropilla.api.streams import Streams
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Delivered, Entry
 from tropilla.common.catalogue import Catalogue, Definition, Model, Trouble, Worker, catalogue
-from tropilla.common.errands import Errand, Word
+from tropilla.common.errands import Errand, Task, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.generation import (
     Alternative,
@@ -525,6 +525,13 @@ class FakeBook:
 
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]:
         return [(str(place), word) for place, word in enumerate(self.words, start=1) if place > int(after)]
+
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(task for task in map(self.task, [errand.id for errand, _ in self.begun]) if task and not task.over)
+
+    def task(self, errand_id: str) -> Task | None:
+        found = next((errand for errand, _ in self.begun if errand.id == errand_id), None)
+        return None if found is None else Task(found, tuple(self.words))
 
     def stop_errand(self, errand_id: str) -> None:
         self.stopped.append(errand_id)

@@ -68,6 +68,7 @@ PURE = (
     "api/framing.py",
     "api/media.py",
     "api/models.py",
+    "api/overlays.py",
     "api/owners.py",
     "api/placement.py",
     "api/planning.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
 from tropilla.api.surfaces.anthropic.answer import Known
 from tropilla.api.surfaces.anthropic.schemas import EFFORTS, Thinking, checked
@@ -58,13 +59,14 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         constraint=None if box.choice == "required" else constraint,
         parse_reply=True,
     )
+    request = overlays.laid(request, model, _decided(body))
     known = Known(model.name, thoughts_told=thinking.told)
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
 
 
 def parse_count(body: JSON, surroundings: Surroundings) -> Question:
     fields, model, box = _understood(body, surroundings, counting=True)
-    asked = TokenizeRequest(new_request_id(), model.name, (_prompt(fields, box),))
+    asked = TokenizeRequest(new_request_id(), model.name, (overlays.prompt(_prompt(fields, box), model.overlay),))
     return Question(asked, surroundings.now, prompt_field="messages")
 
 
@@ -107,6 +109,12 @@ def _effort(fields: dict[str, Any]) -> Effort | None:
     if thinking.type == "adaptive":
         return None
     return next((level for most, level in _LEVELS if thinking.budget <= most), "high")
+
+
+def _decided(body: JSON) -> frozenset[str]:
+    """What a model's overlay has no say in."""
+    given = {name for name, value in an_object(body).items() if value is not None}
+    return frozenset({"stop"} | given if "stop_sequences" in given else given)
 
 
 def _form(fields: dict[str, Any]) -> tuple[str, Constraint | None]:

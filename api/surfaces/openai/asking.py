@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tropilla.api.surface import Surroundings
@@ -36,6 +36,15 @@ _SAME_NAME = (
 _WATERMARK_DELTA = 2.0
 #: A `do_sample` of false is greedy only where none of these asks for something else (TGI sheet, section 6).
 _SAMPLING_NEUTRAL = (("temperature", 1.0), ("top_p", 1.0), ("top_k", 0), ("typical_p", 1.0))
+#: What decides a field of `Sampling`, or another parameter of a model, beside the field of that name.
+_DECIDING: Mapping[str, tuple[str, ...]] = {
+    "repeat_penalty": tuple(name for name, _ in _PENALTIES),
+    # Each penalty brings how far it looks.
+    "repeat_last_n": tuple(name for name, _ in _PENALTIES),
+    "mirostat": _MIROSTAT,
+    "watermark_delta": ("watermark",),
+    "max_tokens": (*_LIMITS, "max_output_tokens"),
+}
 
 
 def generation(
@@ -61,6 +70,19 @@ def generation(
         or (fields["stream"] and counts(fields.get("stream_options", {}))),
         fit=_fit(fields, model),
     )
+
+
+def decided(body: Mapping[str, Any], fields: Mapping[str, Any]) -> frozenset[str]:
+    """What a model's overlay has no say in any more: the fields of `Sampling` and others that the body decides."""
+
+    def there() -> Iterator[str]:
+        yield from (name for name, value in body.items() if value is not None)
+        if not fields.get("do_sample", True):
+            # It asks for the likeliest token.
+            yield "temperature"
+
+    given = set(there())
+    return frozenset(given | {name for name, others in _DECIDING.items() if not given.isdisjoint(others)})
 
 
 def counts(stream_options: Mapping[str, bool]) -> bool:

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import about, refusals, schemas, thinking
 from tropilla.api.surfaces.openai.answer import answer, stream_headers, whole
-from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
+from tropilla.api.surfaces.openai.asking import check_vocabulary, decided, generation
 from tropilla.api.surfaces.openai.chat_answer import ChatShape, chat_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
 from tropilla.api.surfaces.openai.models import resolve_adapted
@@ -47,6 +48,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         parse_reply=True,
         logprobs=fields.get("top_logprobs", 0) if fields["logprobs"] else None,
     )
+    request = overlays.laid(request, model, decided(body, fields))
     known = answer(
         "chatcmpl",
         request,

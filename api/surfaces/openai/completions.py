@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import about, refusals, schemas
 from tropilla.api.surfaces.openai.answer import Answer, answer, stream_headers, whole
-from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
+from tropilla.api.surfaces.openai.asking import check_vocabulary, decided, generation
 from tropilla.api.surfaces.openai.best_of import best
 from tropilla.api.surfaces.openai.completion_answer import OBJECT, CompletionShape, completion_choice
 from tropilla.api.surfaces.openai.constraints import check_constraint, given
@@ -40,6 +41,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     request = dataclasses.replace(
         generation(fields, prompts, model, surroundings), constraint=constraint, adapter=adapter
     )
+    request = overlays.laid(request, model, decided(body, fields), completing=True)
     echo = fields["echo"] or fields["return_full_text"]
     known = answer(
         "cmpl",

@@ -33,7 +33,7 @@ def before(prompt: Prompt, tokens: Sequence[PromptToken]) -> Before:
 def known_text(prompt: Prompt) -> str | None:
     """The prompt's text, unless only the worker can tell what its token ids spell."""
     match prompt:
-        case TextPrompt(context=()):
+        case TextPrompt(context=(), template=None):
             return prompt.text
         case InfillPrompt():
             return prompt.prefix

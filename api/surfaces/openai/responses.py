@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.framing import SSE
 from tropilla.api.surface import JSON, Call, Clock, Frames, Question, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import refusals, responses_about, schemas, thinking
-from tropilla.api.surfaces.openai.asking import check_vocabulary, generation
+from tropilla.api.surfaces.openai.asking import check_vocabulary, decided, generation
 from tropilla.api.surfaces.openai.constraints import NESTED, check_constraint, given
 from tropilla.api.surfaces.openai.models import resolve
 from tropilla.api.surfaces.openai.responses_answer import ResponseAnswer
@@ -18,7 +19,7 @@ from tropilla.api.surfaces.openai.responses_stream import ResponseStream
 from tropilla.api.surfaces.openai.rules import sole_constraint
 from tropilla.api.surfaces.openai.tools import Toolbox, check_callable, toolbox
 from tropilla.common.errors import UnsupportedField
-from tropilla.common.generation import ChatPrompt, Completion, Event, Fit, Message, TokenizeRequest
+from tropilla.common.generation import ChatPrompt, Completion, Event, Fit, Message, Sampling, TokenizeRequest
 
 #: What chat completions call otherwise: OpenAI refuses the old names here, and so nobody's limit is overlooked.
 _MOVED: Mapping[str, str] = {
@@ -56,8 +57,9 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         logprobs=_logprobs(fields),
         fit=Fit(overlong="drop" if fields["truncation"] == "auto" else "refuse"),
     )
+    request = overlays.laid(request, model, decided(body, fields))
     skipped = tuple(place for place, each in enumerate(tools) if each.tool is None)
-    known = ResponseAnswer(model.name, _repeated(fields, body, tools), skipped)
+    known = ResponseAnswer(model.name, _repeated(fields, body, tools, request.sampling), skipped)
     return Call(request, fields["stream"], surroundings.now, known, prompt_field="input")
 
 
@@ -100,7 +102,9 @@ def _logprobs(fields: dict[str, Any]) -> int | None:
     return top if top or LOGPROBS in fields["include"] else None
 
 
-def _repeated(fields: dict[str, Any], body: Mapping[str, Any], tools: list[Given]) -> dict[str, JSON]:
+def _repeated(
+    fields: dict[str, Any], body: Mapping[str, Any], tools: list[Given], sampling: Sampling
+) -> dict[str, JSON]:
     """What an answer says of its request, as it was understood."""
     form = fields["text"].get("format")
     return {
@@ -111,12 +115,12 @@ def _repeated(fields: dict[str, Any], body: Mapping[str, Any], tools: list[Given
         "parallel_tool_calls": fields["parallel_tool_calls"],
         "previous_response_id": None,
         "reasoning": {"effort": fields["reasoning"].get("effort"), "summary": None},
-        "temperature": fields["temperature"],
+        "temperature": sampling.temperature,
         "text": {"format": form.format if form else {"type": "text"}},
         "tool_choice": repeated_choice(body.get("tool_choice"), fields.get("tool_choice")),
         "tools": [each.repeated() for each in tools if each.tool],
         "top_logprobs": fields.get("top_logprobs", 0),
-        "top_p": fields["top_p"],
+        "top_p": sampling.top_p,
         "truncation": fields["truncation"],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tropilla.api import overlays
 from tropilla.api.models import default_model
 from tropilla.api.surface import JSON, Call, Question, Surroundings
 from tropilla.api.surfaces.tgi.features import only_embeds, parse_features
@@ -84,7 +85,7 @@ def _call(asked: Asked, surroundings: Surroundings, *, full_text: bool) -> Call:
         seed=given.seed,
         headers=known_at_start(surroundings.settings, len(asked.inputs)),
     )
-    request = _request(asked, model, surroundings.settings)
+    request = overlays.laid(_request(asked, model, surroundings.settings), model, _decided(given))
     return Call(request=request, stream=asked.stream, received=surroundings.now, answer=answer, prompt_field="inputs")
 
 
@@ -108,6 +109,18 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
         # Whatever else passed the rules means none.
         adapter=given.adapter_id if given.adapter_id in model.adapters else "",
     )
+
+
+#: TGI's names of what a model's overlay may set, where they are not the engine's.
+_DECIDING = {"max_new_tokens": "max_tokens", "repetition_penalty": "repeat_penalty", "watermark": "watermark_delta"}
+
+
+def _decided(given: Parameters) -> frozenset[str]:
+    """What a model's overlay has no say in: greedy is what a caller gets who does not ask to sample."""
+    named = {_DECIDING.get(name, name) for name in given.given}
+    if "repeat_penalty" in named:
+        named.add("repeat_last_n")
+    return frozenset(named if given.samples else named | {"temperature"})
 
 
 def _fit(given: Parameters, settings: Settings) -> Fit:

@@ -42,6 +42,8 @@ class Parameters:
     truncate: int | None = None
     typical_p: float | None = None
     watermark: bool = False
+    #: The fields that are there.
+    given: frozenset[str] = frozenset()
 
     @property
     def samples(self) -> bool:
@@ -194,7 +196,8 @@ class ParametersField(Described, fields.Field[Parameters]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Parameters:
         if not isinstance(value, Mapping):
             raise Wrong(f"`{self.name}` must be an object", "type")
-        return Parameters(**self._schema.load(value))
+        found = self._schema.load(value)
+        return Parameters(**found, given=frozenset(found))
 
     def described(self, nested: Nested, /) -> Shape:
         return nested(self._schema)

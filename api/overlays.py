@@ -1,0 +1,117 @@
+"""What a model's name lays over its weights, put beneath what a request says: request, then overlay, then the dialect.
+
+Workers know weights and nothing else (`common.recipes`): so every request brings along what its name adds to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tropilla.common.catalogue import Model
+from tropilla.common.generation import (
+    ChatPrompt,
+    Constraint,
+    Fit,
+    GenerationRequest,
+    InfillPrompt,
+    LocalTemplates,
+    Message,
+    Prompt,
+    Sampling,
+    TextPrompt,
+    fold_seed,
+)
+from tropilla.common.gotemplate.ollama import OllamaTemplate
+from tropilla.common.recipes import BARE, Overlay, Parameter
+
+_OFF = Sampling()
+#: Roles under which somebody may have said what the overlay's system text would say.
+_INSTRUCTING = frozenset({"system", "developer"})
+
+
+def laid(
+    request: GenerationRequest, model: Model, said: Collection[str], *, completing: bool = False
+) -> GenerationRequest:
+    """The request with what its model's overlay adds. `said` are the fields of `Sampling` and `recipes.MORE_PARAMETERS`
+    that the caller has decided. `completing`: plain texts are prompts to be completed, which LocalAI has a template for.
+    """
+    overlay = model.overlay
+    if overlay == BARE:
+        return request
+    defaults = {name: value for name, value in overlay.parameters if name not in said}
+    return dataclasses.replace(
+        request,
+        prompts=tuple(prompt(each, overlay, completing=completing) for each in request.prompts),
+        sampling=_sampling(request.sampling, defaults),
+        max_tokens=_max_tokens(defaults["max_tokens"], model) if "max_tokens" in defaults else request.max_tokens,
+        stop=_stop(request.stop, overlay, said),
+        constraint=request.constraint or _grammar(request, overlay),
+        fit=_fit(request.fit, defaults, model),
+    )
+
+
+def prompt(given: Prompt, overlay: Overlay, *, completing: bool = False) -> Prompt:
+    """A prompt with the overlay's template, system text and messages. What a request brings itself stays."""
+    match given:
+        case ChatPrompt():
+            messages = (*overlay.messages, *given.messages)
+            instructed = any(message.role in _INSTRUCTING for message in messages)
+            system = (Message("system", overlay.system),) if overlay.system and not instructed else ()
+            return dataclasses.replace(
+                given, template=given.template or overlay.template, messages=(*system, *messages)
+            )
+        case InfillPrompt() if isinstance(overlay.template, str) and overlay.template and not given.template:
+            fills = "suffix" in OllamaTemplate(overlay.template).mentions
+            return dataclasses.replace(given, template=overlay.template) if fills else given
+        case TextPrompt() if completing and isinstance(overlay.template, LocalTemplates):
+            return dataclasses.replace(given, template=overlay.template if overlay.template.completion else None)
+        case _:
+            return given
+
+
+def _sampling(sampling: Sampling, defaults: Mapping[str, Parameter]) -> Sampling:
+    """A negative seed is one that is drawn, which has happened."""
+    known = {field.name for field in dataclasses.fields(Sampling)}
+    given = {name: _typed(name, value) for name, value in defaults.items() if name in known}
+    if "seed" in given:
+        given["seed"] = fold_seed(given["seed"]) if given["seed"] >= 0 else sampling.seed
+    return dataclasses.replace(sampling, **given)
+
+
+def _typed(name: str, value: Parameter) -> Any:
+    """A manifest may write 1 for 1.0."""
+    kind = type(getattr(_OFF, name))
+    return kind(value) if kind in (int, float) else value
+
+
+def _max_tokens(value: Parameter, model: Model) -> int | None:
+    """What is no number of tokens is as many as there is room for."""
+    wanted = int(value) if isinstance(value, int | float) else 0
+    return min(wanted, model.context_length) if wanted > 0 else None
+
+
+def _stop(asked: tuple[str, ...], overlay: Overlay, said: Collection[str]) -> tuple[str, ...]:
+    """LocalAI's add up: its templates rely on theirs. Others are a default."""
+    own = overlay.defaults.get("stop", ())
+    if not isinstance(own, tuple):
+        own = (str(own),)
+    if isinstance(overlay.template, LocalTemplates):
+        return tuple(dict.fromkeys((*asked, *own)))
+    return asked if "stop" in said else own
+
+
+def _grammar(request: GenerationRequest, overlay: Overlay) -> Constraint | None:
+    """Not where the caller wants calls: they have a form of their own."""
+    calls = any(isinstance(each, ChatPrompt) and each.tools for each in request.prompts)
+    return Constraint("gbnf", overlay.grammar) if overlay.grammar and not calls else None
+
+
+def _fit(fit: Fit, defaults: Mapping[str, Parameter], model: Model) -> Fit:
+    keep, context = defaults.get("keep"), defaults.get("context")
+    if isinstance(keep, int):
+        fit = dataclasses.replace(fit, keep=keep)
+    if isinstance(context, int) and 0 < context < model.context_length:
+        fit = dataclasses.replace(fit, context_limit=context)
+    return fit
