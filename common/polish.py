@@ -142,7 +142,7 @@ class _Group:
 
 
 class _Translation:
-    """A pattern as Python writes it. Raises `_Flaw` for what RE2 does not have, and for what `re` would never be done with."""
+    """A pattern as Python writes it. Raises `_Flaw` for what RE2 does not have, and for what `re` might never finish."""
 
     def __init__(self, pattern: str) -> None:
         self.written: list[str] = []
