@@ -29,7 +29,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One look at everything. `store`: whether it takes errands. `health` is the status of GET /health, 0 without an answer."""
+    """One look at everything. `store`: whether it takes errands. `health` is the status of GET /health, 0 for none."""
 
     redis: bool = False
     store: bool = False
