@@ -89,7 +89,8 @@ def idle_workers(herd: Herd, count: int) -> list[Process]:
 def test_three_models_share_two_workers_though_one_of_those_is_killed(
     make_herd: HerdMaker, client: Callable[[Herd], httpx.Client]
 ) -> None:
-    herd = make_herd(swap_seconds=2, slots=4)
+    # A ticket that the killed worker had just popped is handed out again after that.
+    herd = make_herd(swap_seconds=2, slots=4, visibility_seconds=3)
     names = ("alpha", "beta", "gamma")
     Registry(herd.bus).define(*(stored(herd, name, pocket.path()) for name in names))
     workers, http = idle_workers(herd, 2), client(herd)
