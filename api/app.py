@@ -17,6 +17,7 @@ from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
+from tropilla.api.steward import Steward
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
@@ -29,6 +30,7 @@ from tropilla.common.errors import TropillaError
 from tropilla.common.generation import Request
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
+from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -83,17 +85,21 @@ def from_environment() -> Flask:
     celery = create_celery(settings)
     registry = Registry(bus)
     inbox, cluster = Inbox(bus), Cluster(registry)
+    steward = Steward(registry, Survey(bus, registry), inbox.name, swap_seconds=settings.swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
         submit(celery, asked, lane=lane)
+        if not cluster.pulled(lane):
+            steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:
         submit_errand(celery, errand, flight)
 
-    relay = Relay(bus, inbox, put, cluster.pulled, settings)
+    relay = Relay(bus, inbox, put, cluster.look_again, settings)
     counters = Counters(bus)
     inbox.start()
     counters.start()
+    steward.start()
     return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
 
 

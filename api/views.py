@@ -182,7 +182,8 @@ class Views:
 
     def _conversation(self, asked: Request, account: Account | None = None) -> Conversation:
         labels.call_request(asked.id)
-        lane = placement.lane(self.cluster.catalogue(), asked.model)
+        cluster, spill_backlog = self.cluster, self.settings.spill_backlog
+        lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
         return Conversation(self.relay, self.settings, asked, lane, account)
 
     def _surroundings(self, variables: Mapping[str, str]) -> Surroundings:

@@ -27,11 +27,13 @@ from tropilla.common.errors import (
     GenerationFailed,
     InvalidField,
     MalformedBody,
+    ModelUnavailable,
     Overloaded,
     StoreUnavailable,
     TropillaError,
     UnknownModel,
     UnreadableBody,
+    UnsupportedBackend,
     WorkerLost,
 )
 from tropilla.common.settings import Settings
@@ -58,6 +60,9 @@ _POSTED: tuple[TropillaError, ...] = (
     ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
     GenerationFailed("the engine failed"),
     WorkerLost("the worker died"),
+    ModelUnavailable("m is being downloaded: 40 %", retry_after_seconds=10),
+    ModelUnavailable("m cannot be loaded: there is not enough memory"),
+    UnsupportedBackend("backend 'exllama2' of model 'm' is not supported (supported: llama-cpp)"),
 )
 #: 529 is Anthropic's own.
 _PHRASES: Mapping[int, str] = {529: "Overloaded", **{status.value: status.phrase for status in HTTPStatus}}

@@ -23,7 +23,7 @@ def client(**given: Any) -> FlaskClient:
     """A cluster without any worker: whoever asks for a generation gets a 404 before anything is queued."""
     clock, settings = Clock(), Settings(max_body_bytes=1024, **given)
     inbox, cluster = FakeInbox(clock), Cluster(FakeAnnouncements(), clock)
-    relay = Relay(FakeStore(clock), inbox, lambda *_: None, cluster.pulled, settings, clock)
+    relay = Relay(FakeStore(clock), inbox, lambda *_: None, cluster.look_again, settings, clock)
     return create_app(Collaborators(settings, cluster, relay, inbox, FakeBook(), errands(FakeBook()))).test_client()  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tropilla.api.models import default_model
+from tropilla.api.models import default_model, missing
 from tropilla.api.surface import Surroundings
 from tropilla.common.catalogue import Capability, Catalogue, Model
 from tropilla.common.errors import InvalidField, UnknownModel
@@ -87,16 +87,19 @@ def _written(stored: str) -> Name:
 
 
 def resolve(surroundings: Surroundings, typed: str, able: Capability = "completion") -> Model:
-    """The model that `typed` means, in whatever case. Raises `InvalidField` for no name and `UnknownModel`."""
+    """The model that `typed` means, in whatever case. Raises `InvalidField` for no name, `UnknownModel` and
+    `ModelUnavailable`.
+    """
     name = _local_name(typed)
     found = surroundings.catalogue.find(typed) or _find(surroundings, name, typed)
     if found is not None:
         return found
     if not name.valid:
         raise InvalidField("invalid model name", param="model")
-    if surroundings.settings.unknown_model == "default":
+    error = missing(surroundings.catalogue, typed, name.display)
+    if isinstance(error, UnknownModel) and surroundings.settings.unknown_model == "default":
         return default_model(surroundings, able)
-    raise UnknownModel(typed)
+    raise error
 
 
 def _local_name(typed: str) -> Name:

@@ -66,7 +66,7 @@ class World:
         self.store, self.mailboxes, self.settings = FakeStore(Clock()), Mailboxes(), Settings(**settings)
         announced = FakeAnnouncements(serving(POCKET), serving(TINY), serving(VECTORS, "loading"))
         cluster = Cluster(announced)
-        relay = Relay(self.store, self.mailboxes, self._submit, cluster.pulled, self.settings)
+        relay = Relay(self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
         self.collaborators = Collaborators(
             self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook())
         )  # type: ignore[arg-type]
