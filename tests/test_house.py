@@ -119,6 +119,7 @@ LONG_FILES = {
     "common/catalogue.py": "the whole vocabulary of who serves what",
     "common/codec.py": "every form on the wire, in one table",
     "common/generation.py": "the whole vocabulary, in one place",
+    "common/registry.py": "everything that Redis is told and asked of models",
     "workers/loop.py": "one thread's state and everything that may change it",
     "workers/prefixes.py": "a tree, and every move that keeps it true",
     "workers/sequence.py": "one sequence's state and everything that may change it",

@@ -152,7 +152,7 @@ class LocalChat:
         return role if self._known(role) or not self._known(older) else older
 
     def _known(self, role: str) -> bool:
-        return role in self._roles or f'"{role}"' in self._templates.chat_message or role in ("system", "user")
+        return role in self._roles or f'"{role}"' in self._templates.chat_message or role == "system"
 
     def _calls(self, calls: tuple[ToolCall, ...]) -> list[Struct]:
         guard = self._markers.guard
