@@ -14,9 +14,9 @@ from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, Worker, catalogue
 from tropilla.common.errands import Done, Errand, Progress, Refused, Word
 from tropilla.common.orders import Order
+from tropilla.common.origins import Source, public
 from tropilla.common.recipes import BARE, File, Overlay
 from tropilla.common.registry import Shelf
-from tropilla.common.sources import Source
 from tropilla.workers.store.pulling import Asked, Fetched, FetchFailed, Pulling, Report, Stopped
 from tropilla.workers.store.refusals import Refusal
 from tropilla.workers.store.shelves import Shelves
@@ -97,7 +97,7 @@ class FakeFetch:
             raise self.failure
         files = tuple(put(self.blobs, path) for path in self.paths)
         report(Progress("writing manifest"))
-        return Fetched(files, source=f"from {source}", name="unused", overlay=self.overlay, warnings=self.warnings)
+        return Fetched(files, source=public(source), name="unused", overlay=self.overlay, warnings=self.warnings)
 
 
 def put(blobs: Blobs, path: Path) -> File:

@@ -11,13 +11,12 @@ from tropilla.workers.store import naming
 from tropilla.workers.store.configuring import configure
 from tropilla.workers.store.creating import create
 from tropilla.workers.store.importing import take_in
-from tropilla.workers.store.pulling import Pulling
+from tropilla.workers.store.pulling import Asked, Pulling
 from tropilla.workers.store.pulls import Fetch, pull
 from tropilla.workers.store.refusals import Refusal
 from tropilla.workers.store.stock import Stock
 
 Say = Callable[[Word], None]
-Asked = Callable[[], bool]
 
 
 class Shelves:
@@ -40,7 +39,7 @@ class Shelves:
             case Delete():
                 return self._delete(errand, again=again)
             case Import():
-                return take_in(errand, self._stock, self._pulling.roots, say, stopped)
+                return take_in(errand, self._stock, self._pulling, say, stopped)
             case Configure():
                 return configure(errand, self._stock)
             case Pull():
