@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
+from tropilla.common.addresses import web_address
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.registry import Registry
@@ -25,7 +26,7 @@ from tropilla.compose.home import Home
 from tropilla.compose.log import Log, prefixes, wants_colour
 from tropilla.compose.lookout import Lookout, Sighting, View, waiting_for
 from tropilla.compose.manifest import Application, Wanted, waiting_for_models, whereabouts
-from tropilla.compose.ports import Reservations, web_address
+from tropilla.compose.ports import Reservations
 from tropilla.compose.prepare import Cluster, Options, prepare
 from tropilla.compose.signals import Signals
 from tropilla.compose.supervisor import StopRequested, Supervisor

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from tropilla.common import names
+from tropilla.common.addresses import reachable_host
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Catalogue, Worker
 from tropilla.common.errors import StoreUnavailable, TropillaError
 from tropilla.common.registry import Registry
-from tropilla.compose.ports import accepts, reachable_host
+from tropilla.compose.ports import accepts
 from tropilla.compose.program import WorkerPlan
 
 LOOK_EVERY_SECONDS = 0.1

@@ -102,7 +102,7 @@ class Life:
         except CannotLoad as error:
             if unasked is not None:
                 raise
-            self._fail(definition.recipe.pin, error.trouble)
+            self._fail(definition.recipe.pin, self._files.without_places(error.trouble))
             return 0
         return self._serve(pin)
 
