@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from flask import Response, request
-from tropilla.api import chores, labels, media, placement, streams
+from tropilla.api import chores, labels, media, models, placement, streams
 from tropilla.api.account import Account, Ledger
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -240,10 +240,11 @@ class Views:
 
     def _begun(self, account: Account, call: Call) -> tuple[Call, Conversation]:
         """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""
-        call = replace(call, queued=time.time())
         model = self.cluster.catalogue().find(call.request.model)
+        asked = models.adapted(call.request, model) if model else call.request
+        call = replace(call, request=asked, queued=time.time())
         account.understood(call, model.context_length if model else 0)
-        return call, self._conversation(call.request, account)
+        return call, self._conversation(asked, account)
 
     def _conversation(self, asked: Request, account: Account | None = None, *, resumed: bool = False) -> Conversation:
         labels.call_request(asked.id)

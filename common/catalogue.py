@@ -118,6 +118,8 @@ class Worker:
     progress: float = 0.0
     #: The pin that it loads as soon as its requests have ended.
     next_pin: str = ""
+    #: While it drains: it stays, and loads what it is told to afterwards.
+    returns: bool = False
     #: Memory that its model takes, and how much of that is a GPU's.
     resident_bytes: int = 0
     gpu_bytes: int = 0
@@ -142,8 +144,8 @@ class Worker:
             (mine or not any(file.path for file in recipe.files))
             and (not recipe.flavours or self.flavour in recipe.flavours)
             and (not recipe.instruction_set or recipe.instruction_set in self.features)
-            # It was told to stop, unless it knows what comes next.
-            and (self.state != "draining" or bool(self.next_pin))
+            # Whoever was told to stop is as good as gone.
+            and (self.state != "draining" or self.returns or bool(self.next_pin))
         )
 
 
@@ -172,7 +174,8 @@ Failures = Mapping[str, Mapping[str, Trouble]]
 class Catalogue:
     """A snapshot: every live worker, what the store has, and what is the matter with the rest.
 
-    `troubles`: models by name that have no files (yet). `failures`: pin -> worker -> why it could not load it a moment ago.
+    `troubles`: models by name that have no files (yet, or any more). `failures`: pin -> worker -> why it could not load it
+    a moment ago.
     """
 
     workers: tuple[Worker, ...] = ()
@@ -213,7 +216,9 @@ class Catalogue:
         return frozenset(w.flavour for w in self.workers if w.serves(pin))
 
     def candidates(self, definition: Definition) -> tuple[Worker, ...]:
-        """The workers that could load it, as far as is known."""
+        """The workers that could load it, as far as is known; none while the store says that its files are gone."""
+        if definition.model.name in self.troubles:
+            return ()
         failed = self.failures.get(definition.recipe.pin, {})
         return tuple(w for w in self.workers if w.name not in failed and w.may_load(definition))
 
@@ -223,12 +228,13 @@ class Catalogue:
 
     @cached_property
     def troubled(self) -> Mapping[str, Trouble]:
-        """Each model that is known and cannot answer, by name, and why."""
+        """Each model that is known and cannot answer, by name, and why: what the store says of it counts first."""
         found = dict(self.troubles)
         for definition in self.definitions:
             name = definition.model.name
-            found.pop(name, None)
-            if not definition.hidden:
+            if definition.hidden:
+                found.pop(name, None)
+            elif name not in found:
                 failed = self.failures.get(definition.recipe.pin, {})
                 found[name] = next(iter(failed.values()), Trouble("no_worker", f"no worker can load {name}"))
         return {

@@ -87,11 +87,16 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Bring a cluster to what an aikit manifest says. `folder` is where its relative sources are."""
+    """Bring a cluster to what an aikit manifest says. `folder` is where its relative sources are.
+
+    `model`, a source, takes the place of all its models, and `runtime` that of its own.
+    """
 
     id: str
     manifest: str
     folder: str
+    model: str = ""
+    runtime: str | None = None
 
 
 Errand = Pull | Create | Copy | Delete | Import | Configure | Apply

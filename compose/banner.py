@@ -30,9 +30,9 @@ class Typed:
 def ready_block(
     *, api: str, flower: str | None, home: str, models: Mapping[str, str], idle: str = "", typed: Typed = Typed()
 ) -> str:
-    """`models`: name -> who serves it; `idle`: who serves nothing yet."""
+    """`models`: name -> where it is, the first of them one that answers; `idle`: who serves nothing yet."""
     rows = [("API", api), ("Flower", flower or "off"), ("home", home)]
-    rows += [("model", f"{name} on {workers}") for name, workers in models.items()]
+    rows += [("model", f"{name} {where}") for name, where in models.items()]
     rows += [("idle", idle)] if idle else []
     facts = "\n".join(f"  {title:<8} {fact}" for title, fact in rows)
     pastes = {"fetch a model": typed.command("pull", ANOTHER_MODEL)}

@@ -10,17 +10,19 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError, TropillaError
-from tropilla.common.settings import PREFIX
+from tropilla.common.settings import PREFIX, Settings
 from tropilla.compose import flags, local, prepare, program
 from tropilla.compose.client import words
 from tropilla.compose.client.arguments import STATUSES, add_commands, spelled_out
 from tropilla.compose.client.errors import UNREACHABLE_STATUS, Unreachable
 from tropilla.compose.client.screen import forget
 from tropilla.compose.flags import OFF, USAGE_STATUS, read_settings
+from tropilla.compose.manifest import Wanted, read_manifest
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import Program
 from tropilla.workers.adapters import setting_of
@@ -53,11 +55,12 @@ def _add_up(commands: Any) -> None:
     up = commands.add_parser("up", help="everything on this machine: Redis, API, workers, store, Flower")
     flags.add_model(up, action="append")
     flags.add_adapters(up, "of the --model before it")
+    flags.add_manifest(up)
     up.add_argument(
         "--cpu", type=flags.count, metavar="N",
-        help="CPU workers per model; 1, or 0 where only --gpu is given",
+        help="CPU workers per model, or in all with --manifest; 1, or 0 where only --gpu is given",
     )  # fmt: skip
-    up.add_argument("--gpu", type=flags.count, metavar="N", help="GPU workers per model; 0")
+    up.add_argument("--gpu", type=flags.count, metavar="N", help="GPU workers, likewise; 0")
     up.add_argument("--idle", type=flags.count, metavar="N", default=0, help="workers besides, without a model of their "
                     "own, that load what is asked for; CPU workers, or GPU ones where only --gpu is given; 0")  # fmt: skip
     flags.add_settings(up, *WORKER_FLAGS, "--host", "--port", "--redis", "--home")
@@ -122,16 +125,36 @@ def run_up(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def up_options(asked: argparse.Namespace, environment: Mapping[str, str]) -> prepare.Options:
     """What `tropilla up` was asked for, flags before environment before defaults."""
     settings = read_settings(asked, environment)
+    wanted = _wanted(asked, settings)
     gpu = asked.gpu or 0
     cpu = asked.cpu if asked.cpu is not None else int(gpu == 0)
-    counts: dict[Flavour, int] = {"cpu": cpu, "gpu": gpu}
-    idle: dict[Flavour, int] = {"gpu" if gpu and not cpu else "cpu": asked.idle}
-    if not cpu + gpu + asked.idle:
+    # With a manifest and no worker here, whoever shares the Redis may have some.
+    if not cpu + gpu + asked.idle and not wanted:
         raise ConfigurationError("nobody would answer: ask for at least one worker with --cpu, --gpu or --idle")
-    named = asked.model or [prepare.parse_model(settings.model)]
-    models = prepare.with_adapters(named, asked.adapter, settings.adapters)
+    counts: dict[Flavour, int] = {"cpu": cpu, "gpu": gpu}
+    idle: dict[Flavour, int] = {"cpu": 0, "gpu": 0}
+    models: tuple[program.ModelFile, ...] = ()
+    if wanted:
+        counts, idle = idle, counts
+    else:
+        named = asked.model or [prepare.parse_model(settings.model)]
+        models = prepare.with_adapters(named, asked.adapter, settings.adapters)
+    idle["gpu" if gpu and not cpu else "cpu"] += asked.idle
     own_redis = not (asked.redis_url or environment.get(f"{PREFIX}REDIS_URL"))
-    return prepare.Options(settings, models, counts, own_redis, flower=asked.flower_port != OFF, idle=idle)
+    flower = asked.flower_port != OFF
+    return prepare.Options(settings, models, counts, own_redis, flower=flower, idle=idle, wanted=wanted)
+
+
+def _wanted(asked: argparse.Namespace, settings: Settings) -> Wanted | None:
+    if not settings.manifest:
+        if asked.manifest_model or asked.manifest_runtime is not None:
+            raise ConfigurationError(
+                "--manifest-model and --manifest-runtime change a manifest: name it with --manifest"
+            )
+        return None
+    if asked.model or asked.adapter or settings.model or settings.adapters:
+        raise ConfigurationError("a manifest says which models there are: take it away, or --model and --adapter")
+    return read_manifest(Path(settings.manifest), model=asked.manifest_model, runtime=asked.manifest_runtime)
 
 
 def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:

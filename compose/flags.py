@@ -108,6 +108,15 @@ def add_flower_port(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_manifest(command: argparse.ArgumentParser) -> None:
+    """aikit's build arguments have the same names without the prefix."""
+    add_settings(command, "--manifest")
+    model = "a source that takes the place of all models of the manifest"
+    command.add_argument("--manifest-model", default="", metavar="SOURCE", help=model)
+    runtime = "takes the place of the manifest's runtime: avx, avx2, avx512, cuda, or nothing for any"
+    command.add_argument("--manifest-runtime", metavar="RUNTIME", help=runtime)
+
+
 def _setting(name: str) -> Callable[[str], str]:
     """Refuses what the setting would refuse, so that the message names the flag."""
     variable = PREFIX + name.upper()

@@ -13,15 +13,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
+from tropilla.common.addresses import web_address
 from tropilla.common.bus import Bus
+from tropilla.common.catalogue import Catalogue
+from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
+from tropilla.common.tasks import create_celery, submit_errand
 from tropilla.compose import banner
 from tropilla.compose.banner import Typed
 from tropilla.compose.herd import Herd
 from tropilla.compose.home import Home
 from tropilla.compose.log import Log, prefixes, wants_colour
 from tropilla.compose.lookout import Lookout, Sighting, View, waiting_for
-from tropilla.compose.ports import Reservations, web_address
+from tropilla.compose.manifest import Application, Wanted, waiting_for_models, whereabouts
+from tropilla.compose.ports import Reservations
 from tropilla.compose.prepare import Cluster, Options, prepare
 from tropilla.compose.signals import Signals
 from tropilla.compose.supervisor import StopRequested, Supervisor
@@ -67,12 +72,15 @@ class Local:
         try:
             self._bring_up()
             while True:
-                if self._supervisor.turn(None):
-                    self._publish()
+                self._turn(None)
         except StopRequested:
             return 0
         finally:
             self._supervisor.stop(self._patience_seconds)
+
+    def _turn(self, at_most_seconds: float | None) -> None:
+        if self._supervisor.turn(at_most_seconds) and self._supervisor.phase == "running":
+            self._publish()
 
     @property
     def _patience_seconds(self) -> float:
@@ -87,7 +95,7 @@ class Local:
             if cluster.redis:
                 self._supervisor.start(cluster.redis)
                 with Lookout(view.look) as lookout:
-                    self._wait(lookout, lambda seen: None if seen.store else "redis: reading its data")
+                    self._wait(lookout, lambda seen: None if seen.redis else "redis: reading its data")
             self._forget_workers(bus)
             for program in (cluster.api, cluster.store, *cluster.workers):
                 self._supervisor.start(program)
@@ -96,9 +104,24 @@ class Local:
                 if cluster.flower:
                     self._supervisor.start(cluster.flower)
                     self._wait(lookout, lambda seen: None if seen.flower else "flower", at_most=FLOWER_SECONDS)
-        self._supervisor.phase = "running"
-        self._publish()
-        self._log.block(self._ready_block())
+                self._supervisor.phase = "running"
+                self._publish()
+                if cluster.wanted:
+                    self._apply(cluster.wanted, Registry(bus), lookout)
+                self._log.block(self._ready_block(lookout.latest.catalogue))
+
+    def _apply(self, wanted: Wanted, registry: Registry, lookout: Lookout) -> None:
+        """Downloads may take hours, and everything else can be used meanwhile."""
+        for warning in wanted.manifest.warnings:
+            self._log.say(f"manifest: {warning}")
+        celery = create_celery(self._cluster.settings)
+        application = Application(wanted, registry, lambda errand, flight: submit_errand(celery, errand, flight))
+        while not application.over:
+            for sentence in application.news(time.monotonic()):
+                self._log.say(sentence)
+            self._turn(LOOK_SECONDS)
+        if self._cluster.plans:
+            self._wait(lookout, lambda seen: waiting_for_models(seen.catalogue, wanted.models))
 
     def _forget_workers(self, bus: Bus) -> None:
         """Workers of ours that were killed a moment ago may still be announced as ready."""
@@ -121,15 +144,17 @@ class Local:
             if now - said >= PROGRESS_EVERY_SECONDS:
                 self._log.say(f"waiting for {words}, {now - began:.0f} s")
                 said = now
-            self._supervisor.turn(LOOK_SECONDS)
+            self._turn(LOOK_SECONDS)
 
-    def _ready_block(self) -> str:
-        plans = self._cluster.plans
+    def _ready_block(self, catalogue: Catalogue) -> str:
+        plans, wanted = self._cluster.plans, self._cluster.wanted
         models = {
-            model.name: ", ".join(plan.name for plan in plans if plan.model == model)
+            model.name: f"on {', '.join(plan.name for plan in plans if plan.model == model)}"
             for model in dict.fromkeys(plan.model for plan in plans if plan.model)
         }
-        idle = ", ".join(plan.name for plan in plans if plan.model is None)
+        if wanted:
+            models = whereabouts(catalogue, wanted.models)
+        idle = "" if wanted else ", ".join(plan.name for plan in plans if plan.model is None)
         return banner.ready_block(
             api=self._api_url,
             flower=self._flower_url,

@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from tropilla.common import names
+from tropilla.common.addresses import reachable_host
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Catalogue, Worker
 from tropilla.common.errors import StoreUnavailable, TropillaError
-from tropilla.compose.ports import accepts, reachable_host
+from tropilla.common.registry import Registry
+from tropilla.compose.ports import accepts
 from tropilla.compose.program import WorkerPlan
 
 LOOK_EVERY_SECONDS = 0.1
@@ -27,8 +30,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One look at everything. `health` is the status of GET /health, 0 without an answer."""
+    """One look at everything. `store`: whether it takes errands. `health` is the status of GET /health, 0 for none."""
 
+    redis: bool = False
     store: bool = False
     catalogue: Catalogue = NOBODY
     health: int = 0
@@ -44,6 +48,8 @@ def waiting_for(sighting: Sighting, workers: Sequence[WorkerPlan]) -> str | None
         models = dict.fromkeys(each.model.name for each in waiting if each.model)
         doing = f"loading {', '.join(models)}" if models else "starting"
         return f"{', '.join(each.name for each in waiting)}: {doing}"
+    if not sighting.store:
+        return "store: not open yet"
     if sighting.health != http.client.OK:
         return f"api: GET /health answers {sighting.health}" if sighting.health else "api: no answer yet"
     return None
@@ -59,14 +65,16 @@ class View:
 
     def __init__(self, bus: Bus, *, redis: Address | None, api: Address, flower: Address | None) -> None:
         self._bus = bus
+        self._registry = Registry(bus)
         self._redis, self._api, self._flower = redis, api, flower
         self._checked = False
 
     def look(self) -> Sighting:
         try:
-            if not self._store_answers():
+            if not self._redis_answers():
                 return Sighting()
-            catalogue = self._bus.catalogue()
+            catalogue = self._registry.catalogue()
+            store = self._registry.staffed(names.STORE_OFFICE)
         except StoreUnavailable:
             # Also a Redis that still reads its log.
             return Sighting()
@@ -74,9 +82,9 @@ class View:
             return Sighting(refusal=error)
         health = health_status(self._api)
         flower = self._flower is not None and accepts(self._flower.host, self._flower.port)
-        return Sighting(store=True, catalogue=catalogue, health=health, flower=flower)
+        return Sighting(redis=True, store=store, catalogue=catalogue, health=health, flower=flower)
 
-    def _store_answers(self) -> bool:
+    def _redis_answers(self) -> bool:
         if self._checked:
             return True
         if self._redis and not accepts(self._redis.host, self._redis.port):

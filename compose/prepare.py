@@ -15,9 +15,10 @@ from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import read_header
 from tropilla.common.names import MODEL_NAME
 from tropilla.common.settings import Settings, threads_for
-from tropilla.compose import program, redis_server
+from tropilla.compose import manifest, program, redis_server
 from tropilla.compose.home import Home
 from tropilla.compose.lookout import Address
+from tropilla.compose.manifest import Wanted
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import FLOWER_ADDRESS, ModelFile, Program, WorkerPlan
 from tropilla.workers import pocket
@@ -28,7 +29,7 @@ from tropilla.workers.adapters import named_adapters, read_adapters
 class Options:
     """What a person asks `tropilla up` for. With `own_redis`, the URL in the settings means nothing.
 
-    `counts` of workers are for each model, `idle` in all.
+    `counts` of workers are for each model, `idle` in all. With a manifest all are idle.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Options:
     own_redis: bool
     flower: bool
     idle: Mapping[Flavour, int] = field(default_factory=lambda: MappingProxyType({}))
+    wanted: Wanted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Cluster:
     workers: tuple[Program, ...]
     flower: Program | None
     redis_address: Address | None
+    wanted: Wanted | None = None
 
     @property
     def names(self) -> list[str]:
@@ -113,6 +116,8 @@ def check_models(models: tuple[ModelFile, ...]) -> None:
 def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str, str]) -> Cluster:
     """Raises `ConfigurationError` for anything that would fail later."""
     check_models(options.models)
+    if options.wanted and options.own_redis:
+        manifest.check(options.wanted, [flavour for flavour, count in options.idle.items() if count])
     settings = _reserve_ports(options, ports)
     redis, redis_address = None, None
     if options.own_redis:
@@ -135,6 +140,7 @@ def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str
         workers=tuple(program.planned_worker(plan, settings, base) for plan in plans),
         flower=program.flower(settings, base) if options.flower else None,
         redis_address=redis_address,
+        wanted=options.wanted,
     )
 
 

@@ -102,7 +102,7 @@ class Life:
         except CannotLoad as error:
             if unasked is not None:
                 raise
-            self._fail(definition.recipe.pin, error.trouble)
+            self._fail(definition.recipe.pin, self._files.without_places(error.trouble))
             return 0
         return self._serve(pin)
 
@@ -221,5 +221,5 @@ class Life:
     def _let_go(self, next_pin: str = "") -> None:
         log.info("letting go of %s", self._keeper.worker.pin)
         self._letting_go = True
-        self._keeper.become("draining", next_pin=next_pin)
+        self._keeper.become("draining", next_pin=next_pin, returns=True)
         app.stop_taking()

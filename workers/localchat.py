@@ -121,7 +121,7 @@ class LocalChat:
         prefix = self._roles.get(role, "")
         if not self._templates.chat_message:
             return self._plain(message, prefix, content)
-        guard, last = self._markers.guard, place == len(self._messages) - 1
+        guard, last = self._markers.guard, self._messages[place:] == (message,)
         data = message_data(
             role=prefix,
             role_name=self._markers.role("assistant" if role == _CALLER else role, self._known),
@@ -152,7 +152,7 @@ class LocalChat:
         return role if self._known(role) or not self._known(older) else older
 
     def _known(self, role: str) -> bool:
-        return role in self._roles or f'"{role}"' in self._templates.chat_message or role in ("system", "user")
+        return role in self._roles or f'"{role}"' in self._templates.chat_message or role == "system"
 
     def _calls(self, calls: tuple[ToolCall, ...]) -> list[Struct]:
         guard = self._markers.guard

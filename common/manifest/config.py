@@ -55,7 +55,7 @@ def entries_of(
 
 
 class _Finder:
-    """What a config calls a file: as it is stored, or but for the case, or as its model or alias; or what is there already."""
+    """What a config calls a file: as it is stored, or but for the case, or as its model or alias; or what is installed."""
 
     def __init__(self, files: Iterable[ManifestFile], installed: Iterable[str]) -> None:
         files, installed = tuple(files), tuple(installed)

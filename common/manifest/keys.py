@@ -93,7 +93,7 @@ _IDLE_PARAMETERS: Mapping[str, str] = {
     "top_logprobs": "requests ask for them",
 }
 _IDLE: Mapping[str, str] = {
-    **dict.fromkeys(("mmap", "mmlock", "numa"), "the worker decides how the file is read"),
+    **dict.fromkeys(("mmlock", "numa"), "the worker decides how the file is read"),
     **dict.fromkeys(("low_vram", "no_kv_offloading", "tensor_split", "main_gpu"), "the worker decides what goes where"),
     "flash_attention": "the worker turns it on where it can",
     "n_draft": "there is no draft model",
@@ -106,8 +106,8 @@ _IDLE: Mapping[str, str] = {
 _TAKEN = frozenset(
     ("name", "backend", "parameters", "context_size", "threads", "gpu_layers", "cache_type_k", "cache_type_v", "embeddings",
      "system_prompt", "roles", "template", "stopwords", "cutstrings", "extract_regex", "trimspace", "trimsuffix", "grammar",
-     "alias", "disabled", "pinned", "description", "usage", "f16", "feature_flags", "known_usecases", "download_files",
-     *MIROSTAT)
+     "alias", "disabled", "pinned", "description", "usage", "f16", "mmap", "feature_flags", "known_usecases",
+     "download_files", *MIROSTAT)
 )  # fmt: skip
 _TAKEN_PARAMETERS = frozenset(("model", "stop", *SAMPLING))
 
@@ -142,23 +142,29 @@ def check(written: Mapping[str, Value], where: str, warn: Callable[[str], None])
     if refused:
         raise Unsupported(f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} not supported")
     for key in written:
-        if key in _IDLE:
-            warn(f"{key} has no effect: {_IDLE[key]}")
+        if idle := _IDLE.get(key) or _IDLE_PARAMETERS.get(key):
+            _warn_of_idle(key, written[key], idle, warn)
         elif key in _TAKEN or key in _REFUSED:
             continue
-        elif key in _TAKEN_PARAMETERS or key in _REFUSED_PARAMETERS or key in _IDLE_PARAMETERS:
+        elif key in _TAKEN_PARAMETERS or key in _REFUSED_PARAMETERS:
             warn(f"{key} has no effect here: it belongs under parameters, as parameters.{key}")
         else:
             warn(f"{key} is not known")
     for key in inner:
-        if key in _IDLE_PARAMETERS:
-            warn(f"parameters.{key} has no effect: {_IDLE_PARAMETERS[key]}")
+        if idle := _IDLE_PARAMETERS.get(key):
+            _warn_of_idle(f"parameters.{key}", inner[key], idle, warn)
         elif key in _TAKEN_PARAMETERS or key in _REFUSED_PARAMETERS:
             continue
         elif key in _TAKEN or key in _IDLE or key in _REFUSED:
             warn(f"parameters.{key} has no effect: {key} belongs beside parameters")
         else:
             warn(f"parameters.{key} is not known")
+
+
+def _warn_of_idle(path: str, value: Value, why: str, warn: Callable[[str], None]) -> None:
+    """Unless it asks for what is done anyway."""
+    if not _neutral(value, ()) and (path, value) != ("flash_attention", "auto"):
+        warn(f"{path} has no effect: {why}")
 
 
 def _refused(written: Mapping[str, Value], table: Mapping[str, tuple[float, ...]], prefix: str) -> Iterator[str]:

@@ -62,3 +62,9 @@ class Manifest:
     files: tuple[ManifestFile, ...] = ()
     entries: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[ManifestFile, ...]:
+        """The files that some model is made of; the others (projectors, adapters) are nobody's."""
+        used = {entry.stored_name for entry in self.entries if not entry.trouble}
+        return tuple(file for file in self.files if file.stored_name in used)

@@ -14,7 +14,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
 #: `x-00002-of-00003.gguf`: number and count.
-SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
+SHARD = re.compile(r".*-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 MAX_SOURCE = 4096
 _HUB = ("huggingface", "hf")
 #: Whose names have a tag, and whose files none of their own.
@@ -94,14 +94,6 @@ def further_shard(name: str) -> bool:
     """Whether it is a shard that llama.cpp finds by itself, beside the first one."""
     found = SHARD.fullmatch(name)
     return found is not None and int(found["count"]) > 1 and 1 < int(found["number"]) <= int(found["count"])
-
-
-def shards_of(name: str) -> tuple[str, ...]:
-    """All of them, of a first shard; of any other file itself."""
-    found = SHARD.fullmatch(name)
-    if found is None or int(found["number"]) != 1 or int(found["count"]) < 2:
-        return (name,)
-    return tuple(f"{found['stem']}-{n:05}-of-{found['count']}{name[-5:]}" for n in range(1, int(found["count"]) + 1))
 
 
 def projector(name: str) -> bool:

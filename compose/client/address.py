@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
+from tropilla.common.addresses import web_address
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
 from tropilla.compose.home import published
-from tropilla.compose.ports import web_address
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 

@@ -55,12 +55,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class PullLine:
-    """One object of a pull: `digest` and the numbers only where it is about one file."""
+    """One object of a pull: `digest` and the numbers only where it is about one file, `name` only where it is known."""
 
     status: str
     digest: str = ""
     total: int = 0
     completed: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

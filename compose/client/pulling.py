@@ -64,7 +64,7 @@ class Pull:
             return None
         known = self.files.get(line.digest)
         if known is None:
-            name = line.digest.rpartition(":")[2][:DIGEST_DIGITS]
+            name = line.name or line.digest.rpartition(":")[2][:DIGEST_DIGITS]
             known = Coming(name, line.total, line.completed, line.completed, now)
         self.files[line.digest] = replace(known, total=line.total or known.total, completed=line.completed)
         return self.files[line.digest]

@@ -15,6 +15,7 @@ import pytest
 from celery import Celery
 from cluster.conftest import HerdMaker
 from cluster.herd import Herd, Process, wait_for
+from shop import Shop
 from tropilla.common import codec, names
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Definition, Lane, Trouble, Worker
@@ -196,8 +197,18 @@ def test_a_model_that_nobody_asks_for_goes_and_takes_its_memory_with_it(stage: S
     assert stage.rss < nothing + (32 << 20)
 
 
-def test_what_cannot_be_loaded_is_reported_and_the_worker_loads_something_else(stage: Stage) -> None:
+def test_what_cannot_be_loaded_is_reported_and_the_worker_loads_something_else(make_stage: Any) -> None:
+    with Shop(pocket.path()) as shop:
+        stage: Stage = make_stage("--idle", blobs_url=shop.url)
+        stage.until("idle")
+        _fail_twice_and_load(stage)
+        assert shop.asked
+
+
+def _fail_twice_and_load(stage: Stage) -> None:
     small = stored(stage, "small", pocket.path())
+    # It is fetched instead.
+    Blobs.below(stage.herd.folder).path(small.model.digest).unlink()
     cut = pocket.path().read_bytes()[: 1 << 20]
     for definition, code in (
         (broken(stage, "gone", None), "file_missing"),

@@ -10,6 +10,7 @@ import pytest
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
 from tropilla.compose import cli, prepare
+from tropilla.compose.flags import read_settings
 from tropilla.compose.program import ModelFile, Program
 
 TROPILLA = (sys.executable, "-m", "tropilla.compose.cli")
@@ -49,7 +50,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_defaults() -> N
 def test_flags_of_one_worker_are_those_of_all() -> None:
     flags = ("--slots", "3", "--ctx", "1000", "--kv-cells", "2048", "--cache-type", "q8_0", "--threads", "2")
     up = options(*flags).settings
-    worker = cli.read_settings(cli.parser().parse_args(["worker", *flags]), {})
+    worker = read_settings(cli.parser().parse_args(["worker", *flags]), {})
     for settings in (up, worker):
         assert (settings.slots, settings.context, settings.kv_cells) == (3, 1000, 2048)
         assert (settings.cache_type, settings.threads) == ("q8_0", 2)
@@ -107,6 +108,83 @@ def test_a_worker_is_told_its_adapters(monkeypatch: pytest.MonkeyPatch, tmp_path
         cli.run_worker(cli.parser().parse_args(["worker", *arguments]), {"TROPILLA_ADAPTERS": "z=/z"})
     told = [Settings.from_environment(one.environment).adapters for one in became]
     assert told == [f"x=/x,y={tmp_path}/y.gguf", "z=/z"]
+
+
+def test_idle_workers_come_besides() -> None:
+    assert dict(options("--idle", "2").counts) == {"cpu": 1, "gpu": 0}
+    assert dict(options("--idle", "2").idle) == {"cpu": 2, "gpu": 0}
+    assert dict(options("--idle", "2", "--gpu", "1").idle) == {"cpu": 0, "gpu": 2}
+    assert dict(options("--idle", "2", "--gpu", "1", "--cpu", "1").idle) == {"cpu": 2, "gpu": 0}
+    assert dict(options("--cpu", "0", "--idle", "1").counts) == {"cpu": 0, "gpu": 0}
+
+
+MANIFEST = """
+apiVersion: v1alpha1
+models:
+  - name: tiny
+    source: https://example.com/tiny.gguf
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    (tmp_path / "aikitfile.yaml").write_text(MANIFEST)
+    return str(tmp_path / "aikitfile.yaml")
+
+
+def test_with_a_manifest_all_workers_are_idle_and_counted_in_all(manifest: str) -> None:
+    asked = options("--manifest", manifest, "--cpu", "2", "--gpu", "1", "--idle", "1")
+    assert asked.models == ()
+    assert dict(asked.counts) == {"cpu": 0, "gpu": 0}
+    assert dict(asked.idle) == {"cpu": 3, "gpu": 1}
+    assert asked.wanted is not None
+    assert asked.wanted.models == ("tiny.gguf",)
+    assert options(TROPILLA_MANIFEST=manifest).wanted is not None
+    # Others may share the Redis.
+    assert options("--manifest", manifest, "--cpu", "0").wanted is not None
+
+
+def test_parts_of_a_manifest_can_be_replaced(manifest: str) -> None:
+    replaced = ("--manifest-model", "https://example.com/other.gguf", "--manifest-runtime", "cuda")
+    wanted = options("--manifest", manifest, *replaced).wanted
+    assert wanted is not None
+    assert (wanted.models, wanted.manifest.runtime) == (("other.gguf",), "cuda")
+    assert wanted.errand().model == "https://example.com/other.gguf"
+    assert wanted.errand().runtime == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (("--model", "a=/a.gguf"), {}),
+        (("--adapter", "a=/a.gguf"), {}),
+        ((), {"TROPILLA_MODEL": "a=/a.gguf"}),
+        ((), {"TROPILLA_ADAPTERS": "a=/a.gguf"}),
+    ],
+)
+def test_models_beside_a_manifest_are_refused(
+    manifest: str, arguments: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationError, match="a manifest says which models there are"):
+        options("--manifest", manifest, *arguments, **environment)
+
+
+@pytest.mark.parametrize("flag", ["--manifest-model", "--manifest-runtime"])
+def test_parts_of_no_manifest_are_refused(flag: str) -> None:
+    with pytest.raises(ConfigurationError, match="name it with --manifest"):
+        options(flag, "x")
+
+
+def test_an_idle_worker_has_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[Program] = []
+    monkeypatch.setattr(cli, "become", became.append)
+    cli.run_worker(cli.parser().parse_args(["worker", "--idle"]), {})
+    cli.run_store(cli.parser().parse_args(["store", "--home", "/srv/t"]), {})
+    assert became[0].argv[-2:] == ("tropilla.workers", "--idle")
+    assert became[1].argv[-1] == "tropilla.workers.store"
+    assert Settings.from_environment(became[1].environment).home == Path("/srv/t")
+    with pytest.raises(ConfigurationError, match="an idle worker has no model"):
+        cli.run_worker(cli.parser().parse_args(["worker", "--idle", "--model", "a=/a"]), {})
 
 
 def test_flower_can_be_off() -> None:

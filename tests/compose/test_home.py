@@ -28,9 +28,10 @@ def test_different_homes_do_not_mind_each_other(tmp_path: Path) -> None:
         assert a.suffix != b.suffix
 
 
-def test_what_redis_writes_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_what_redis_writes_and_what_is_fetched_is_for_its_owner_only(tmp_path: Path) -> None:
     with Home(tmp_path / "deep" / "home") as home:
-        assert stat.S_IMODE(home.redis_folder.stat().st_mode) == 0o700
+        for folder in (home.redis_folder, home.folder / "models"):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_addresses_are_for_the_owner_only_and_gone_afterwards(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from tropilla.common.catalogue import Catalogue, Model, State, Worker
@@ -13,12 +14,24 @@ PLANS = plan_workers([ModelFile()], {"cpu": 2})
 
 def seen(*states: State, health: int = 0) -> Sighting:
     workers = [Worker(f"cpu-{n}@host", "cpu", state, 8, MODEL) for n, state in enumerate(states, start=1)]
-    return Sighting(store=True, catalogue=Catalogue(tuple(workers)), health=health)
+    return Sighting(redis=True, store=True, catalogue=Catalogue(tuple(workers)), health=health)
 
 
 def test_workers_are_waited_for_until_all_are_ready() -> None:
     assert waiting_for(seen(), PLANS) == "cpu-1, cpu-2: loading pocket"
     assert waiting_for(seen("ready", "loading", health=200), PLANS) == "cpu-2: loading pocket"
+
+
+def test_idle_workers_are_waited_for_until_they_are_there_whatever_they_do() -> None:
+    plans = plan_workers([ModelFile()], {"cpu": 1}, idle={"cpu": 1})
+    assert waiting_for(seen("ready", health=200), plans) == "cpu-2: starting"
+    for state in ("idle", "loading", "ready", "draining"):
+        assert waiting_for(seen("ready", state, health=200), plans) is None
+        assert waiting_for(seen("loading", state, health=200), plans) == "cpu-1: loading pocket"
+
+
+def test_then_the_store_is_waited_for() -> None:
+    assert waiting_for(replace(seen("ready", "ready", health=200), store=False), PLANS) == "store: not open yet"
 
 
 def test_then_the_api_is_waited_for() -> None:

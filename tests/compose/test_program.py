@@ -12,6 +12,10 @@ SECRET = "redis://:secret@127.0.0.1:7000/0"
 BASE = {"PATH": "/bin", "TROPILLA_SLOTS": "3", "LANG": "C"}
 
 
+def programs(settings: Settings) -> list[program.Program]:
+    return [make(settings, BASE) for make in (program.web, program.worker, program.store, program.flower)]
+
+
 def test_without_a_model_one_worker_serves_the_built_in_one() -> None:
     (plan,) = plan_workers([ModelFile()], {"cpu": 1, "gpu": 0})
     assert (plan.name, plan.flavour, plan.model.name, plan.model.setting) == ("cpu-1", "cpu", "pocket", "")
@@ -23,6 +27,21 @@ def test_every_flavour_count_applies_to_every_model() -> None:
     assert [(plan.name, plan.model.name) for plan in plans] == [
         ("cpu-1", "a"), ("cpu-2", "a"), ("cpu-3", "b"), ("cpu-4", "b"), ("gpu-1", "a"), ("gpu-2", "b"),
     ]  # fmt: skip
+
+
+def test_idle_workers_are_counted_on_behind_those_with_a_model() -> None:
+    plans = plan_workers([ModelFile("a", Path("/a"))], {"cpu": 1, "gpu": 0}, idle={"cpu": 1, "gpu": 1})
+    assert [(plan.name, plan.model and plan.model.name) for plan in plans] == [
+        ("cpu-1", "a"), ("cpu-2", None), ("gpu-1", None),
+    ]  # fmt: skip
+
+
+def test_an_idle_worker_is_started_without_a_model() -> None:
+    (plan,) = plan_workers([], {}, idle={"cpu": 1})
+    one = program.planned_worker(plan, Settings(model="stray=/s.gguf", adapters="poet=/p.gguf"), BASE)
+    assert one.argv[-1] == "--idle"
+    told = Settings.from_environment(one.environment)
+    assert (told.model, told.adapters) == ("", "")
 
 
 def test_a_worker_is_recognised_with_and_without_its_machine() -> None:
@@ -57,14 +76,12 @@ def test_a_planned_worker_has_its_own_models_adapters_and_no_others() -> None:
 
 
 def test_the_processes_are_started_with_this_python() -> None:
-    settings = Settings()
-    for one in (program.web(settings, BASE), program.worker(settings, BASE), program.flower(settings, BASE)):
+    for one in programs(Settings(redis_url=SECRET)):
         assert one.argv[:2] == (sys.executable, "-m")
 
 
 def test_no_command_line_shows_the_redis_password() -> None:
-    settings = Settings(redis_url=SECRET)
-    for one in (program.web(settings, BASE), program.worker(settings, BASE), program.flower(settings, BASE)):
+    for one in programs(Settings(redis_url=SECRET)):
         assert not any("secret" in argument for argument in one.argv)
 
 

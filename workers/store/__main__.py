@@ -22,6 +22,7 @@ from tropilla.workers.store import app
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.fetch import fetch
 from tropilla.workers.store.pulling import Pulling
+from tropilla.workers.store.settling import settle
 from tropilla.workers.store.shelves import Shelves
 from tropilla.workers.store.stock import Stock
 
@@ -58,7 +59,14 @@ def _desk(settings: Settings, bus: Bus) -> Desk:
     registry = Registry(bus)
     stock = Stock(registry, blobs, context=settings.context, clock=time.time)
     folders = [Path(part.strip()).expanduser() for part in settings.import_folders.split(",") if part.strip()]
-    pulling = Pulling(settings.home, environment=os.environ, roots=tuple(folders) or (settings.home,))
+    pulling = Pulling(
+        settings.home,
+        hosts=settings.pull_hosts,
+        bare_repo="ollama" if settings.bare_repo == "ollama" else "hf",
+        environment=os.environ,
+        roots=tuple(folders) or (settings.home,),
+    )
+    settle(stock)
     return Desk(bus, registry, Shelves(stock, pulling, fetch), leave=_leave)
 
 

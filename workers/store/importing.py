@@ -7,13 +7,10 @@ leads out of them leads nowhere. What is no GGUF file is never taken in.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Definition
@@ -21,25 +18,28 @@ from tropilla.common.errands import Done, Import, Progress, Word
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import read_header
 from tropilla.common.recipes import BARE, File, Recipe
+from tropilla.common.shards import siblings
 from tropilla.workers.store import facts
-from tropilla.workers.store.pulling import Stopped
+from tropilla.workers.store.local import Found, take
+from tropilla.workers.store.pulling import Asked, FetchFailed, Pulling, Stopped
 from tropilla.workers.store.refusals import Refusal, Unfit
 from tropilla.workers.store.stock import Stock
 
 Say = Callable[[Word], None]
-Asked = Callable[[], bool]
 PIECE_BYTES = 1 << 24
 
 
-def take_in(asked: Import, stock: Stock, roots: Sequence[Path], say: Say, stopped: Asked) -> Done:
+def take_in(asked: Import, stock: Stock, pulling: Pulling, say: Say, stopped: Asked) -> Done:
     """Raises `Refusal` and `Stopped`."""
     name = stock.name_for(asked.name, "model")
-    first = _allowed(asked.path, roots)
+    first = _allowed(asked.path, pulling.roots)
     files = []
-    for path in (first,):
+    paths = [first.with_name(each) for each in siblings(first.name)]
+    for path in paths:
         _check(path)
+    for path in paths:
         say(Progress(f"reading {path.name}"))
-        files.append(_taken(path, stock.blobs, link=asked.link, stopped=stopped))
+        files.append(_linked(path, stock.blobs, stopped) if asked.link else _copied(path, pulling, say, stopped))
     with stock.changing:
         present = stock.stored().get(name)
         if present is not None:
@@ -81,47 +81,26 @@ def _check(path: Path) -> None:
         raise Refusal("invalid", error.message, "path") from error
 
 
-def _taken(path: Path, blobs: Blobs, *, link: bool, stopped: Asked) -> File:
-    """The file in the store, by one reading of it."""
-    key = hashlib.sha256(f"import {path}".encode()).hexdigest()
-    half = blobs.partial(key)
-    digest, size = hashlib.sha256(), 0
-    half.unlink(missing_ok=True)
+def _copied(path: Path, pulling: Pulling, say: Say, stopped: Asked) -> File:
     try:
-        with path.open("rb") as source, _copy(half, path, blobs, link=link) as copy:
-            while piece := source.read(PIECE_BYTES):
+        return take(Found(path, path.name), pulling, report=say, stopped=stopped)
+    except FetchFailed as error:
+        raise Refusal(error.refusal, error.message, "path") from error
+
+
+def _linked(path: Path, blobs: Blobs, stopped: Asked) -> File:
+    """A link in the store, under the digest that the file has now. Raises `Refusal` and `Stopped`."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
                 if stopped():
                     raise Stopped
                 digest.update(piece)
                 size += len(piece)
-                if copy is not None:
-                    copy.write(piece)
         found = digest.hexdigest()
-        if link:
-            half.symlink_to(path)
-        if blobs.has(found):
-            half.unlink()
-        else:
-            half.replace(blobs.path(found))
+        with suppress(FileExistsError):
+            blobs.path(found).symlink_to(path)
     except OSError as error:
-        half.unlink(missing_ok=True)
         raise Refusal("failed", f"{path.name} cannot be taken in: {error.strerror}", "path") from error
-    except Stopped:
-        half.unlink(missing_ok=True)
-        raise
     return File(found, size, path.name)
-
-
-@contextmanager
-def _copy(half: Path, path: Path, blobs: Blobs, *, link: bool) -> Iterator[BinaryIO | None]:
-    """What is written to beside; None for a link. On the disk before it gets its name."""
-    if link:
-        yield None
-        return
-    wanted, free = path.stat().st_size, shutil.disk_usage(blobs.folder).free
-    if wanted > free:
-        raise Refusal("failed", f"{path.name} has {wanted} bytes, and {free} are free on the disk of the store", "path")
-    with half.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from tropilla.common.catalogue import Definition, Trouble
 from tropilla.common.errands import Done, Progress, Pull, Word
+from tropilla.common.origins import InvalidSource, Source, public, suggested_name
 from tropilla.common.recipes import BARE, Overlay, Recipe
-from tropilla.common.sources import InvalidSource, Source, parse_source, public, suggested_name
+from tropilla.common.sources import parse_source
 from tropilla.workers.store import facts, naming
 from tropilla.workers.store.overlaying import check_template
 from tropilla.workers.store.pulling import Asked, Fetched, FetchFailed, Pulling, Report, Stopped

@@ -8,16 +8,16 @@ from dataclasses import replace
 from tropilla.common.catalogue import Definition
 from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Pull, Word
 from tropilla.workers.store import naming
+from tropilla.workers.store.applying import apply
 from tropilla.workers.store.configuring import configure
 from tropilla.workers.store.creating import create
 from tropilla.workers.store.importing import take_in
-from tropilla.workers.store.pulling import Pulling
+from tropilla.workers.store.pulling import Asked, Pulling
 from tropilla.workers.store.pulls import Fetch, pull
 from tropilla.workers.store.refusals import Refusal
 from tropilla.workers.store.stock import Stock
 
 Say = Callable[[Word], None]
-Asked = Callable[[], bool]
 
 
 class Shelves:
@@ -40,13 +40,13 @@ class Shelves:
             case Delete():
                 return self._delete(errand, again=again)
             case Import():
-                return take_in(errand, self._stock, self._pulling.roots, say, stopped)
+                return take_in(errand, self._stock, self._pulling, say, stopped)
             case Configure():
                 return configure(errand, self._stock)
             case Pull():
                 return pull(errand, self._stock, self._pulling, self._fetch, say, stopped)
             case Apply():
-                raise Refusal("failed", "manifests are not applied yet")
+                return apply(errand, self._stock, self._pulling, self._fetch, say, stopped)
 
     def dismiss(self) -> None:
         """Workers let go of what no name stands for any more. Raises `StoreUnavailable`."""

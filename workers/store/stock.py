@@ -21,6 +21,8 @@ from tropilla.common.orders import Order
 from tropilla.common.recipes import File, Overlay, Recipe
 from tropilla.common.registry import Shelf
 from tropilla.workers.store import facts, naming
+from tropilla.workers.store.layout import sweep_links
+from tropilla.workers.store.partial import Partial
 from tropilla.workers.store.refusals import Refusal
 
 log = logging.getLogger(__name__)
@@ -157,9 +159,10 @@ class Stock:
         needed = {file.digest for name, each in self.stored().items() if name != but for file in files_of(each.recipe)}
         gone = {file.digest for file in files if not file.path} - needed
         for digest in gone:
-            for path in (self.blobs.path(digest), self.blobs.partial(digest)):
-                path.unlink(missing_ok=True)
+            self.blobs.path(digest).unlink(missing_ok=True)
+            Partial(self.blobs, digest).discard()
         if gone:
+            sweep_links(self.blobs)
             self.book.uninform(*gone)
 
 

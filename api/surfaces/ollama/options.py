@@ -146,6 +146,8 @@ OPTIONS = OptionsSchema()
 #: Options that an overlay has under another name; the others are fields of `Sampling` there as here.
 RENAMED: Mapping[str, str] = {"num_predict": "max_tokens", "num_keep": "keep", "num_ctx": "context"}
 IDLE = ("num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict")
+#: What an overlay may set of how tokens are drawn.
+SAMPLING = frozenset(field.name for field in dataclasses.fields(Sampling))
 _OPTION_OF = {parameter: option for option, parameter in RENAMED.items()}
 
 
@@ -170,7 +172,7 @@ def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong, 
         shift=shift,
         context_limit=context,
     )
-    further = {name: value for name, value in laid.items() if name not in OPTIONS.fields}
+    further = {name: value for name, value in laid.items() if name in SAMPLING and name not in OPTIONS.fields}
     sampling = dataclasses.replace(_sampling(read, model), **further)
     return Options(sampling, _max_tokens(read["num_predict"], context), _stops(read["stop"], model.overlay), fit)
 

@@ -47,7 +47,7 @@ def parse_show(body: JSON, surroundings: Surroundings) -> Reply:
     model = _model(surroundings, typed)
     header = _header(surroundings, model)
     laid = model.overlay
-    options = parameters_of(laid)
+    options = {name: value for name, value in parameters_of(laid).items() if name != "adapter"}
     system = given["system"] or laid.system
     template = template_text(laid.template) or header.get("template", "")
     more = options | without_nulls(given["options"])

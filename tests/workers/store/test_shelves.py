@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 import tiny
 from store_scene import Scene
 from tropilla.common.catalogue import Definition, Trouble
-from tropilla.common.errands import Configure, Copy, Create, Delete, Done, Import, Refused
+from tropilla.common.errands import Configure, Copy, Create, Delete, Done, Import, Pull, Refused
 from tropilla.common.generation import LocalTemplates, Message
 from tropilla.common.orders import Order
 from tropilla.common.recipes import File, Overlay, Recipe
+from tropilla.workers.store.pulling import FetchFailed
+from tropilla.workers.store.settling import PARTIAL_SECONDS, settle
 
 TOOLS = "{{ range .Messages }}{{ .Role }}{{ .Content }}{{ end }}{{ .Tools }}"
 
@@ -251,6 +254,7 @@ def test_an_adapter_that_fits_is_always_there(stocked: Scene) -> None:
     poet = stocked["poet:latest"]
     assert poet.recipe.adapters == (("adapter", file),)
     assert poet.model.overlay.defaults == {"adapter": "adapter"}
+    assert poet.model.adapters == (), "nobody has to ask for it"
     assert poet.recipe.pin != stocked["base"].recipe.pin
     other = stocked.upload(tiny.write_adapter(stocked.folder / "no.gguf", stocked.decoder(), names=("attn_q",)))
     three = stocked.upload(stocked.decoder("three.gguf", layers=1))
@@ -383,3 +387,145 @@ def test_what_configure_refuses(stocked: Scene, errand: Configure, code: str, fi
     before = stocked["base"]
     refused(stocked.do(errand), code, "", field)
     assert stocked["base"] == before
+
+
+# -- pull --------------------------------------------------------------------------------------------------------------
+
+URL = "https://example.com/m.gguf"
+
+
+def test_a_source_is_fetched_and_defined(scene: Scene) -> None:
+    scene.fetch.paths, scene.fetch.warnings = (scene.decoder(),), ("no projector",)
+    scene.fetch.overlay = Overlay(template=TOOLS, system="s")
+    assert scene.do(Pull("p", URL, "m:latest")) == Done("m:latest", ("no projector",))
+    assert scene.said == ["pulling manifest", "writing manifest", "writing manifest"]
+    model = scene["m:latest"].model
+    assert (model.overlay.system, model.capabilities) == ("s", ("completion", "tools"))
+    assert scene["m:latest"].source == URL
+    assert model.digest in scene.registry.informed
+    assert [code for _, code in scene.registry.told if code] == [Trouble("downloading", "m:latest is being downloaded")]
+    assert not scene.registry.troubles
+
+
+def test_a_name_is_made_from_the_source_where_none_is_given(scene: Scene) -> None:
+    scene.fetch.paths = (scene.decoder(),)
+    assert scene.do(Pull("p", URL)) == Done("m:latest")
+    assert scene.do(Pull("p", "llama3")) == Done("llama3:latest")
+
+
+def test_what_is_there_already_is_told_and_not_fetched(scene: Scene) -> None:
+    scene.fetch.paths = (scene.decoder(),)
+    scene.do(Pull("p", URL, "m:latest"))
+    digest = scene["m:latest"].model.digest
+    assert scene.do(Pull("p", URL, "M:latest")) == Done("m:latest")
+    assert scene.said == ["pulling manifest", f"pulling {digest[:12]}", "verifying sha256 digest", "writing manifest"]
+    assert len(scene.fetch.asked) == 1
+    for again in (
+        Pull("p", URL, "m:latest", again=True),
+        Pull("p", URL, "m:latest", sha256="0" * 64),
+        Pull("p", "https://example.com/other.gguf", "m:latest"),
+    ):
+        before = len(scene.fetch.asked)
+        scene.do(again)
+        assert len(scene.fetch.asked) == before + 1
+    scene.blobs.path(digest).unlink()
+    scene.do(Pull("p", scene["m:latest"].source, "m:latest"))
+    assert scene.blobs.has(digest)
+
+
+def test_a_failure_is_the_new_names_trouble(scene: Scene) -> None:
+    scene.fetch.failure = FetchFailed("checksum_mismatch", "sha256 mismatch", refusal="failed")
+    refused(scene.do(Pull("p", URL, "m:latest")), "failed", "sha256 mismatch", "")
+    assert scene.registry.troubles == {"m:latest": Trouble("checksum_mismatch", "sha256 mismatch")}
+    scene.fetch.failure, scene.fetch.paths = None, (scene.decoder(),)
+    assert scene.do(Pull("p", URL, "m:latest")) == Done("m:latest")
+    assert not scene.registry.troubles
+    scene.fetch.failure = FetchFailed("download_failed", "no route", refusal="unknown")
+    refused(scene.do(Pull("p", URL, "m:latest", again=True)), "unknown", "no route")
+    assert not scene.registry.troubles, "it still has what it had"
+
+
+def test_a_file_that_cannot_be_served_goes_again(scene: Scene) -> None:
+    adapter = tiny.write_adapter(scene.folder / "a.gguf", scene.decoder())
+    scene.fetch.paths = (adapter,)
+    refused(scene.do(Pull("p", URL, "m:latest")), "failed", "a.gguf is an adapter, and no model")
+    assert scene.registry.troubles["m:latest"].code == "not_gguf"
+    assert not scene.stored()
+
+
+def test_a_stopped_pull_leaves_no_trouble(scene: Scene) -> None:
+    scene.stops = True
+    assert scene.do(Pull("p", URL, "m:latest")) is None
+    assert not scene.registry.troubles
+    assert not scene.names
+
+
+def test_deleting_a_name_stops_its_pull(scene: Scene) -> None:
+    scene.fetch.paths = (scene.decoder(),)
+    scene.fetch.meanwhile = lambda: scene.stock.drop("m:latest")
+    assert scene.do(Pull("p", URL, "m:latest")) is None
+    assert not scene.names
+    assert not scene.registry.troubles
+
+
+def test_a_template_that_cannot_be_read_is_told_of_and_left_out(scene: Scene) -> None:
+    scene.fetch.paths, scene.fetch.overlay = (scene.decoder(),), Overlay(template="{{ nonsense }}", system="s")
+    word = scene.do(Pull("p", URL, "m:latest"))
+    assert isinstance(word, Done)
+    assert "its template is not used" in word.warnings[0]
+    assert scene["m:latest"].model.overlay == Overlay(system="s")
+
+
+def test_what_was_configured_stays_when_files_are_fetched_anew(scene: Scene) -> None:
+    scene.fetch.paths = (scene.decoder(),)
+    scene.do(Pull("p", URL, "m:latest"))
+    scene.do(Configure("c", "m", Recipe("", (), context=32), Overlay(system="s")))
+    scene.fetch.paths = (scene.decoder("new.gguf", layers=3),)
+    scene.do(Pull("p", URL, "m:latest", again=True))
+    now = scene["m:latest"]
+    assert (now.recipe.context, now.model.overlay.system) == (32, "s")
+    assert scene.stored() == {now.model.digest}, "the old file went"
+
+
+def test_a_source_that_is_none_is_refused(scene: Scene) -> None:
+    refused(scene.do(Pull("p", "ftp://x/y.gguf", "m")), "invalid", "unsupported URL scheme: ftp", "source")
+    refused(scene.do(Pull("p", URL, "../m")), "invalid", "cannot be a model's name", "model")
+    assert not scene.fetch.asked
+
+
+# -- at start ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_starts_says_what_the_disk_says(stocked: Scene) -> None:
+    base = stocked["base"]
+    path = stocked.blobs.path(base.model.digest)
+    kept = path.rename(stocked.folder / "elsewhere")
+    stocked.registry.trouble("half:latest", Trouble("downloading", "on its way"))
+    stocked.registry.definitions["m"] = OWN
+    settle(stocked.stock)
+    assert stocked.registry.troubles["base"].code == "file_missing"
+    assert "tiny.gguf is gone" in stocked.registry.troubles["base"].message
+    assert stocked.registry.troubles["half:latest"].code == "download_failed"
+    assert "m" not in stocked.registry.troubles, "a worker's own file is not here"
+    catalogue = stocked.registry.catalogue()
+    assert catalogue.trouble("base") == stocked.registry.troubles["base"]
+    assert catalogue.candidates(base) == ()
+    kept.rename(path)
+    settle(stocked.stock)
+    assert "base" not in stocked.registry.troubles
+    path.write_bytes(b"cut")
+    settle(stocked.stock)
+    assert "has 3 bytes now instead of" in stocked.registry.troubles["base"].message
+    assert "base" in stocked.names
+
+
+def test_partials_that_lie_there_for_a_week_go(stocked: Scene) -> None:
+    stocked.clock.now = 1_000_000_000.0
+    old, new = (stocked.blobs.partial(digit * 64) for digit in "ab")
+    for path, age in ((old, PARTIAL_SECONDS + 1), (new, PARTIAL_SECONDS - 1)):
+        path.write_bytes(b"half")
+        os.utime(path, (stocked.clock.now - age,) * 2)
+    settle(stocked.stock)
+    assert not old.exists()
+    assert new.exists()
+    assert stocked.stored() == {stocked["base"].model.digest}
