@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal
-from urllib.parse import urlsplit
 
 from tropilla.common.errands import Progress
 from tropilla.common.ggml import what_is
@@ -229,8 +228,8 @@ def _failure(answer: Answer, address: Address) -> FetchFailed:
     expect_patience(answer)
     what = f"{address.shown} answers with status {answer.status}"
     if answer.status in (401, 403):
-        if answer.host != urlsplit(address.url).hostname:
-            # A signature that has run out: the first address gives out a new one.
+        if answer.url != address.url:
+            # A signature that has run out, where we were sent: the first address gives out a new one.
             raise Unreachable(f"{what} at {answer.host}")
         return FetchFailed("download_failed", f"{what}: it is not for everybody", refusal="forbidden")
     if answer.status in (404, 410):
