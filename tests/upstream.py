@@ -36,7 +36,7 @@ class Asked:
 
 @dataclass
 class Said:
-    """`length` announces another one than the body has; `stall` says nothing more after the body, and holds the line."""
+    """`length` announces another one than the body has, -1 none; `stall` says nothing more behind the body, and stays."""
 
     status: int = 200
     body: bytes = b""
@@ -70,7 +70,8 @@ class Upstream:
                 self.send_response(said.status)
                 for name, value in said.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(said.body) if said.length is None else said.length))
+                if said.length != -1:
+                    self.send_header("Content-Length", str(len(said.body) if said.length is None else said.length))
                 self.end_headers()
                 if self.command == "GET":
                     self.wfile.write(said.body)

@@ -22,6 +22,7 @@ from tropilla.workers.store.wire import Answer, Unreachable, Wire
 REPORT_SECONDS = 0.2
 #: Room that is left on the disk beside a file, as a part of it.
 SPARE = 0.05
+LEAST_FREE_BYTES = 256 << 20
 
 
 def download(wanted: Wanted, pulling: Pulling, wire: Wire, *, again: bool, report: Report, stopped: Asked) -> File:
@@ -120,9 +121,9 @@ class _Transfer:
         return File(digest, size, self._wanted.name)
 
     def _check_room(self) -> None:
-        if self._size is None:
-            return
-        needed = int((self._size - self.partial.completed) * (1 + SPARE))
+        """Of a file whose size nobody tells, so much as leaves the disk usable."""
+        missing = LEAST_FREE_BYTES if self._size is None else self._size - self.partial.completed
+        needed = int(missing * (1 + SPARE))
         free = self._pulling.free_bytes(self.partial.path.parent)
         if needed > free:
             message = f"{self._wanted.name} needs {needed:,} more bytes on the disk, and {free:,} are free"
@@ -208,12 +209,14 @@ class _Transfer:
         return f"{self._wanted.name} has {found:,} bytes where it is, and {self._size or 0:,} were announced"
 
     def _glance(self, *, now: bool = False) -> None:
-        """Whether it is still wanted: about once a second. Raises `Stopped`."""
+        """Whether it is still wanted: about once a second. Raises `Stopped` and `FetchFailed`."""
         time = self._pulling.clock()
         if now or time - self._looked >= GLANCE_SECONDS:
             self._looked = time
             if self._stopped():
                 raise Stopped
+            if self._size is None:
+                self._check_room()
 
     def _tell(self, completed: int, *, at_once: bool = False) -> None:
         time = self._pulling.clock()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,13 @@ from tropilla.common.shards import siblings
 def place_of(file: File, blobs: Blobs) -> Path:
     """Where one file's bytes are, if they are."""
     return Path(file.path) if file.path else blobs.path(file.digest).absolute()
+
+
+def prune(blobs: Blobs) -> None:
+    """Forgets the folders of models whose files are no longer there. Raises `OSError`."""
+    for folder in (blobs.folder / "shards").glob("*"):
+        if not all(link.exists() for link in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def path_of(files: Sequence[File], blobs: Blobs) -> Path:

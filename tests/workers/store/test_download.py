@@ -285,6 +285,14 @@ def test_no_room_on_the_disk_is_said_before_a_byte_moves(scene: Scene) -> None:
     assert is_there(scene, scene.fetch())
 
 
+def test_a_file_of_unknown_size_may_not_fill_the_disk(scene: Scene) -> None:
+    """Without a length, the end of the connection is the end of the file."""
+    scene.upstream.routes[f"/{NAME}"] = lambda _: Said(200, DATA, length=-1)
+    assert is_there(scene, scene.fetch())
+    scene.free = 200 << 20
+    assert "more bytes on the disk" in scene.fails(scene.wanted(sha256="0" * 64)).message
+
+
 def test_a_signature_that_ran_out_is_asked_for_again(scene: Scene) -> None:
     content = Content(DATA, "drop:1000", "403")
     with Upstream({"/cdn": content}) as cdn:
