@@ -10,14 +10,18 @@ import hashlib
 import http.server
 import json
 import re
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, unquote
 
+#: For the name localhost, signed by itself.
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
 COMMIT = "c0ffee" + "0" * 34
 
 
@@ -48,10 +52,17 @@ class Said:
 Route = Callable[[Asked], Said]
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """A client that goes away, or does not trust us, is what some tests are about."""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
 class Upstream:
     """A server; `asked` is everything it was asked, in order. Routes are by path, without the query."""
 
-    def __init__(self, routes: Mapping[str, Route] | None = None) -> None:
+    def __init__(self, routes: Mapping[str, Route] | None = None, *, tls: bool = False) -> None:
         self.routes: dict[str, Route] = dict(routes or {})
         self.asked: list[Asked] = []
         self._closing = threading.Event()
@@ -82,8 +93,12 @@ class Upstream:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property

@@ -9,7 +9,7 @@ import pytest
 from tropilla.common.hosts import parse_hosts
 from tropilla.workers.store.pulling import FetchFailed
 from tropilla.workers.store.wire import MAX_REDIRECTS, Forbidden, Unreachable, Wire
-from upstream import Asked, Said, Upstream
+from upstream import CERTIFICATE, Asked, Said, Upstream
 
 
 def wire(hosts: str) -> Wire:
@@ -119,6 +119,21 @@ def test_a_host_that_is_listed_by_name_may_be_private() -> None:
             assert answer.body(10) == b"fine"
         assert inner.asked[0].path == "/x?a=b"
         assert inner.asked[0].headers["accept-encoding"] == "identity"
+
+
+def test_certificates_are_checked_against_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Upstream({"/x": lambda _: Said(200, b"fine")}, tls=True) as upstream:
+        place = f"localhost:{upstream.place.rpartition(':')[2]}"
+        hosts = f"{place},{upstream.place}"
+        with pytest.raises(FetchFailed, match="localhost has a certificate that is not trusted"):
+            wire(hosts).ask(f"https://{place}/x").__enter__()
+        # What the system trusts is trusted here.
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        with wire(hosts).ask(f"https://{place}/x") as answer:
+            assert answer.body(10) == b"fine"
+        # The same server by a name that its certificate does not know.
+        with pytest.raises(FetchFailed, match=r"127\.0\.0\.1 has a certificate that is not trusted"):
+            wire(hosts).ask(f"https://{upstream.place}/x").__enter__()
 
 
 def test_hosts_that_are_not_among_those_allowed_are_not_even_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
