@@ -8,6 +8,7 @@ the pattern is skipped for it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -92,7 +93,8 @@ class _Pattern:
         """At the worst."""
         starts = 1 if self.anchored else text.count(self.prefix) if self.prefix else len(text)
         unit = _BRACKET_STEP if self.brackets else 1
-        return max(starts, 1) * len(text) ** self.endless * min(self.times, len(text)) * (1 << self.options) * unit
+        walked = math.prod([len(text)] * self.endless) * min(self.times, len(text))
+        return max(starts, 1) * walked * unit << self.options
 
 
 def _usable(patterns: tuple[str, ...]) -> Iterator[_Pattern]:

@@ -310,7 +310,7 @@ def test_keys_and_values_of_the_cache_are_kept_alike() -> None:
         ({"mmproj": "p.gguf"}, "mmproj has no effect: only text is read"),
         (
             {"function": {"disable_no_action": True}},
-            "function has no effect: calls are read in the model's own notation",
+            "function has no effect: calls are read in the notation of its template or its model",
         ),
         (
             {"repeat_penalty": 1},
