@@ -29,10 +29,10 @@ class Cluster:
         #: Lane -> how many waited in it, and when that was.
         self._backlogs: dict[Lane, tuple[int, float]] = {}
 
-    def catalogue(self) -> Catalogue:
-        """Raises `StoreUnavailable`."""
+    def catalogue(self, *, fresh: bool = False) -> Catalogue:
+        """fresh: what somebody has changed at another process a moment ago is in it. Raises `StoreUnavailable`."""
         # Nothing seen is not worth remembering: the first worker of a cluster is known at once.
-        if not self._seen.models or self._clock() - self._seen_at > FRESH_SECONDS:
+        if fresh or not self._seen.models or self._clock() - self._seen_at > FRESH_SECONDS:
             self._seen = self._bus.catalogue()
             self._seen_at = self._clock()
         return self._seen

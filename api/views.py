@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from flask import Response, request
 from tropilla.api import chores, labels, media, models, placement, streams
@@ -42,12 +42,20 @@ from tropilla.api.surface import (
 )
 from tropilla.api.watch import ClientGone
 from tropilla.common.errands import Refused, Task
-from tropilla.common.errors import GenerationFailed, TropillaError, UnknownStream, UnreadableBody
+from tropilla.common.errors import (
+    GenerationFailed,
+    ModelUnavailable,
+    TropillaError,
+    UnknownModel,
+    UnknownStream,
+    UnreadableBody,
+)
 from tropilla.common.generation import Request
 from tropilla.common.orders import Order
 from tropilla.common.settings import Settings
 
 View = Callable[..., Response]
+Understood = TypeVar("Understood")
 
 
 class Book(Protocol):
@@ -94,7 +102,7 @@ class Views:
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
-            return respond(page.answer(self._surroundings(variables), variables))
+            return respond(page.answer(self._surroundings(variables, fresh=True), variables))
 
         return view
 
@@ -136,7 +144,7 @@ class Views:
                 return self._resumed(*last, around)
             with self.ledger.open() as account:
                 body = self._body(dialect, data)
-                call = surface.parse(body, around)
+                call = self._understood(surface.parse, body, around)
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
@@ -157,7 +165,7 @@ class Views:
             data = self._data(dialect)
             with ExitStack() as accounts:
                 first = accounts.enter_context(self.ledger.open())
-                calls = batch.parse(self._body(dialect, data), self._surroundings(variables))
+                calls = self._understood(batch.parse, self._body(dialect, data), self._surroundings(variables))
                 opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
                 begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
                 with _blaming(calls[0].prompt_field):
@@ -170,7 +178,7 @@ class Views:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
             body = None if enquiry.bodiless and not data.strip() else self._body(dialect, data)
-            question = enquiry.parse(body, self._surroundings(variables))
+            question = self._understood(enquiry.parse, body, self._surroundings(variables))
             if isinstance(question, Dismissal):
                 return self._dismiss(question)
             return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer)
@@ -181,7 +189,7 @@ class Views:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
             body = None if chore.bodiless and not data.strip() else self._body(dialect, data)
-            call = chore.parse(body, self._surroundings(variables))
+            call = chore.parse(body, self._surroundings(variables, fresh=True))
             match call:
                 case Reply():
                     return respond(call)
@@ -252,10 +260,19 @@ class Views:
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
         return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed)
 
-    def _surroundings(self, variables: Mapping[str, str]) -> Surroundings:
+    def _understood(
+        self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
+    ) -> Understood:
+        """A model that nobody knows may have been made at another process a moment ago: that is looked into."""
+        try:
+            return parse(body, around)
+        except (UnknownModel, ModelUnavailable):
+            return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
+
+    def _surroundings(self, variables: Mapping[str, str], *, fresh: bool = False) -> Surroundings:
         headers = {name.lower(): value for name, value in request.headers.items()}
         return Surroundings(
-            self.cluster.catalogue(),
+            self.cluster.catalogue(fresh=fresh),
             self.settings,
             time.time(),
             headers,

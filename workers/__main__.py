@@ -14,15 +14,19 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Flavour
 from tropilla.common.errors import TropillaError
+from tropilla.common.gguf import read_header
+from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.workers import leaving
 from tropilla.workers.charge import is_still_there, own_definition
 from tropilla.workers.life import Life
 from tropilla.workers.llama.library import check_flavour
+from tropilla.workers.store.facts import information
 
 IDLE, OWN = "--idle", "--own"
 
@@ -59,7 +63,12 @@ def _flags() -> argparse.Namespace:
 def _own(settings: Settings, bus: Bus, name: str, *, anew: bool) -> Definition:
     """The model of the settings. anew: this process has announced it a moment ago, and need not read the file again."""
     announced = [worker.own for worker in bus.catalogue().workers if worker.name == name and worker.own] if anew else []
-    return announced[0] if announced and is_still_there(announced[0]) else own_definition(settings)
+    if announced and is_still_there(announced[0]):
+        return announced[0]
+    own = own_definition(settings)
+    file = own.recipe.files[0]
+    Registry(bus).inform(file.digest, information(read_header(Path(file.path))))
+    return own
 
 
 if __name__ == "__main__":
