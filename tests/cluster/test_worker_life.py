@@ -41,7 +41,7 @@ from tropilla.common.tasks import create_celery, submit
 from tropilla.workers import pocket
 from tropilla.workers.card import describe
 
-TOKENS = 300
+TOKENS = 200
 
 
 class Stage:
@@ -194,7 +194,7 @@ def test_what_waits_stays_in_its_lane_for_whoever_comes_next(stage: Stage, endle
     pin = endless.recipe.pin
     stage.order(endless)
     stage.until("ready", pin)
-    asked = [stage.ask(replace(generation(pin), max_tokens=40), pin) for _ in range(20)]
+    asked = [stage.ask(replace(generation(pin), max_tokens=40), pin) for _ in range(16)]
     next(asked[0])
     stage.order(stored(stage, "small", pocket.path()))
     stage.until("ready", "small@0123abcd")
