@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from cluster.herd import Herd
 from fakes import MODEL
+from tropilla.common import names
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Trouble
 from tropilla.common.errands import Delete, Done, Progress, Word
@@ -50,6 +51,22 @@ def test_a_worker_has_one_order_at_a_time(registry: Registry) -> None:
     assert registry.take_order("w1") == Order(DEFINITION)
     registry.acknowledge_order("w1")
     assert (registry.orders(["w1"]), registry.take_order("w1")) == ({}, None)
+
+
+def test_an_order_is_kept_for_as_long_as_its_worker_is_busy(registry: Registry, herd: Herd) -> None:
+    assert registry.order("w3", Order(DEFINITION))
+    herd.redis.pexpire(names.order_key("w3"), 100)
+    registry.keep_order("w3")
+    assert herd.redis.pttl(names.order_key("w3")) > 10_000
+    registry.acknowledge_order("w3")
+    registry.keep_order("w3")
+    assert registry.take_order("w3") is None
+
+
+def test_what_a_worker_was_loading_is_told_once(registry: Registry) -> None:
+    registry.begin_loading("m@0123abcd", "w1")
+    assert registry.end_loading("w2") == ""
+    assert [registry.end_loading("w1"), registry.end_loading("w1")] == ["m@0123abcd", ""]
 
 
 def test_a_failure_is_known_for_its_time(registry: Registry) -> None:
