@@ -76,6 +76,9 @@ class Desk:
 
     def serve(self, errand: Errand, flight: str, tag: str, *, again: bool) -> str:
         """Answers what came of it, in a few words. Raises `StoreUnavailable`, and the ticket is to come back."""
+        if again and any(isinstance(word, Done | Refused) for _, word in self._registry.hear(errand.id)):
+            # Whoever did it was gone before its ticket was: the flight may be somebody else's by now.
+            return "done already"
         held = Held(errand, tag)
         if self._held.setdefault(errand.id, held) is not held:
             return "held: a second delivery"

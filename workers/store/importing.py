@@ -64,7 +64,10 @@ def _allowed(text: str, roots: Sequence[Path]) -> Path:
     """Where the file really is. Nothing is said of files elsewhere, not even whether there are any."""
     if not text or "\0" in text or not roots:
         raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path")
-    path = (roots[0] / Path(text).expanduser()).resolve()
+    try:
+        path = (roots[0] / text).resolve()
+    except (OSError, RuntimeError) as error:
+        raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path") from error
     if not any(path.is_relative_to(root.resolve()) for root in roots):
         folders = ", ".join(map(str, roots))
         raise Refusal("forbidden", f"{text} is not below {folders} (TROPILLA_IMPORT_FOLDERS)", "path")

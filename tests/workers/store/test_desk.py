@@ -42,6 +42,9 @@ class FakeLedger:
     def resign(self, office: str, who: str) -> None:
         self.holder = ""
 
+    def hear(self, errand_id: str) -> list[tuple[str, Word]]:
+        return [(str(place), word) for place, (heard, word) in enumerate(self.words) if heard == errand_id]
+
     def stopped(self, errand_id: str) -> bool:
         return errand_id in self.wanted_to_stop
 
@@ -106,6 +109,13 @@ def test_without_redis_the_ticket_is_to_come_back() -> None:
         desk.serve(ERRAND, "flight", "tag", again=False)
     ledger.down = False
     assert desk.serve(ERRAND, "flight", "tag", again=True) == "done"
+
+
+def test_what_has_had_its_last_word_is_not_done_again() -> None:
+    ledger, _ = serve(lambda say, stopped: Done("m"))
+    desk = Desk(ledger, ledger, FakeShelves(raising(AssertionError())), leave=pytest.fail)  # type: ignore[arg-type]
+    assert desk.serve(ERRAND, "flight", "tag", again=True) == "done already"
+    assert (len(ledger.words), len(ledger.flights)) == (1, 1)
 
 
 def test_a_second_delivery_changes_nothing_and_leaving_makes_tickets_due() -> None:
