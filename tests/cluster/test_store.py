@@ -197,7 +197,7 @@ def test_a_create_that_is_killed_is_done_again(herd: Herd) -> None:
     store = herd.start_store()
     counter = Counter(herd)
     # A vocabulary that takes seconds to read.
-    path = tiny.write_wordy(herd.folder / "wordy.gguf", words=400_000)
+    path = tiny.write_wordy(herd.folder / "wordy.gguf", words=250_000)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     path.rename(Blobs.below(herd.folder).path(digest))
     create = counter.begin(Create(some_id(), "m:latest", files=(("wordy.gguf", digest),)))
@@ -206,8 +206,9 @@ def test_a_create_that_is_killed_is_done_again(herd: Herd) -> None:
     store.kill()
     store.wait()
     assert counter.definition("m:latest") is None
-    herd.start_store()
+    second = herd.start_store()
     said = list(counter.words(create))
+    assert f"create {create} is taken up again" in second.log
     assert said.count(Progress("parsing GGUF")) == 2
     assert said[-1] == Done("m:latest")
     assert counter.definition("m:latest") is not None

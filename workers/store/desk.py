@@ -82,6 +82,8 @@ class Desk:
         held = Held(errand, tag)
         if self._held.setdefault(errand.id, held) is not held:
             return "held: a second delivery"
+        kind = type(errand).__name__.lower()
+        log.info("%s %s%s", kind, errand.id, " is taken up again" if again else "")
         try:
             # It may have been stopped while it waited.
             if self._registry.stopped(errand.id):
@@ -90,7 +92,9 @@ class Desk:
             self._registry.tell(errand.id, word, flight=flight)
         finally:
             del self._held[errand.id]
-        return type(word).__name__.lower()
+        outcome = type(word).__name__.lower()
+        log.info("%s %s is %s%s", kind, errand.id, outcome, f": {word.message}" if isinstance(word, Refused) else "")
+        return outcome
 
     def give_up(self, errand_id: str, flight: str, why: str) -> None:
         """On an errand that cannot be read. Who waits for it is told."""
@@ -131,6 +135,7 @@ class Desk:
 
     def _renew(self) -> None:
         if not self._registry.lead(names.STORE_OFFICE, self.who, seconds=OFFICE_SECONDS):
+            self.close()
             self._leave("another store has taken over")
         held = list(self._held.values())
         self._bus.renew_tickets([one.tag for one in held], time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -40,7 +41,8 @@ class FakeLedger:
         return self.holder == who
 
     def resign(self, office: str, who: str) -> None:
-        self.holder = ""
+        if self.holder == who:
+            self.holder = ""
 
     def hear(self, errand_id: str) -> list[tuple[str, Word]]:
         return [(str(place), word) for place, (heard, word) in enumerate(self.words) if heard == errand_id]
@@ -132,6 +134,23 @@ def test_a_second_delivery_changes_nothing_and_leaving_makes_tickets_due() -> No
     assert shelves.again == [False]
     assert ledger.renewed == [(("tag",), 0.0)]
     assert ledger.holder == ""
+
+
+def test_a_store_whose_office_is_another_ones_leaves() -> None:
+    ledger = FakeLedger()
+    why: list[str] = []
+    left = threading.Event()
+
+    def leave(reason: str) -> None:
+        why.append(reason)
+        left.set()
+
+    desk = Desk(ledger, ledger, FakeShelves(lambda say, stopped: Done()), leave=leave)  # type: ignore[arg-type]
+    desk.open()
+    ledger.holder = "another"
+    assert left.wait(10)
+    assert why == ["another store has taken over"]
+    assert ((), 0.0) in ledger.renewed
 
 
 def test_a_wish_to_stop_reaches_the_errand_that_is_under_way() -> None:
