@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import ChatPrompt, GenerationRequest, Prompt
+from tropilla.common.generation import ChatPrompt, GenerationRequest, LocalTemplates, Prompt
 from tropilla.common.grammar import grammar_of, thought
 from tropilla.workers.calls import grammar as grammar_of_calls
 from tropilla.workers.calls import opens_reasoning
-from tropilla.workers.families import GENERIC, family_of, reasoning_tags
+from tropilla.workers.families import GENERIC, Family, family_of, reasoning_tags
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.replies import Reply, Shape
 from tropilla.workers.sampler import Matcher
@@ -51,7 +51,7 @@ class Answers:
         if not isinstance(prompt, ChatPrompt) or not _calls(prompt):
             return Reply(Shape(reasoning=self._tags, inside=inside))
         shape = Shape(
-            family=self._family,
+            family=self._family_for(prompt),
             tools=frozenset(tool.name for tool in prompt.tools),
             reasoning=self._tags,
             inside=inside,
@@ -71,11 +71,18 @@ class Answers:
                 parts = {"calls": calls} if prompt.tool_choice == "required" else {"calls": calls, **parts}
         return self._grammars.matcher(self._composed(parts, prompt, end)) if parts else None
 
+    def _family_for(self, prompt: ChatPrompt) -> Family:
+        """The model's own notation, unless LocalAI's templates teach it another (aikit's llama-3.1 does)."""
+        template = prompt.template
+        taught = template.function + template.chat_message if isinstance(template, LocalTemplates) else ""
+        family = family_of(taught)
+        return self._family if family is GENERIC else family
+
     def _grammar_of_calls(self, prompt: ChatPrompt, *, beside: bool) -> dict[str, str] | None:
         """Calls that must come, or that may; beside a constraint on everything else, the answer may be calls instead."""
         try:
             asked = dataclasses.replace(prompt, tool_choice="required") if beside else prompt
-            lark = grammar_of_calls(self._family, asked, self._special)
+            lark = grammar_of_calls(self._family_for(prompt), asked, self._special)
         except ValueError as error:
             if prompt.tool_choice == "auto" and not beside:
                 # Clients describe arguments in all sorts of ways; unbound, the model may still call.

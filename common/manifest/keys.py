@@ -99,7 +99,7 @@ _IDLE: Mapping[str, str] = {
     "n_draft": "there is no draft model",
     "options": "they are other engines'",
     "mmproj": "only text is read",
-    "function": "calls are read in the model's own notation",
+    "function": "calls are read in the notation of its template or its model",
     **dict.fromkeys(("prompt_cache_path", "prompt_cache_all", "prompt_cache_ro"), "prefixes are always kept"),
 }
 #: Said, or told elsewhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import request
 from llguidance import LLMatcher, LLTokenizer
-from tropilla.common.generation import ChatPrompt, Constraint, Message, Tool
+from tropilla.common.generation import ChatPrompt, Constraint, LocalTemplates, Message, Tool
 from tropilla.workers.answers import Answers
 from tropilla.workers.prompt import ChatTemplate
 
@@ -83,6 +83,18 @@ def test_a_call_of_ones_own_accord_must_be_well_formed() -> None:
     free = compiled(TOOL, constraint=None)
     assert free is not None
     assert [free.takes(text) for text in ("Rome.", CALL, CALL.replace("look", "leap"))] == [True, True, False]
+
+
+def test_localais_templates_may_teach_another_notation() -> None:
+    taught = LocalTemplates(function="{{.Functions}} Call as <function=name>{}</function>. {{.Input}}")
+    for template, calls in (
+        (taught, '<function=look>{"at": "it"}</function>'),
+        (LocalTemplates(chat="{{.Input}}"), CALL),
+    ):
+        made = compiled(TOOL, constraint=None, tool_choice="required", template=template)
+        assert made is not None
+        assert made.takes(calls)
+        assert not made.takes(calls.replace("look", "leap"))
 
 
 def test_nothing_binds_an_answer_that_nobody_bound() -> None:

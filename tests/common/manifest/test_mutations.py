@@ -155,4 +155,4 @@ def test_everything_is_fine_as_it_stands() -> None:
 def test_large_ones_take_no_time_to_speak_of(text: str) -> None:
     before = time.process_time()
     attempt(text)
-    assert time.process_time() - before < 5
+    assert time.process_time() - before < 15
