@@ -156,6 +156,14 @@ def write_decoder(
     return path
 
 
+def write_wordy(path: Path, *, words: int) -> Path:
+    """A header that takes its time: a model of so many words, and of one tensor."""
+    writer = _start(path, "llama", 1)
+    writer.add_token_list([f"w{number}" for number in range(words)])
+    _finish(writer, {"token_embd.weight": numpy.zeros((1, WIDTH), numpy.float32)})
+    return path
+
+
 def write_t5_encoder(path: Path) -> Path:
     """What llama.cpp evaluates with `llama_encode`."""
     draw = numpy.random.default_rng(3)

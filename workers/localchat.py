@@ -15,6 +15,7 @@ import json
 from typing import Any
 
 from tropilla.common.generation import ChatPrompt, LocalTemplates, Message, Tool, ToolCall
+from tropilla.common.gotemplate.faults import ExecutionError
 from tropilla.common.gotemplate.localai import call_data, function_data, local_template, message_data, prompt_data
 from tropilla.common.gotemplate.values import Struct
 from tropilla.common.gotemplate.writing import json_text
@@ -65,7 +66,8 @@ class LocalChat:
         pieces = [text for text, _ in written if text is not None]
         if self._owes_system(owed=any(owed for _, owed in written)):
             system = Message("system", self._templates.system_prompt)
-            pieces.insert(0, self._message(system, 0, content=system.content, system_prompt=""))
+            told = self._message(system, 0, content=system.content, system_prompt="")
+            pieces = [told, *pieces] if told else pieces
         text = self._surrounded(self._templates.joiner.join(pieces))
         # What stands behind a message that is to be continued would end it.
         return text.rpartition(CUT)[0].replace(CUT, "") if self._continued and CUT in text else text
@@ -179,7 +181,9 @@ class LocalChat:
 
     def _metadata(self) -> dict[str, Any]:
         said = json.loads(self._prompt.variables)
-        return dict(guarded(said, self._markers.guard)) if isinstance(said, dict) else {}
+        if not isinstance(said, dict):
+            raise ExecutionError("the template's variables are not a JSON object")
+        return dict(guarded(said, self._markers.guard))
 
 
 def _has_system(messages: tuple[Message, ...]) -> bool:

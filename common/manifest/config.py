@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tropilla.common import names
 from tropilla.common.catalogue import Trouble
 from tropilla.common.manifest.document import Value
-from tropilla.common.manifest.entries import Surroundings, entry_of, model_file
+from tropilla.common.manifest.entries import Surroundings, entry_of, model_file, ours
 from tropilla.common.manifest.faults import ManifestError
 from tropilla.common.manifest.fields import digest, items, mapping, text
 from tropilla.common.manifest.manifest import Entry, Loading, ManifestFile
@@ -78,6 +78,8 @@ class _Finder:
 def _named_in(written: Written) -> Iterator[ManifestFile]:
     """Files that configs fetch themselves: a model that is an address, and `download_files`."""
     for where, each in written:
+        if not ours(each, where):
+            continue
         model = model_file(each, where)
         if "://" in model:
             place = f"{where}.parameters.model"
@@ -110,6 +112,8 @@ def _by_file(
     files: Iterable[ManifestFile], configs: Configs, base: Loading, unavailable: str, warnings: list[str]
 ) -> Iterator[Entry]:
     trouble = Trouble("backend_unsupported", unavailable) if unavailable else None
+    files = tuple(files)
+    taken = {file.stored_name for file in files}
     for file in files:
         name = file.stored_name
         if projector(name) or further_shard(name):
@@ -120,7 +124,8 @@ def _by_file(
             warnings.append(f"'{name}' is no name for a model; a config can give it one")
         else:
             yield Entry(name, name, loading=base, trouble=trouble)
-            yield from (Entry(alias, alias=name) for alias in file.aliases if names.MODEL_NAME.fullmatch(alias))
+            yield from (Entry(alias, alias=name) for alias in file.aliases if alias not in taken)
+            taken.update(file.aliases)
 
 
 def _check_names(entries: Iterable[Entry]) -> None:

@@ -86,6 +86,15 @@ def model_name(value: Value, where: str) -> str:
     return called
 
 
+def ours(written: Mapping[str, Value], where: str) -> bool:
+    """Whether llama.cpp is to run it; an alias is run by nobody."""
+    place = f"{where}.backend"
+    backend = name(written.get("backend"), place)
+    if backend and not _BACKEND.fullmatch(backend):
+        raise ManifestError(f"{place}: invalid backend name", param=place)
+    return not written.get("alias") and (not backend or _OURS.fullmatch(backend.lower()) is not None)
+
+
 def model_file(written: Mapping[str, Value], where: str) -> str:
     """What it calls its file."""
     place = f"{where}.parameters"
@@ -98,16 +107,14 @@ def model_file(written: Mapping[str, Value], where: str) -> str:
 def _loadable(
     plain: Entry, written: Mapping[str, Value], where: str, around: Surroundings, warn: Callable[[str], None]
 ) -> Entry:
-    called, model = plain.name, model_file(written, where)
-    backend = name(written.get("backend"), f"{where}.backend")
-    if backend and not _BACKEND.fullmatch(backend):
-        raise ManifestError(f"{where}.backend: invalid backend name", param=f"{where}.backend")
-    if backend and not _OURS.fullmatch(backend.lower()):
-        why = f"backend '{backend}' of model '{called}' is not supported (supported: llama-cpp)"
+    called = plain.name
+    if not ours(written, where):
+        why = f"backend '{written['backend']}' of model '{called}' is not supported (supported: llama-cpp)"
         raise _Stopped("backend_unsupported", why)
     if around.unavailable:
         raise _Stopped("backend_unsupported", around.unavailable)
     check(written, where, warn)
+    model = model_file(written, where)
     stored = around.find(model)
     if stored is None:
         missing = f"model file {model} is not provided by this manifest" if model else "parameters.model is not defined"

@@ -22,7 +22,7 @@ _MODEL_KEYS = ("name", "source", "sha256", "promptTemplates")
 _KEYS = ("apiVersion", "debug", "runtime", "backends", "models", "config")
 
 _FENCE = re.compile(
-    r"(?m)^(?P<fence>```+|~~~+)[ \t]*(?:ya?ml)[ \t]*\r?\n(?P<inner>.*?)^(?P=fence)[ \t]*\r?$", re.DOTALL
+    r"(?m)^(?P<fence>```+|~~~+)[ \t]*ya?ml\b[^\r\n]*\r?\n(?P<inner>.*?)^(?P=fence)[ \t]*\r?$", re.DOTALL
 )
 
 

@@ -17,7 +17,7 @@ from tropilla.common.recipes import Recipe
 from tropilla.common.sources import parse_source
 from tropilla.workers.store import facts, naming
 from tropilla.workers.store.pulling import Asked, FetchFailed, Pulling, Stopped
-from tropilla.workers.store.pulls import Fetch, readable
+from tropilla.workers.store.pulls import Fetch, readable, weights_of
 from tropilla.workers.store.refusals import Refusal, Unfit
 from tropilla.workers.store.stock import Stock
 
@@ -57,7 +57,7 @@ def _fetched(
         # aikit means a repository of the hub by owner/name.
         source = parse_source(file.source, bare_repo="hf")
         fetched = fetch(source, pulling, sha256=file.sha256, report=say, stopped=stopped)
-        weights = facts.read_weights(fetched.files, stock.blobs)
+        weights = weights_of(fetched, stock)
     except InvalidSource as error:
         return Trouble("download_failed", error.message)
     except FetchFailed as error:
@@ -79,9 +79,8 @@ def _shelve(manifest: Manifest, found: Found, stock: Stock) -> None:
         for definition in planned.definitions:
             model = definition.model
             able = facts.templated(model.capabilities, model.overlay)
-            name = naming.known(model.name, stored) or model.name
-            wanted = replace(definition, model=replace(model, name=name, capabilities=able))
-            if not _same(stored.get(name), wanted):
+            wanted = replace(definition, model=replace(model, capabilities=able))
+            if not _same(stored.get(model.name), wanted):
                 stock.put(wanted)
         for name, trouble in planned.troubles.items():
             if name not in stored:

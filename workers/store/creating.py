@@ -45,7 +45,7 @@ def create(asked: Create, stock: Stock, say: Say) -> Done:
         ground = _adapted(asked, ground, stock)
         overlay = overlaid(ground.overlay, asked)
         check_quantization(asked.quantization, (ground.model or _read(ground)).quantization)
-        roomy = facts.roomy(ground.recipe, overlay, ground.header) if ground.header else ground.recipe
+        roomy = facts.roomy(ground.recipe, overlay, ground.header, stock.context) if ground.header else ground.recipe
         recipe = stock.pinned(roomy, name)
         inherited = set(layers(ground.overlay))
         for kind, digest in layers(overlay):

@@ -76,15 +76,25 @@ class Desk:
 
     def serve(self, errand: Errand, flight: str, tag: str, *, again: bool) -> str:
         """Answers what came of it, in a few words. Raises `StoreUnavailable`, and the ticket is to come back."""
+        if again and any(isinstance(word, Done | Refused) for _, word in self._registry.hear(errand.id)):
+            # Whoever did it was gone before its ticket was: the flight may be somebody else's by now.
+            return "done already"
         held = Held(errand, tag)
         if self._held.setdefault(errand.id, held) is not held:
             return "held: a second delivery"
+        kind = type(errand).__name__.lower()
+        log.info("%s %s%s", kind, errand.id, " is taken up again" if again else "")
         try:
+            # It may have been stopped while it waited.
+            if self._registry.stopped(errand.id):
+                held.stop.set()
             word = self._done(held, again=again)
             self._registry.tell(errand.id, word, flight=flight)
         finally:
             del self._held[errand.id]
-        return type(word).__name__.lower()
+        outcome = type(word).__name__.lower()
+        log.info("%s %s is %s%s", kind, errand.id, outcome, f": {word.message}" if isinstance(word, Refused) else "")
+        return outcome
 
     def give_up(self, errand_id: str, flight: str, why: str) -> None:
         """On an errand that cannot be read. Who waits for it is told."""
@@ -125,6 +135,7 @@ class Desk:
 
     def _renew(self) -> None:
         if not self._registry.lead(names.STORE_OFFICE, self.who, seconds=OFFICE_SECONDS):
+            self.close()
             self._leave("another store has taken over")
         held = list(self._held.values())
         self._bus.renew_tickets([one.tag for one in held], time.time())

@@ -16,6 +16,7 @@ from tropilla.common.gguf import read_header
 from tropilla.common.gotemplate.ollama import OllamaTemplate
 from tropilla.common.header import Header
 from tropilla.common.recipes import BARE, File, Overlay, Recipe
+from tropilla.common.shards import siblings
 from tropilla.workers.card import capabilities_of
 from tropilla.workers.store.refusals import Unfit
 from tropilla.workers.store.soundness import check_model, in_order
@@ -47,7 +48,17 @@ def read_weights(files: Sequence[File], blobs: Blobs) -> Weights:
         tensors={name: shape for header in headers for name, shape in header.tensors.items()},
         tensor_types={name: kind for header in headers for name, kind in header.tensor_types.items()},
     )
-    return Weights(tuple(files[place] for place in order), whole)
+    return Weights(_called(tuple(files[place] for place in order)), whole)
+
+
+def _called(files: tuple[File, ...]) -> tuple[File, ...]:
+    """llama.cpp finds shards by their names; those that came under other ones get names of that kind."""
+    named = tuple(file.name for file in files)
+    if len(files) == 1 or named == siblings(named[0]):
+        return files
+    stem = files[0].name.removesuffix(".gguf")
+    shards = siblings(f"{stem}-00001-of-{len(files):05d}.gguf")
+    return tuple(replace(file, name=name) for file, name in zip(files, shards, strict=True))
 
 
 def read_file(file: File, blobs: Blobs) -> Header:
@@ -114,10 +125,12 @@ def templated(found: tuple[Capability, ...], overlay: Overlay) -> tuple[Capabili
     return (*kept, *sorted(known - set(kept)))
 
 
-def roomy(recipe: Recipe, overlay: Overlay, header: Header) -> Recipe:
-    """The recipe with as much context as the overlay's own; a model that wants more than usual is loaded by itself."""
+def roomy(recipe: Recipe, overlay: Overlay, header: Header, context: int) -> Recipe:
+    """The recipe with as much context as the overlay's own; a model that wants more than usual is loaded by itself.
+    `context` as for `describe`.
+    """
     wanted, trained = overlay.defaults.get("context"), header.of_architecture("context_length")
-    usual = recipe.context or min(trained, USUAL_CONTEXT)
+    usual = recipe.context or context or min(trained, USUAL_CONTEXT)
     return replace(recipe, context=min(wanted, trained)) if isinstance(wanted, int) and wanted > usual else recipe
 
 

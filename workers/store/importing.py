@@ -44,6 +44,8 @@ def take_in(asked: Import, stock: Stock, pulling: Pulling, say: Say, stopped: As
         present = stock.stored().get(name)
         if present is not None:
             if {file.digest for file in present.recipe.files} == {file.digest for file in files}:
+                # They may have been gone.
+                stock.book.trouble(name, None)
                 return Done(name)
             raise Refusal("conflict", f"a model called {name} is there already: delete it first", "model")
         try:
@@ -62,7 +64,10 @@ def _allowed(text: str, roots: Sequence[Path]) -> Path:
     """Where the file really is. Nothing is said of files elsewhere, not even whether there are any."""
     if not text or "\0" in text or not roots:
         raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path")
-    path = (roots[0] / Path(text).expanduser()).resolve()
+    try:
+        path = (roots[0] / text).resolve()
+    except (OSError, RuntimeError) as error:
+        raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path") from error
     if not any(path.is_relative_to(root.resolve()) for root in roots):
         folders = ", ".join(map(str, roots))
         raise Refusal("forbidden", f"{text} is not below {folders} (TROPILLA_IMPORT_FOLDERS)", "path")

@@ -100,12 +100,8 @@ def _troubled(name: str, stock: Stock, *, new: bool) -> Iterator[None]:
 
 
 def _described(name: str, fetched: Fetched, stock: Stock) -> tuple[Definition, tuple[str, ...]]:
-    """What the name is to stand for, and what a person should hear of it. Raises `Unfit`; then the files go again."""
-    try:
-        weights = facts.read_weights(fetched.files, stock.blobs)
-    except Unfit:
-        stock.discard(fetched.files)
-        raise
+    """What the name is to stand for, and what a person should hear of it. Raises `Unfit`."""
+    weights = weights_of(fetched, stock)
     overlay, warnings = readable(fetched.overlay)
     present = stock.stored().get(name)
     # What somebody has configured stays: the numbers, and what is laid over files that bring nothing along.
@@ -113,11 +109,20 @@ def _described(name: str, fetched: Fetched, stock: Stock) -> tuple[Definition, t
     bare = replace(before, files=weights.files, projector=fetched.projector)
     if present is not None and overlay == BARE:
         overlay = present.model.overlay
-    recipe = stock.pinned(facts.roomy(bare, overlay, weights.header), name)
+    recipe = stock.pinned(facts.roomy(bare, overlay, weights.header, stock.context), name)
     told = stock.tell(name, recipe, overlay, weights.header, None)
     stock.book.inform(recipe.files[0].digest, facts.information(weights.header))
     definition = replace(present, model=told, recipe=recipe) if present else Definition(told, recipe)
     return replace(definition, source=fetched.source), warnings
+
+
+def weights_of(fetched: Fetched, stock: Stock) -> facts.Weights:
+    """Raises `Unfit`; then the files go again."""
+    try:
+        return facts.read_weights(fetched.files, stock.blobs)
+    except Unfit:
+        stock.discard(fetched.files)
+        raise
 
 
 def readable(overlay: Overlay) -> tuple[Overlay, tuple[str, ...]]:

@@ -91,6 +91,9 @@ def test_without_a_config_every_gguf_is_a_model() -> None:
 def test_a_registrys_model_is_also_called_as_aikit_calls_it() -> None:
     made = manifest(models=[{"source": "oci://registry.ollama.ai/library/llama3:8b"}], config=None)
     assert made.entries == (Entry("llama3-8b.gguf", "llama3-8b.gguf"), Entry("llama3", alias="llama3-8b.gguf"))
+    tags = [{"source": f"oci://registry.ollama.ai/library/llama3:{tag}"} for tag in ("8b", "70b")]
+    names = [each.name for each in manifest(models=tags, config=None).entries]
+    assert names == ["llama3-8b.gguf", "llama3", "llama3-70b.gguf"]
 
 
 def test_configs_may_fetch_files_themselves() -> None:
@@ -347,6 +350,9 @@ def test_another_backend_is_that_entrys_trouble(backend: str) -> None:
     why = f"backend '{backend}' of model 'm' is not supported (supported: llama-cpp)"
     assert [each.trouble for each in made.entries] == [Trouble("backend_unsupported", why), None]
     assert made.warnings == ()
+    # What it says of its files is its own backend's business.
+    strange = {"parameters": {"model": "/x/y"}, "download_files": [{"uri": "s3://b/c"}]}
+    assert manifest({"name": "m", "backend": backend, **strange}).entries[0].trouble == made.entries[0].trouble
 
 
 def test_there_is_no_metal() -> None:

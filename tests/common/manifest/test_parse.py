@@ -306,6 +306,6 @@ def test_build_arguments_take_the_place_of_models_and_runtime() -> None:
 
 
 def test_yaml_blocks_of_a_page_are_found() -> None:
-    page = "x\n```yaml\na: 1\n```\ny\n~~~~yml\n```\nb\n~~~~\n```python\nc\n```\n"
+    page = "x\n```yaml title=it\r\na: 1\n```\r\ny\n~~~~yml\n```\nb\n~~~~\n```python\nc\n```\n"
     assert fenced(page) == ("a: 1\n", "```\nb\n")
     assert fenced("a: 1") == ()

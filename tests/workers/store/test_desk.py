@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -40,7 +41,11 @@ class FakeLedger:
         return self.holder == who
 
     def resign(self, office: str, who: str) -> None:
-        self.holder = ""
+        if self.holder == who:
+            self.holder = ""
+
+    def hear(self, errand_id: str) -> list[tuple[str, Word]]:
+        return [(str(place), word) for place, (heard, word) in enumerate(self.words) if heard == errand_id]
 
     def stopped(self, errand_id: str) -> bool:
         return errand_id in self.wanted_to_stop
@@ -108,6 +113,13 @@ def test_without_redis_the_ticket_is_to_come_back() -> None:
     assert desk.serve(ERRAND, "flight", "tag", again=True) == "done"
 
 
+def test_what_has_had_its_last_word_is_not_done_again() -> None:
+    ledger, _ = serve(lambda say, stopped: Done("m"))
+    desk = Desk(ledger, ledger, FakeShelves(raising(AssertionError())), leave=pytest.fail)  # type: ignore[arg-type]
+    assert desk.serve(ERRAND, "flight", "tag", again=True) == "done already"
+    assert (len(ledger.words), len(ledger.flights)) == (1, 1)
+
+
 def test_a_second_delivery_changes_nothing_and_leaving_makes_tickets_due() -> None:
     ledger = FakeLedger()
 
@@ -122,6 +134,23 @@ def test_a_second_delivery_changes_nothing_and_leaving_makes_tickets_due() -> No
     assert shelves.again == [False]
     assert ledger.renewed == [(("tag",), 0.0)]
     assert ledger.holder == ""
+
+
+def test_a_store_whose_office_is_another_ones_leaves() -> None:
+    ledger = FakeLedger()
+    why: list[str] = []
+    left = threading.Event()
+
+    def leave(reason: str) -> None:
+        why.append(reason)
+        left.set()
+
+    desk = Desk(ledger, ledger, FakeShelves(lambda say, stopped: Done()), leave=leave)  # type: ignore[arg-type]
+    desk.open()
+    ledger.holder = "another"
+    assert left.wait(10)
+    assert why == ["another store has taken over"]
+    assert ((), 0.0) in ledger.renewed
 
 
 def test_a_wish_to_stop_reaches_the_errand_that_is_under_way() -> None:

@@ -17,6 +17,7 @@ from tropilla.common.errands import Configure, Copy, Create, Delete, Done, Impor
 from tropilla.common.generation import LocalTemplates, Message
 from tropilla.common.orders import Order
 from tropilla.common.recipes import File, Overlay, Recipe
+from tropilla.workers.store.layout import path_of
 from tropilla.workers.store.pulling import FetchFailed
 from tropilla.workers.store.settling import PARTIAL_SECONDS, settle
 
@@ -76,7 +77,7 @@ def test_importing_again_is_done_already_and_another_file_is_a_conflict(stocked:
 def test_only_files_below_the_folders_are_looked_at(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tiny.write_decoder(tmp_path_factory.mktemp("outside") / "m.gguf")
     (scene.folder / "way out.gguf").symlink_to(outside)
-    for path in (str(outside), "/etc/passwd", "/no/such/file", "../../up.gguf", "way out.gguf", "~root/x.gguf"):
+    for path in (str(outside), "/etc/passwd", "/no/such/file", "../../up.gguf", "way out.gguf"):
         refused(scene.do(Import("i", "m", path)), "forbidden", "is not below", "path")
     assert not scene.stored()
 
@@ -87,10 +88,27 @@ def test_what_is_no_model_is_not_taken_in(scene: Scene) -> None:
     refused(scene.do(Import("i", "m", str(page))), "invalid", "page.gguf is not a GGUF file: it is a web page (HTML)")
     refused(scene.do(Import("i", "m", str(scene.folder))), "invalid", "is no file", "path")
     refused(scene.do(Import("i", "m", "absent.gguf")), "unknown", "No such file", "path")
-    refused(scene.do(Import("i", "m", "")), "invalid", "path must name", "path")
+    (scene.folder / "loop").symlink_to("loop")
+    for path in ("", "a\0b", "loop/x.gguf"):
+        refused(scene.do(Import("i", "m", path)), "invalid", "path must name", "path")
     refused(scene.do(Import("i", "../m", str(scene.decoder()))), "invalid", "cannot be a model's name", "model")
     assert not scene.stored()
     assert not scene.names
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_any_shard_brings_the_others_along(scene: Scene, link: bool) -> None:
+    tiny.write_decoder(scene.folder / "m.gguf", shards_of=8)
+    assert scene.do(Import("i", "m", "m-00002-of-00003.gguf", link=link)) == Done("m")
+    assert [file.name for file in scene["m"].recipe.files] == [f"m-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    assert scene["m"].model.size_bytes == sum(path.stat().st_size for path in scene.folder.glob("m-*.gguf"))
+    path = path_of(scene["m"].recipe.files, scene.blobs)
+    assert path.is_file()
+    assert scene.do(Delete("d", "m")) == Done("m")
+    assert not scene.stored()
+    assert not path.parent.exists(), "the folder of links goes, too"
+    (scene.folder / "m-00003-of-00003.gguf").unlink()
+    refused(scene.do(Import("i", "m", "m-00001-of-00003.gguf")), "unknown", "m-00003-of-00003.gguf cannot be read")
 
 
 def test_a_stopped_import_leaves_nothing(scene: Scene) -> None:

@@ -247,3 +247,18 @@ def test_the_arrays_of_a_mutant_are_a_sentence_too(tmp_path: Path) -> None:
             sentences.append(error.message)
     assert len(sentences) > 100
     assert all(sentence.startswith("it ") for sentence in sentences)
+
+
+def test_shards_that_came_under_other_names_get_names_that_llama_cpp_finds(tmp_path: Path, blobs: Blobs) -> None:
+    whole = read_header(tiny.write_decoder(tmp_path / "whole.gguf"))
+    tiny.write_decoder(tmp_path / "m.gguf", shards_of=8)
+    shards = [put(blobs, path) for path in sorted(tmp_path.glob("m-*.gguf"))]
+    assert facts.read_weights(shards, blobs).files == tuple(shards)
+    renamed = [replace(file, name=f"{place}.gguf") for place, file in enumerate(shards)]
+    weights = facts.read_weights(renamed[::-1], blobs)
+    assert [file.digest for file in weights.files] == [file.digest for file in shards]
+    assert [file.name for file in weights.files] == [f"0-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    assert weights.header.parameter_count == whole.parameter_count
+    assert weights.header.tensors == whole.tensors
+    with pytest.raises(Unfit, match="is part 1 of 3"):
+        facts.read_weights(shards[:1], blobs)
