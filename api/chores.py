@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.conversation import respond
-from tropilla.api.framing import Framing
-from tropilla.api.surface import Chore, ErrandCall, Frame, Listening
+from tropilla.api.surface import Chore, ErrandCall
 from tropilla.common.errands import Done, Errand, Refused, Word
 from tropilla.common.errors import StoreUnavailable, TropillaError
 
@@ -38,6 +37,8 @@ class Errands:
 
     def begin(self, call: ErrandCall) -> str:
         """Answers the id of the errand that does it: this one, or one that was under way for the same."""
+        for errand_id in call.instead_of:
+            self._book.stop_errand(errand_id)
         flight = call.flight or call.errand.id
         errand_id = self._book.begin(call.errand, flight)
         if errand_id == call.errand.id:
@@ -79,8 +80,7 @@ def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
                 log.warning("errand %s could not be stopped: %s", errand_id, error.message)
 
     if call.stream and chore.frames is not None:
-        said_so_far = errands.words(errand_id, lambda: bool(left))
-        return Response(_body(chore.framing, said_so_far, chore.frames(call), leave), headers=chore.framing.headers)
+        return Response(_body(errands, chore, call, errand_id, left, leave), headers=chore.framing.headers)
     said: list[Word] = []
     over = False
     try:
@@ -91,38 +91,17 @@ def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
     return respond(chore.whole(call, tuple(said))) if over else Response(status=499)
 
 
-def listen(errands: Errands, framing: Framing, listening: Listening) -> Response:
-    """Streamed. Whoever only listens stops nothing by leaving."""
-    left: list[bool] = []
-    unwatch = hangup.watch(request.environ, lambda: left.append(True))
-    words = errands.words(listening.errand_id, lambda: bool(left))
-    return Response(_body(framing, words, listening.feed, lambda *, over: unwatch()), headers=framing.headers)
-
-
-def done(errands: Errands, call: ErrandCall) -> Word | None:
-    """The errand's last word; None when its caller has left before."""
-    left: list[bool] = []
-    unwatch = hangup.watch(request.environ, lambda: left.append(True))
-    try:
-        said = [word for word in errands.words(errands.begin(call), lambda: bool(left)) if word is not None]
-    finally:
-        unwatch()
-    return said[-1] if said and isinstance(said[-1], Done | Refused) else None
-
-
 def _body(
-    framing: Framing,
-    words: Iterable[Word | None],
-    feed: Callable[[Word], Iterable[Frame]],
-    leave: Callable[..., None],
+    errands: Errands, chore: Chore, call: ErrandCall, errand_id: str, left: list[bool], leave: Callable[..., None]
 ) -> Iterator[bytes]:
-    frame = framing.frame
+    assert chore.frames is not None
+    feed, frame = chore.frames(call), chore.framing.frame
     over = False
     try:
-        for word in words:
+        for word in errands.words(errand_id, lambda: bool(left)):
             over = isinstance(word, Done | Refused)
             data = b"" if word is None else b"".join(frame(each.data, each.event) for each in feed(word))
-            yield data or framing.heartbeat
+            yield data or chore.framing.heartbeat
     except TropillaError as error:
         over = True
         yield b"".join(frame(each.data, each.event) for each in feed(Refused("failed", error.message)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flask import Response, request
-from tropilla.api import chores, labels, media, placement
+from tropilla.api import chores, labels, listening, media, placement
 from tropilla.api.account import Account, Ledger
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -154,7 +154,7 @@ class Views:
                 case ErrandCall():
                     return chores.answer(self.errands, chore, call)
                 case Listening():
-                    return chores.listen(self.errands, chore.framing, call)
+                    return listening.listen(self.errands, chore.framing, call)
                 case Stopping():
                     self.errands.stop(call.errand_id)
                     return respond(call.reply)
@@ -184,7 +184,7 @@ class Views:
 
     def _prepare(self, call: ErrandCall) -> None:
         """Raises what the store refuses it with, or `ClientGone`."""
-        last = chores.done(self.errands, call)
+        last = listening.done(self.errands, call)
         if last is None:
             raise ClientGone
         if isinstance(last, Refused):

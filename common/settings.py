@@ -84,6 +84,8 @@ class Settings:
     echo_prompt: str = dataclasses.field(default="yes", metadata={"among": ("yes", "no")})
     #: TGI: whether prompt + max_new_tokens must fit into the context, or only the first 1024 of them, as upstream has it.
     sum_rule: str = dataclasses.field(default="all", metadata={"among": ("all", "chunk")})
+    #: Whether numbers among a model's settings end where Jan's schema ends them, or where the model does.
+    jan_strict: str = dataclasses.field(default="no", metadata={"among": ("yes", "no")})
     #: The status of bodies that are refused on /v1/*: OpenAI's 400 or TGI's 422.
     shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
     #: What TGI's x-compute-type header says of the machine.

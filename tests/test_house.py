@@ -67,6 +67,7 @@ PURE = (
     "api/owners.py",
     "api/placement.py",
     "api/reading.py",
+    "api/states.py",
     "api/surface.py",
     "api/surfaces/",
     "workers/calls.py",

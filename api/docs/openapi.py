@@ -18,7 +18,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Dialect, Route, method_of
+from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Enquiry, Route, method_of
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
@@ -152,7 +152,8 @@ class _Told:
         }
         if about.takes is not None:
             body = {"schema": self._taken(about), **({} if about.example is None else {"example": about.example})}
-            found["requestBody"] = {"required": True, "content": {JSON_TYPE: body}}
+            needed = not (isinstance(route, Chore | Enquiry) and route.bodiless)
+            found["requestBody"] = {"required": needed, "content": {JSON_TYPE: body}}
         return found
 
     def _taken(self, about: About) -> Any:
@@ -178,7 +179,7 @@ class _Told:
 
     def _failures(self, dialect: Dialect, path: str, about: About, method: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for error in _POSTED if method == "post" else _ANY_ROUTE:
+        for error in _ANY_ROUTE if method == "get" else _POSTED:
             # A page of another server is turned away before the route is looked at.
             speaker = self._owners.of(path) if isinstance(error, ForbiddenOrigin) else dialect
             shape = about.error if about.error is not None and speaker is dialect else speaker.error

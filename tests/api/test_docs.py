@@ -17,11 +17,29 @@ from tropilla.api.docs import described
 from tropilla.api.docs.html import kind, page
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.owners import Owners
-from tropilla.api.surface import AnyRoute, Call, Dialect, Page, Question, Reply, Report, Route, Surroundings
+from tropilla.api.surface import (
+    AnyRoute,
+    Call,
+    Chore,
+    Dialect,
+    Dismissal,
+    Enquiry,
+    ErrandCall,
+    Page,
+    Question,
+    Reply,
+    Route,
+    Stopping,
+    Surroundings,
+    method_of,
+)
 from tropilla.api.surfaces import DIALECTS
+from tropilla.api.surfaces.jan.lifecycle import parse_start
 from tropilla.common import errors
-from tropilla.common.catalogue import Catalogue, Worker
+from tropilla.common.catalogue import Catalogue, Definition, Worker
+from tropilla.common.errands import Pull, Task
 from tropilla.common.errors import TropillaError
+from tropilla.common.recipes import File, Recipe
 from tropilla.common.settings import Settings
 
 DOCS = described(DIALECTS)
@@ -31,10 +49,14 @@ ROUTES = [(dialect, route) for dialect in ALL for route in dialect.routes]
 #: It embeds, too, so that the examples of every route are understood.
 MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
 AROUND = Surroundings(
-    Catalogue((Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),)),
+    Catalogue(
+        (Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),),
+        (Definition(MODEL, Recipe("pocket", (File("ab" * 32, 1, "pocket.gguf"),))),),
+    ),
     Settings(),
     1.0,
-    path={"root": "pocket"},
+    path={"root": "pocket", "id": "pocket"},
+    task=lambda errand_id: Task(Pull(errand_id, "llama3", "llama3:latest")),
 )
 
 
@@ -47,7 +69,7 @@ def about(route: AnyRoute) -> About:
 
 
 def method(route: AnyRoute) -> str:
-    return "get" if isinstance(route, Page | Report) else "post"
+    return method_of(route).lower()
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -75,7 +97,7 @@ def test_every_shape_is_a_valid_json_schema(name: str) -> None:
 def test_the_document_names_its_version_its_servers_and_a_tag_for_each_dialect() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", DOCUMENT["info"]["version"])
     assert DOCUMENT["servers"]
-    assert [tag["name"] for tag in DOCUMENT["tags"]] == ["OpenAI", "Anthropic", "Ollama", "TGI", "Docs"]
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == ["OpenAI", "Jan", "Anthropic", "Ollama", "TGI", "Docs"]
 
 
 def test_every_route_is_documented_and_every_documented_operation_exists() -> None:
@@ -92,7 +114,7 @@ def test_operation_ids_are_unique() -> None:
 def test_every_route_says_what_it_is_what_it_takes_and_what_it_answers(_dialect: Dialect, route: Any) -> None:
     told = about(route)
     assert told.summary, f"{route.path} has no `about`"
-    assert (told.takes is not None) == (method(route) == "post")
+    assert (told.takes is None) <= (method(route) == "get" or (isinstance(route, Chore | Enquiry) and route.bodiless))
     assert told.gives is not None or told.streams is not None
 
 
@@ -127,21 +149,27 @@ def test_every_error_a_caller_can_meet_is_documented_as_it_looks(dialect: Dialec
             continue
         speaker = OWNERS.of(route.path) if error is errors.ForbiddenOrigin else dialect
         reply = speaker.fault(an_error(error))
-        responses = DOCUMENT["paths"][template(route.path)]["post"]["responses"]
+        responses = DOCUMENT["paths"][template(route.path)][method(route)]["responses"]
         assert str(reply.status) in responses
         schema = responses[str(reply.status)]["content"]["application/json"]["schema"]
         assert validator(schema).is_valid(reply.body)
 
 
-TAKING = [(dialect, route) for dialect, route in ROUTES if method(route) == "post"]
+CHORES = Reply | Dismissal | ErrandCall | Stopping
+TAKING = [
+    (dialect, route) for dialect, route in ROUTES if about(route).takes is not None and about(route).example is not None
+]
 
 
 @pytest.mark.parametrize(("_dialect", "route"), TAKING, ids=name_of)
 def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Any) -> None:
-    content = DOCUMENT["paths"][template(route.path)]["post"]["requestBody"]["content"]["application/json"]
+    content = DOCUMENT["paths"][template(route.path)][method(route)]["requestBody"]["content"]["application/json"]
     assert validator(content["schema"]).is_valid(content["example"])
     parse = route.surface.parse if isinstance(route, Route) else route.parse
-    assert isinstance(parse(content["example"], AROUND), Call | Question | tuple)
+    # A chore may be done at once; whoever starts a model that runs is told so.
+    at_once = isinstance(route, Chore) or parse is parse_start
+    parsed = parse(content["example"], AROUND)
+    assert isinstance(parsed, Call | Question | tuple | (CHORES if at_once else Call))
 
 
 SCHEMAS = DOCUMENT["components"]["schemas"]

@@ -16,17 +16,39 @@ from tropilla.api.about import About
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.framing import compact
 from tropilla.api.reading import parse_json
-from tropilla.api.surface import Batch, Call, Dialect, Enquiry, Question, Reply, Route, Surroundings
+from tropilla.api.surface import (
+    Batch,
+    Chore,
+    Dialect,
+    Dismissal,
+    Enquiry,
+    ErrandCall,
+    Reply,
+    Route,
+    Stopping,
+    Surroundings,
+    method_of,
+)
 from tropilla.api.surfaces import DIALECTS
+from tropilla.api.surfaces.jan.settings import BOUNDS
 from tropilla.api.surfaces.tgi.root import ROOT
 from tropilla.common import codec
-from tropilla.common.catalogue import Catalogue, Worker
+from tropilla.common.catalogue import Catalogue, Definition, Worker
+from tropilla.common.errands import Pull, Task
 from tropilla.common.errors import InvalidField, RequestError
+from tropilla.common.recipes import File, Recipe
 from tropilla.common.settings import Settings
 
 MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
 WORKER = Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL)
-AROUND = Surroundings(Catalogue((WORKER,)), Settings(unknown_model="default"), 1_700_000_000.0)
+STORED = Definition(MODEL, Recipe("pocket", (File("ab" * 32, 1, "pocket.gguf"),)))
+AROUND = Surroundings(
+    Catalogue((WORKER,), (STORED,)),
+    Settings(unknown_model="default"),
+    1_700_000_000.0,
+    path={"id": "pocket"},
+    task=lambda errand_id: Task(Pull(errand_id, "llama3", "llama3:latest")) if errand_id == "0" else None,
+)
 DOCUMENT = document(DIALECTS, AROUND.settings)
 OPERATIONS = schemathesis.openapi.from_dict(DOCUMENT)
 
@@ -42,8 +64,8 @@ SAME = hypothesis.settings(
 #: Bodies made from a schema take some ten times as long to make.
 FEW = hypothesis.settings(SAME, max_examples=20)
 
-Asking = Route | Enquiry | Batch
-Parse = Callable[[Any, Surroundings], Call | Question | Reply | tuple[Call, ...]]
+Asking = Route | Enquiry | Batch | Chore
+Parse = Callable[[Any, Surroundings], Any]
 
 
 def parse_of(route: Asking) -> Parse:
@@ -60,7 +82,7 @@ ROUTES = list(
         parse_of(route): (dialect, route)
         for dialect in reversed(DIALECTS)
         for route in reversed(dialect.routes)
-        if isinstance(route, Asking) and not route.path.startswith(ROOT)
+        if isinstance(route, Asking) and not route.path.startswith(ROOT) and about(route).example is not None
     }.values()
 )
 each_route = pytest.mark.parametrize(
@@ -77,17 +99,19 @@ def check(dialect: Dialect, route: Asking, body: bytes) -> RequestError | None:
         assert 400 <= said.status < 500
         assert compact(said.body)
         return error
-    if isinstance(parsed, Reply):
-        assert compact(parsed.body)
+    if isinstance(parsed, Reply | Dismissal | Stopping):
+        assert compact((parsed if isinstance(parsed, Reply) else parsed.reply).body)
+    elif isinstance(parsed, ErrandCall):
+        assert codec.encode_errand(parsed.errand)
     else:
         for asked in parsed if isinstance(parsed, tuple) else (parsed,):
             assert codec.encode_request(asked.request)
     return None
 
 
-def fields_of(path: str) -> list[str]:
+def fields_of(route: Asking) -> list[str]:
     """The names at the top of a route's body."""
-    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+    content = DOCUMENT["paths"][template(route.path)][method_of(route).lower()]["requestBody"]["content"]
     return sorted(set(_tops(content["application/json"]["schema"])))
 
 
@@ -139,7 +163,7 @@ def test_any_json_is_understood_or_refused(dialect: Dialect, route: Asking) -> N
 
 @each_route
 def test_an_example_with_anything_in_it_is_understood_or_refused(dialect: Dialect, route: Asking) -> None:
-    fields = fields_of(route.path)
+    fields = fields_of(route)
 
     @SAME
     @hypothesis.given(strategies.dictionaries(strategies.sampled_from(fields), VALUES, min_size=1, max_size=3))
@@ -178,7 +202,7 @@ def replaced(value: Any, path: tuple[str | int, ...], mark: str) -> Any:
 @each_route
 def test_odd_json_in_every_place_is_understood_or_refused(dialect: Dialect, route: Asking) -> None:
     example = about(route).example
-    for path in (*places(example), *((field,) for field in fields_of(route.path))):
+    for path in (*places(example), *((field,) for field in fields_of(route))):
         body = json.dumps(replaced(example, path, "HERE"))
         for odd in ODD:
             check(dialect, route, body.replace('"HERE"', odd).encode())
@@ -188,11 +212,13 @@ def test_odd_json_in_every_place_is_understood_or_refused(dialect: Dialect, rout
 PROMISED = ("missing", "type", "above", "below", "too_long", "empty")
 #: Rules that say so with such a word: how many prompts there may be depends on `n`; thoughts of nothing are no message.
 BETWEEN = {("prompt", "too_long"), ("input", "empty")}
+#: And how large a model's settings may be depends on the model.
+BETWEEN |= {(name, problem) for name in BOUNDS for problem in ("above", "below")}
 
 
 @each_route
 def test_what_the_document_allows_is_not_refused_for_its_form(dialect: Dialect, route: Asking) -> None:
-    operation = OPERATIONS[template(route.path)]["POST"]
+    operation = OPERATIONS[template(route.path)][method_of(route)]
     understood = []
 
     @FEW
