@@ -11,6 +11,7 @@ from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.conversation import respond
 from tropilla.api.surface import Chore, ErrandCall
+from tropilla.common import names
 from tropilla.common.errands import Done, Errand, Refused, Word
 from tropilla.common.errors import StoreUnavailable, TropillaError
 
@@ -23,6 +24,7 @@ LISTEN_SECONDS = 1.0
 class Book(Protocol):
     """What is needed of `registry.Registry`."""
 
+    def staffed(self, office: str) -> bool: ...
     def begin(self, errand: Errand, flight: str) -> str: ...
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]: ...
     def stop_errand(self, errand_id: str) -> None: ...
@@ -36,7 +38,12 @@ class Errands:
         self._submit = submit
 
     def begin(self, call: ErrandCall) -> str:
-        """Answers the id of the errand that does it: this one, or one that was under way for the same."""
+        """Answers the id of the errand that does it: this one, or one that was under way for the same.
+
+        Raises `StoreUnavailable` at once where nobody would do it: a queue is no answer to who waits.
+        """
+        if not self._book.staffed(names.STORE_OFFICE):
+            raise StoreUnavailable("the store is not running: models cannot be changed now (tropilla store starts it)")
         for errand_id in call.instead_of:
             self._book.stop_errand(errand_id)
         flight = call.flight or call.errand.id

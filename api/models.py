@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tropilla.api.surface import Surroundings
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import UnknownModel
+from tropilla.common.generation import GenerationRequest
 from tropilla.common.settings import aliases
 
 
@@ -42,3 +45,9 @@ def resolve_exact(surroundings: Surroundings, name: str, able: Capability = "com
     if surroundings.settings.unknown_model == "default":
         return default_model(surroundings, able)
     raise UnknownModel(name)
+
+
+def adapted(request: GenerationRequest, model: Model) -> GenerationRequest:
+    """The request with the adapter that its model always has."""
+    adapter = model.overlay.defaults.get("adapter")
+    return replace(request, adapter=adapter) if isinstance(adapter, str) and not request.adapter else request

@@ -172,7 +172,8 @@ Failures = Mapping[str, Mapping[str, Trouble]]
 class Catalogue:
     """A snapshot: every live worker, what the store has, and what is the matter with the rest.
 
-    `troubles`: models by name that have no files (yet). `failures`: pin -> worker -> why it could not load it a moment ago.
+    `troubles`: models by name that have no files (yet, or any more). `failures`: pin -> worker -> why it could not load it
+    a moment ago.
     """
 
     workers: tuple[Worker, ...] = ()
@@ -213,7 +214,9 @@ class Catalogue:
         return frozenset(w.flavour for w in self.workers if w.serves(pin))
 
     def candidates(self, definition: Definition) -> tuple[Worker, ...]:
-        """The workers that could load it, as far as is known."""
+        """The workers that could load it, as far as is known; none while the store says that its files are gone."""
+        if definition.model.name in self.troubles:
+            return ()
         failed = self.failures.get(definition.recipe.pin, {})
         return tuple(w for w in self.workers if w.name not in failed and w.may_load(definition))
 
@@ -222,7 +225,7 @@ class Catalogue:
         if name in self._by_name:
             return None
         definition = self.define(name)
-        if definition is None:
+        if definition is None or name in self.troubles:
             return self.troubles.get(name)
         failed = self.failures.get(definition.recipe.pin, {})
         return next(iter(failed.values()), Trouble("no_worker", f"no worker can load {name}"))

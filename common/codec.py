@@ -63,6 +63,7 @@ from tropilla.common.generation import (
 )
 from tropilla.common.metrics import Load
 from tropilla.common.orders import Order
+from tropilla.common.recipes import Recipe
 from tropilla.common.records import record
 
 T = TypeVar("T")
@@ -323,6 +324,11 @@ def decode_load(data: bytes) -> Load:
         return Load(**orjson.loads(data))
     except (ValueError, TypeError) as error:
         raise DecodeError(f"not a load: {error}", data) from error
+
+
+def encode_recipe(recipe: Recipe) -> bytes:
+    """Canonical: equal recipes are equal bytes."""
+    return orjson.dumps(recipe, option=orjson.OPT_SORT_KEYS)
 
 
 def encode_definition(definition: Definition) -> bytes:

@@ -11,11 +11,15 @@ import math
 import mmap
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.ggml import BEGINNING_BYTES, TENSOR_TYPES, what_is
+from tropilla.common.header import ALL_FILL_MARKERS, TOKENS
+from tropilla.common.header import Header as Header
+
+Read = TypeVar("Read")
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -30,103 +34,8 @@ _SCALARS: Mapping[int, str] = {
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
 
-#: Tokens that ask for what stands between two texts; llama.cpp knows them by these spellings, first, second, third.
-FILL_MARKERS = (
-    frozenset({
-        "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
-        "<|code_prefix|>", "<|prefix|>",
-    }),
-    frozenset({
-        "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
-        "<|code_suffix|>", "<|suffix|>",
-    }),
-    frozenset({
-        "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
-        "<|code_middle|>", "<|middle|>",
-    }),
-)  # fmt: skip
-#: The same by their ids, in files that name them; the first names are newer.
-FILL_KEYS = (("fim_pre", "prefix"), ("fim_suf", "suffix"), ("fim_mid", "middle"))
-_ALL_FILL_MARKERS = frozenset().union(*FILL_MARKERS)
-_TOKENS = "tokenizer.ggml.tokens"
 #: llama.cpp knows no model of more: a longer array does not speak of layers, and only its length is kept.
 MAX_LAYERS = 512
-
-#: ggml tensor type -> (elements per block, bytes per block); a type missing here is not measured.
-_BLOCKS: Mapping[int, tuple[int, int]] = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
-    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
-    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
-    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
-    34: (256, 54), 35: (256, 66), 39: (32, 17),
-}  # fmt: skip
-
-#: general.file_type -> its name in every listing.
-_FILE_TYPES: Mapping[int, str] = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
-    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
-    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
-    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
-    37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The facts of one file. `values` has every scalar and string key, and of arrays only their lengths."""
-
-    values: Mapping[str, Any]
-    parameter_count: int
-    size_bytes: int
-    #: Those of `FILL_MARKERS` that are in the vocabulary.
-    fill_markers: frozenset[str] = frozenset()
-    #: Each tensor's shape, ggml's way: the innermost dimension first.
-    tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    @property
-    def architecture(self) -> str:
-        return str(self.values.get("general.architecture", "unknown"))
-
-    @property
-    def quantization(self) -> str:
-        return _FILE_TYPES.get(self.values.get("general.file_type", -1), "unknown")
-
-    @property
-    def chat_template(self) -> str:
-        return _text(self.values.get("tokenizer.chat_template"))
-
-    @property
-    def chat_templates(self) -> Mapping[str, str]:
-        """Further templates by name, `tool_use` and the like."""
-        prefix = "tokenizer.chat_template."
-        named = {key.removeprefix(prefix): _text(value) for key, value in self.values.items() if key.startswith(prefix)}
-        return {name: source for name, source in named.items() if source}
-
-    @property
-    def fills_in(self) -> bool:
-        """Whether it has the three tokens that ask for what stands between two texts."""
-        return all(
-            any(_whole(self.values.get(f"tokenizer.ggml.{key}_token_id"), -1) >= 0 for key in keys)
-            or bool(markers & self.fill_markers)
-            for keys, markers in zip(FILL_KEYS, FILL_MARKERS, strict=True)
-        )
-
-    @property
-    def vocabulary(self) -> int:
-        return _whole(self.values.get(_TOKENS))
-
-    def of_architecture(self, key: str) -> int:
-        """A number under the architecture's own name, `llama.context_length`; 0 when absent."""
-        return _whole(self.values.get(f"{self.architecture}.{key}"))
-
-
-def _whole(value: Any, otherwise: int = 0) -> int:
-    """For a key that is absent or of a type it should not have, something else."""
-    return value if isinstance(value, int) else otherwise
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 class _Truncated(Exception):
@@ -137,51 +46,87 @@ class _Malformed(Exception):
     pass
 
 
-def read_header(path: Path) -> Header:
-    """Raises `ConfigurationError` with one sentence that names the file and what is wrong with it."""
+def read_header(path: Path, *, called: str = "") -> Header:
+    """Raises `ConfigurationError` with one sentence that names the file (`called`: as it is known to who reads that) and
+    what is wrong with it.
+    """
+    return _read(path, called, lambda data, size: _Reader(data).header(size))
+
+
+def read_arrays(path: Path, *, called: str = "") -> dict[str, list[Any]]:
+    """Every array of the file, which `read_header` keeps only the lengths of. Raises as it does."""
+    kept: dict[str, list[Any]] = {}
+
+    def read(data: mmap.mmap, size: int) -> dict[str, list[Any]]:
+        _Reader(data, kept).header(size)
+        return kept
+
+    return _read(path, called, read)
+
+
+def _read(path: Path, called: str, read: Callable[[mmap.mmap, int], Read]) -> Read:
+    name = called or str(path)
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            if file.read(4) != MAGIC:
-                raise ConfigurationError(f"{path} is not a GGUF file: it does not begin with {MAGIC.decode()}")
+            beginning = file.read(BEGINNING_BYTES)
+            if not beginning.startswith(MAGIC):
+                found = what_is(beginning)
+                why = f"it is {found}" if found else f"it does not begin with {MAGIC.decode()}"
+                raise ConfigurationError(f"{name} is not a GGUF file: {why}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(data).header(size)
+                return read(data, size)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"{path} cannot be read: {reason}") from error
+        raise ConfigurationError(f"{name} cannot be read: {reason}") from error
     except _Truncated as error:
-        raise ConfigurationError(f"{path} is truncated: {error}") from error
+        raise ConfigurationError(f"{name} is truncated: {error}") from error
     except _Malformed as error:
-        raise ConfigurationError(f"{path} is not a sound GGUF file: {error}") from error
+        raise ConfigurationError(f"{name} is not a sound GGUF file: {error}") from error
 
 
 class _Reader:
     """A cursor over the mapped file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: mmap.mmap, kept: dict[str, list[Any]] | None = None) -> None:
         self._data = data
+        self._kept = kept
         self._at = len(MAGIC)
         self._fill_markers: set[str] = set()
+        self._arrays: set[str] = set()
 
     def header(self, size: int) -> Header:
         version = self._scalar("I")
         if version not in VERSIONS:
-            raise _Malformed(f"version {version}, known are {' and '.join(map(str, VERSIONS))}")
+            big = f" (it is big-endian: {swapped})" if (swapped := _swapped(version)) in VERSIONS else ""
+            raise _Malformed(f"version {version}{big}, known are {' and '.join(map(str, VERSIONS))}")
         tensors, keys = self._scalar("Q"), self._scalar("Q")
         if tensors > MAX_TENSORS or keys > MAX_KEYS:
             raise _Malformed(f"it claims {tensors} tensors and {keys} keys")
         values: dict[str, Any] = {}
         for _ in range(keys):
             key = self._string(MAX_KEY_BYTES)
-            values[key] = self._value(self._scalar("I"), seen=self._see if key == _TOKENS else None)
-        shapes, extent = self._tensors(tensors)
+            if key in values:
+                raise _Malformed(f"two keys are called {key!r}")
+            kind = self._scalar("I")
+            if kind == _ARRAY:
+                self._arrays.add(key)
+            values[key] = self._value(kind, seen=self._observer(key) if kind == _ARRAY else None)
         alignment = values.get("general.alignment", 32)
-        if not isinstance(alignment, int) or alignment < 1:
+        if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise _Malformed(f"its alignment is {alignment!r}")
-        end = math.ceil(self._at / alignment) * alignment + extent if tensors else self._at
+        shapes, types, extent = self._tensors(tensors, alignment)
+        end = _padded(self._at, alignment) + extent if tensors else self._at
         if end > size:
             raise _Truncated(f"its tensors end at byte {end}, the file at {size}")
-        return Header(values, sum(map(math.prod, shapes.values())), size, frozenset(self._fill_markers), shapes)
+        count = sum(map(math.prod, shapes.values()))
+        return Header(values, count, size, frozenset(self._fill_markers), shapes, types, frozenset(self._arrays))
+
+    def _observer(self, key: str) -> Callable[[Any], None] | None:
+        """What is shown each item of an array."""
+        if self._kept is not None:
+            return self._kept.setdefault(key, []).append
+        return self._see if key == TOKENS else None
 
     def _take(self, count: int) -> bytes:
         end = self._at + count
@@ -201,7 +146,7 @@ class _Reader:
         return self._take(length).decode("utf-8", errors="replace")
 
     def _see(self, token: Any) -> None:
-        if isinstance(token, str) and token in _ALL_FILL_MARKERS:
+        if isinstance(token, str) and token in ALL_FILL_MARKERS:
             self._fill_markers.add(token)
 
     def _value(self, kind: int, depth: int = 0, *, seen: Callable[[Any], None] | None = None) -> Any:
@@ -214,13 +159,16 @@ class _Reader:
         raise _Malformed(f"a value of unknown type {kind} at byte {self._at}")
 
     def _array(self, depth: int, seen: Callable[[Any], None] | None) -> int | tuple[int, ...]:
-        """Passes over an array, showing its strings to `seen`; answers its length, or a value for each layer."""
+        """Passes over an array, showing its items to `seen`; answers its length, or a value for each layer."""
         kind, length = self._scalar("I"), self._scalar("Q")
         if length > len(self._data):
             raise _Truncated(f"an array of {length} items at byte {self._at}")
         if kind in _SCALARS:
             form = f"<{length}{_SCALARS[kind]}"
             data = self._take(struct.calcsize(form))
+            if self._kept is not None and seen is not None:
+                for item in struct.unpack(form, data):
+                    seen(item)
             if length <= MAX_LAYERS and _SCALARS[kind] not in "fd":
                 return tuple(struct.unpack(form, data))
         else:
@@ -230,10 +178,11 @@ class _Reader:
                     seen(item)
         return int(length)
 
-    def _tensors(self, count: int) -> tuple[dict[str, tuple[int, ...]], int]:
-        """(shapes by name, bytes from the start of the tensor data to the end of the last tensor)."""
+    def _tensors(self, count: int, alignment: int) -> tuple[dict[str, tuple[int, ...]], dict[str, str], int]:
+        """(shapes by name, types by name, bytes from the start of the tensor data to the end of the last tensor)."""
         shapes: dict[str, tuple[int, ...]] = {}
-        extent = 0
+        types: dict[str, str] = {}
+        end = 0
         for _ in range(count):
             name, dimensions = self._string(MAX_KEY_BYTES), self._scalar("I")
             if dimensions > MAX_DIMENSIONS:
@@ -241,10 +190,25 @@ class _Reader:
             elements = math.prod(shape := tuple(self._scalar("Q") for _ in range(dimensions)))
             if elements > MAX_ELEMENTS:
                 raise _Malformed(f"tensor {name!r} has {elements} elements")
-            kind, offset = self._scalar("I"), self._scalar("Q")
-            per_block, block_bytes = _BLOCKS.get(kind, (1, 0))
+            number, offset = self._scalar("I"), self._scalar("Q")
+            if (kind := TENSOR_TYPES.get(number)) is None:
+                raise _Malformed(f"tensor {name!r} is of type {number}, which this llama.cpp does not know")
+            if shape and shape[0] % kind.block:
+                raise _Malformed(f"tensor {name!r} has rows of {shape[0]}, which {kind.name} cannot keep")
             if name in shapes:
                 raise _Malformed(f"two tensors are called {name!r}")
-            shapes[name] = shape
-            extent = max(extent, offset + elements // per_block * block_bytes)
-        return shapes, extent
+            # ggml wants each tensor right behind the one before.
+            if offset != (due := _padded(end, alignment)):
+                place = "overlaps the one before" if offset < end else "is not where it is due"
+                raise _Malformed(f"tensor {name!r} {place}: it begins at byte {offset} of the data, not at {due}")
+            shapes[name], types[name] = shape, kind.name
+            end = offset + kind.size_bytes(elements)
+        return shapes, types, end
+
+
+def _padded(at: int, alignment: int) -> int:
+    return -(-at // alignment) * alignment
+
+
+def _swapped(version: int) -> int:
+    return int.from_bytes(int(version).to_bytes(4, "little"), "big")

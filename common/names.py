@@ -17,6 +17,8 @@ GENERATE_TASK = "tropilla.generate"
 #: The one Celery task of the store, and the queue it waits in.
 ERRAND_TASK = "tropilla.errand"
 STORE_QUEUE = "tropilla.store"
+#: The office of the process that does errands: one at a time.
+STORE_OFFICE = "store"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.

@@ -61,7 +61,8 @@ class Recipe:
 
 
 #: What a model may set for requests that do not: fields of `generation.Sampling`, and these.
-MORE_PARAMETERS = ("max_tokens", "stop", "keep", "context")
+#: `adapter` is the one that is always there, and no request can leave it out.
+MORE_PARAMETERS = ("max_tokens", "stop", "keep", "context", "adapter")
 Parameter = int | float | bool | str | tuple[str, ...]
 
 

@@ -106,6 +106,11 @@ class Registry:
     def information(self, digest: str) -> bytes | None:
         return cast("bytes | None", self._redis.hget(names.INFORMATION_KEY, digest))
 
+    @redis_errors_translated
+    def uninform(self, *digests: str) -> None:
+        """Of files that are gone."""
+        self._redis.hdel(names.INFORMATION_KEY, *digests)
+
     # -- orders and failures ------------------------------------------------------------------------------------------
 
     @redis_errors_translated
@@ -174,6 +179,17 @@ class Registry:
         if self._redis.get(key) != who.encode():
             return False
         return bool(self._redis.pexpire(key, int(seconds * 1000)))
+
+    @redis_errors_translated
+    def staffed(self, office: str) -> bool:
+        """Whether anybody holds the office."""
+        return bool(self._redis.exists(names.office_key(office)))
+
+    @redis_errors_translated
+    def resign(self, office: str, who: str) -> None:
+        """Gives an office up before its time is over; somebody else's stays his."""
+        if self._redis.get(names.office_key(office)) == who.encode():
+            self._redis.delete(names.office_key(office))
 
     # -- errands ------------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,9 @@ class Settings:
     #: What GET /api/version answers: some Ollama clients refuse old servers.
     ollama_version: str = "0.12.0"
 
+    #: Folders whose GGUF files callers may import, several with commas; empty is the home folder.
+    import_folders: str = ""
+
     # Time, in seconds
     lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.

@@ -474,6 +474,8 @@ class FakeBook:
         self.begun: list[tuple[Errand, str]] = []
         self.stopped: list[str] = []
         self.flights: dict[str, str] = {}
+        #: Whether a store is there to do errands.
+        self.open = True
         self._information = information or {}
 
     def order(self, worker: str, order: Order) -> bool:
@@ -482,6 +484,9 @@ class FakeBook:
 
     def information(self, digest: str) -> bytes | None:
         return self._information.get(digest)
+
+    def staffed(self, office: str) -> bool:
+        return self.open
 
     def begin(self, errand: Errand, flight: str) -> str:
         self.begun.append((errand, flight))

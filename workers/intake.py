@@ -27,7 +27,7 @@ from tropilla.common.generation import (
 from tropilla.workers.answers import Answers
 from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.fitting import fitted, room
-from tropilla.workers.prompt import ChatTemplate
+from tropilla.workers.prompt import ChatTemplate, templated
 from tropilla.workers.sampler import Sampler
 from tropilla.workers.sequence import Rules, Sequence
 from tropilla.workers.text import Text
@@ -86,7 +86,7 @@ class Intake:
     def _tokenized(self, prompt: Prompt, *, opens: bool) -> tuple[tuple[PromptToken, ...], str]:
         text: str | None = None
         match prompt:
-            case ChatPrompt(context=context):
+            case ChatPrompt(context=context) | TextPrompt(context=context) if templated(prompt):
                 parts = self._template.segments(prompt)
                 text, ids = self._spelled(context) + "".join(parts), self._joined(parts, context)
             case InfillPrompt() if prompt.template:
@@ -201,7 +201,7 @@ class Intake:
 
     def _ids(self, prompt: Prompt) -> list[int]:
         match prompt:
-            case ChatPrompt():
+            case ChatPrompt() | TextPrompt() if templated(prompt):
                 ids = self._joined(self._template.segments(prompt), prompt.context)
             case TextPrompt():
                 start = not prompt.context

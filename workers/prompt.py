@@ -18,11 +18,12 @@ from functools import cached_property
 from typing import Any
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import ChatPrompt, InfillPrompt, Message
+from tropilla.common.generation import ChatPrompt, InfillPrompt, LocalTemplates, Message, TextPrompt
 from tropilla.common.gotemplate.faults import GoTemplateError
 from tropilla.workers.gochat import GoChat
 from tropilla.workers.habits import Habits
 from tropilla.workers.jinja import RESERVED, Clock, Program, TemplateFault
+from tropilla.workers.localchat import LocalChat, chats, completed, with_system_prompt
 from tropilla.workers.markers import CUT, SPLIT, Markers
 from tropilla.workers.toolless import described, spoken
 from tropilla.workers.turns import alternating, guarded, tool_entry, turn, with_system, without_system
@@ -36,6 +37,11 @@ CHATML = (
 )
 #: The named template that is for prompts with tools.
 WITH_TOOLS = "tool_use"
+
+
+def templated(prompt: ChatPrompt | TextPrompt) -> bool:
+    """Whether a template writes it: every conversation, and texts that bring one for plain prompts."""
+    return isinstance(prompt, ChatPrompt) or (prompt.template is not None and bool(prompt.template.completion))
 
 
 class ChatTemplate:
@@ -105,11 +111,11 @@ class ChatTemplate:
             return self._go.thinks
         return any(habits.thinks for _, habits in self._programs.values())
 
-    def segments(self, prompt: ChatPrompt | InfillPrompt) -> list[str]:
+    def segments(self, prompt: ChatPrompt | InfillPrompt | TextPrompt) -> list[str]:
         """The prompt, cut wherever a message tried to spell a marker: each part is tokenized for itself.
 
         A BOS the template wrote is dropped where tokenizing adds one. Raises `InvalidPrompt` with what the template says.
-        Of prompts to fill in those that bring a template.
+        Of texts and of prompts to fill in those that bring a template.
         """
         try:
             text = self._text(prompt)
@@ -120,8 +126,16 @@ class ChatTemplate:
             raise InvalidPrompt(refusal, code="template") from error
         return text.removeprefix(self._dropped).split(SPLIT)
 
-    def _text(self, prompt: ChatPrompt | InfillPrompt) -> str:
-        given = prompt.template if isinstance(prompt.template, str) else ""
+    def _text(self, prompt: ChatPrompt | InfillPrompt | TextPrompt) -> str:
+        given = prompt.template
+        if isinstance(prompt, TextPrompt):
+            assert isinstance(given, LocalTemplates), "a text without a template is itself"
+            return completed(given, prompt.text if prompt.special else self._markers.guard(prompt.text))
+        if isinstance(given, LocalTemplates):
+            assert isinstance(prompt, ChatPrompt)
+            if chats(given):
+                return LocalChat(prompt, given, self._markers).text()
+            prompt, given = with_system_prompt(prompt, given), ""
         go = GoChat(given, self._markers) if given else self._go
         if isinstance(prompt, InfillPrompt):
             assert go is not None, "a model's own tokens for filling in are no template's"

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from tropilla.common import names
 from tropilla.common.bus import Bus
+from tropilla.common.registry import Registry
 from tropilla.compose import redis_server
 
 START_SECONDS = 60.0
@@ -117,6 +119,17 @@ class Herd:
     def _worker_ready(self, name: str, process: Process) -> bool:
         assert process.alive, process.log
         return any(w.name.startswith(f"{name}@") and w.state == "ready" for w in self.bus.catalogue().workers)
+
+    def start_store(self, *, ready: bool = True, **settings: object) -> Process:
+        """The store, by default once it takes errands."""
+        store = self._start("store", [sys.executable, "-m", "tropilla.workers.store"], settings)
+        if ready:
+            wait_for(lambda: self._store_open(store), "the store")
+        return store
+
+    def _store_open(self, process: Process) -> bool:
+        assert process.alive, process.log
+        return Registry(self.bus).staffed(names.STORE_OFFICE)
 
     def start_api(self, **settings: object) -> Process:
         argv = [sys.executable, "-m", "gunicorn", "--config", "python:tropilla.api.server"]

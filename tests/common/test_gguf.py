@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tropilla.common.errors import ConfigurationError
-from tropilla.common.gguf import Header, read_header
+from tropilla.common.gguf import Header, read_arrays, read_header
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
 
@@ -206,3 +206,67 @@ def test_no_mutation_of_a_header_gets_past_as_another_exception(write: Write) ->
             complaints.append(error.message)
     assert len(complaints) > 500
     assert all("some model.gguf" in complaint for complaint in complaints)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "the pointer that git-lfs leaves"),
+        (b"lmgg\0\0", "an old GGML file"),
+        (b"fmgg\1\0\0\0", "an old GGML file of version 1"),
+        (b"tjgg\3\0\0\0", "an old GGML file of version 1 to 3"),
+        (b"algg\1\0\0\0", "an old GGML adapter"),
+        ((90).to_bytes(8, "little") + b'{"__metadata__":{}}', "a safetensors file"),
+        (b"PK\x03\x04" + bytes(30) + b"model.gguf", "a zip archive"),
+        (b"PK\x03\x04" + bytes(30) + b"archive/data.pkl", "a PyTorch .bin file"),
+        (b"\x80\x02}q\0", "a Python pickle"),
+        (b"\x1f\x8b\x08", "a gzip archive"),
+        (b"\n <!DOCTYPE html><html>", "a web page (HTML)"),
+        (b"<html>", "a web page (HTML)"),
+        (b'{"error": "not found"}', "a JSON text"),
+        (b"\xef\xbb\xbf[1]", "a JSON text"),
+        (b"GGU", "it does not begin with GGUF"),
+    ],
+)
+def test_what_a_file_is_instead_is_said(write: Write, data: bytes, what: str) -> None:
+    assert refusal(write(data)).partition(" is not a GGUF file: ")[2].removeprefix("it is ").startswith(what)
+
+
+#: What ggml would refuse as well, each with a word of why.
+UNSOUND = {
+    "big-endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "it is big-endian: 3"),
+    "a key twice": (gguf([KEYS[0], KEYS[0]], []), "two keys are called 'general.architecture'"),
+    "a tensor twice": (gguf(tensors=[tensor("w", (8,), 0, 0), tensor("w", (8,), 0, 32)]), "two tensors are called 'w'"),
+    "an unknown type": (gguf(tensors=[tensor("w", (32,), 31, 0)]), "tensor 'w' is of type 31, which this llama.cpp"),
+    "a row that does not fill blocks": (gguf(tensors=[tensor("w", (33,), 8, 0)]), "has rows of 33, which Q8_0 cannot"),
+    "an unaligned tensor": (gguf(tensors=[*TENSORS[:1], tensor("b", (5,), 0, 204)]), "is not where it is due"),
+    "tensors that overlap": (gguf(tensors=[*TENSORS[:1], tensor("b", (5,), 0, 32)]), "overlaps the one before"),
+    "a gap between tensors": (gguf(tensors=[*TENSORS[:1], tensor("b", (5,), 0, 256)]), "not at 224"),
+    "a first tensor that is late": (gguf(tensors=[tensor("w", (8,), 0, 32)]), "not at 0"),
+    "an alignment of three": (gguf([key("general.alignment", U32, struct.pack("<I", 3))]), "its alignment is 3"),
+}
+
+
+@pytest.mark.parametrize("unsound", UNSOUND)
+def test_what_ggml_would_refuse_is_refused_in_words(write: Write, unsound: str) -> None:
+    data, why = UNSOUND[unsound]
+    assert why in refusal(write(data))
+
+
+def test_types_and_arrays_are_read(write: Write) -> None:
+    path = write(gguf())
+    header = read_header(path, called="m.gguf")
+    assert header.tensor_types == {"w": "Q8_0", "b": "F32"}
+    assert header.arrays == {"tokenizer.ggml.tokens", "tokenizer.ggml.scores", "some.nested"}
+    arrays = read_arrays(path)
+    assert arrays["tokenizer.ggml.tokens"] == ["a", "bc", ""]
+    assert arrays["tokenizer.ggml.scores"] == [0.0, 1.0, 2.0]
+    assert set(arrays) == header.arrays
+
+
+def test_a_sentence_calls_the_file_what_its_reader_does(write: Write) -> None:
+    path = write(b"GG")
+    with pytest.raises(ConfigurationError) as caught:
+        read_header(path, called="m.gguf")
+    assert caught.value.message == "m.gguf is not a GGUF file: it does not begin with GGUF"

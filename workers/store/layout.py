@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,3 +40,10 @@ def path_of(files: Sequence[File], blobs: Blobs) -> Path:
         with suppress(FileExistsError):
             os.symlink(place_of(file, blobs), folder / file.name)
     return folder / first.name
+
+
+def sweep_links(blobs: Blobs) -> None:
+    """Takes away the folders of sharded models that have lost a file."""
+    for folder in (blobs.folder / "shards").glob("*"):
+        if not all(link.exists() for link in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""`python -m tropilla.workers.store`: the one process that changes which models there are, configured by TROPILLA_*
+variables.
+
+Exit status 1 with one sentence when it cannot run here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from tropilla.common.blobs import Blobs
+from tropilla.common.bus import Bus
+from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.registry import Registry
+from tropilla.common.settings import Settings
+from tropilla.common.tasks import create_celery
+from tropilla.workers.store import app
+from tropilla.workers.store.desk import Desk
+from tropilla.workers.store.fetch import fetch
+from tropilla.workers.store.pulling import Pulling
+from tropilla.workers.store.settling import settle
+from tropilla.workers.store.shelves import Shelves
+from tropilla.workers.store.stock import Stock
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        settings = Settings.from_environment()
+        bus = Bus.connect(settings.redis_url)
+        bus.check()
+        desk = _desk(settings, bus)
+        desk.open()
+    except (ConfigurationError, StoreUnavailable) as error:
+        print(f"tropilla store: {error.message}", file=sys.stderr)
+        return 1
+    celery = create_celery(settings)
+    app.register(celery, desk, _leave)
+    try:
+        celery.worker_main(app.arguments(desk))
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    return 0
+
+
+def _desk(settings: Settings, bus: Bus) -> Desk:
+    """Raises `ConfigurationError` for a home folder that cannot be written to."""
+    blobs = Blobs.below(settings.home)
+    try:
+        blobs.prepare()
+    except OSError as error:
+        raise ConfigurationError(f"{blobs.folder} cannot be made: {error.strerror}") from error
+    registry = Registry(bus)
+    stock = Stock(registry, blobs, context=settings.context, clock=time.time)
+    folders = [Path(part.strip()).expanduser() for part in settings.import_folders.split(",") if part.strip()]
+    pulling = Pulling(
+        settings.home,
+        hosts=settings.pull_hosts,
+        bare_repo="ollama" if settings.bare_repo == "ollama" else "hf",
+        environment=os.environ,
+        roots=tuple(folders) or (settings.home,),
+    )
+    settle(stock)
+    return Desk(bus, registry, Shelves(stock, pulling, fetch), leave=_leave)
+
+
+def _leave(why: str) -> None:
+    """In the middle of things: what is under way is begun again by whoever gets its ticket, and goes on from the disk."""
+    log.info("leaving: %s", why)
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

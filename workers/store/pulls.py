@@ -1,0 +1,131 @@
+"""`pull`: a source is fetched, looked into, and defined under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from tropilla.common.catalogue import Definition, Trouble
+from tropilla.common.errands import Done, Progress, Pull, Word
+from tropilla.common.origins import InvalidSource, Source, public, suggested_name
+from tropilla.common.recipes import BARE, Overlay, Recipe
+from tropilla.common.sources import parse_source
+from tropilla.workers.store import facts, naming
+from tropilla.workers.store.overlaying import check_template
+from tropilla.workers.store.pulling import Asked, Fetched, FetchFailed, Pulling, Report, Stopped
+from tropilla.workers.store.refusals import Refusal, Unfit
+from tropilla.workers.store.stock import Stock, files_of
+
+Say = Callable[[Word], None]
+
+
+class Fetch(Protocol):
+    """`fetch.fetch`."""
+
+    def __call__(
+        self, source: Source, pulling: Pulling, *, sha256: str = "", again: bool = False, report: Report, stopped: Asked
+    ) -> Fetched: ...
+
+
+def pull(asked: Pull, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, stopped: Asked) -> Done:
+    """A name that is new is in trouble until it is defined: listings can say that it is on its way, or why it never came.
+
+    Raises `Refusal` and `Stopped`.
+    """
+    try:
+        source = parse_source(asked.source, bare_repo=pulling.bare_repo)
+        name = stock.name_for(asked.name or naming.tagged(suggested_name(source)), "model")
+    except InvalidSource as error:
+        raise Refusal("invalid", error.message, "source") from error
+    present = stock.stored().get(name)
+    if present is not None and not asked.again and _there(present, source, asked.sha256, stock):
+        for word in _replayed(present):
+            say(word)
+        return Done(name)
+    with stock.arriving(name, stopped) as unwanted, _troubled(name, stock, new=present is None):
+        fetched = fetch(
+            source,
+            replace(pulling, insecure=asked.insecure),
+            sha256=asked.sha256,
+            again=asked.again,
+            report=say,
+            stopped=unwanted,
+        )
+        definition, warnings = _described(name, fetched, stock)
+        say(Progress("writing manifest"))
+        with stock.changing:
+            if unwanted():
+                raise Stopped
+            stock.put(definition)
+    return Done(name, (*fetched.warnings, *warnings))
+
+
+def _there(present: Definition, source: Source, sha256: str, stock: Stock) -> bool:
+    named = {file.digest for file in present.recipe.files}
+    return present.source == public(source) and stock.here(present.recipe) and (not sha256 or sha256 in named)
+
+
+def _replayed(present: Definition) -> Iterator[Progress]:
+    """What Ollama says of a model that is there."""
+    yield Progress("pulling manifest")
+    for file in files_of(present.recipe):
+        size = file.size_bytes
+        yield Progress(f"pulling {file.digest[:12]}", f"sha256:{file.digest}", size, size, file.name)
+    yield Progress("verifying sha256 digest")
+    yield Progress("writing manifest")
+
+
+@contextmanager
+def _troubled(name: str, stock: Stock, *, new: bool) -> Iterator[None]:
+    """Says of a new name why it cannot answer. Defining it takes that back."""
+
+    def say(trouble: Trouble | None) -> None:
+        if new:
+            stock.book.trouble(name, trouble)
+
+    say(Trouble("downloading", f"{name} is being downloaded"))
+    try:
+        yield
+    except FetchFailed as error:
+        say(Trouble(error.code, error.message))
+        raise Refusal(error.refusal, error.message, "source" if error.refusal == "invalid" else "") from error
+    except Unfit as error:
+        say(error.trouble)
+        raise Refusal("failed", error.message) from error
+    except (Stopped, Refusal):
+        say(None)
+        raise
+
+
+def _described(name: str, fetched: Fetched, stock: Stock) -> tuple[Definition, tuple[str, ...]]:
+    """What the name is to stand for, and what a person should hear of it. Raises `Unfit`; then the files go again."""
+    try:
+        weights = facts.read_weights(fetched.files, stock.blobs)
+    except Unfit:
+        stock.discard(fetched.files)
+        raise
+    overlay, warnings = readable(fetched.overlay)
+    present = stock.stored().get(name)
+    # What somebody has configured stays: the numbers, and what is laid over files that bring nothing along.
+    before = present.recipe if present else Recipe("", ())
+    bare = replace(before, files=weights.files, projector=fetched.projector)
+    if present is not None and overlay == BARE:
+        overlay = present.model.overlay
+    recipe = stock.pinned(facts.roomy(bare, overlay, weights.header), name)
+    told = stock.tell(name, recipe, overlay, weights.header, None)
+    stock.book.inform(recipe.files[0].digest, facts.information(weights.header))
+    definition = replace(present, model=told, recipe=recipe) if present else Definition(told, recipe)
+    return replace(definition, source=fetched.source), warnings
+
+
+def readable(overlay: Overlay) -> tuple[Overlay, tuple[str, ...]]:
+    """Without a template that does not parse: then the file's own serves, and somebody should hear of it."""
+    if not isinstance(overlay.template, str) or not overlay.template:
+        return overlay, ()
+    try:
+        check_template(overlay.template)
+    except Refusal as error:
+        return replace(overlay, template=""), (f"its template is not used, the file's own is: {error.message}",)
+    return overlay, ()
