@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
+from tropilla.api.blobs import BlobViews
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
@@ -16,8 +17,10 @@ from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
+from tropilla.api.steward import Steward
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
+from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
@@ -27,6 +30,7 @@ from tropilla.common.errors import TropillaError
 from tropilla.common.generation import Request
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
+from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -66,6 +70,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
             method = method_of(route)
             view = _answered(dialect, settings, views.of(dialect, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
+    _mount(app, settings, BlobViews(settings))
     owners = Owners(dialects)
     labels.install(app, settings, owners)
     app.register_error_handler(HTTPException, misrouted(owners))
@@ -80,18 +85,29 @@ def from_environment() -> Flask:
     celery = create_celery(settings)
     registry = Registry(bus)
     inbox, cluster = Inbox(bus), Cluster(registry)
+    steward = Steward(registry, Survey(bus, registry), inbox.name, swap_seconds=settings.swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
         submit(celery, asked, lane=lane)
+        if not cluster.pulled(lane):
+            steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:
         submit_errand(celery, errand, flight)
 
-    relay = Relay(bus, inbox, put, cluster.pulled, settings)
+    relay = Relay(bus, inbox, put, cluster.look_again, settings)
     counters = Counters(bus)
     inbox.start()
     counters.start()
+    steward.start()
     return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
+
+
+def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:
+    """Bodies that are files, which no surface ever sees."""
+    upload, file = _answered(OLLAMA, settings, blobs.upload), _answered(OLLAMA, settings, blobs.file)
+    app.add_url_rule("/api/blobs/<digest>", "upload a blob", upload, methods=["HEAD", "POST"])
+    app.add_url_rule("/internal/blobs/<digest>", "fetch a blob", file, methods=["GET", "HEAD"])
 
 
 def _answered(dialect: Dialect, settings: Settings, view: View) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -69,48 +70,70 @@ class Errands:
 
 
 def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
-    """Streamed, whole, or at once where nobody waits for the end. A caller that leaves stops an errand of his own that
-    asks for it (`stops`); others go on.
-    """
+    """Streamed, whole, or at once where nobody waits for the end."""
     errand_id = errands.begin(call)
     if not call.wait:
         return respond(chore.whole(replace(call, errand=replace(call.errand, id=errand_id)), ()))
-    left: list[bool] = []
-    unwatch = hangup.watch(request.environ, lambda: left.append(True))
-
-    def leave(*, over: bool) -> None:
-        unwatch()
-        if not over and call.stops and errand_id == call.errand.id:
-            try:
-                errands.stop(errand_id)
-            except StoreUnavailable as error:
-                log.warning("errand %s could not be stopped: %s", errand_id, error.message)
-
+    hearing = _Hearing(errands, call, errand_id)
     if call.stream and chore.frames is not None:
-        return Response(_body(errands, chore, call, errand_id, left, leave), headers=chore.framing.headers)
-    said: list[Word] = []
-    over = False
+        return _streamed(chore, call, hearing)
     try:
-        said = [word for word in errands.words(errand_id, lambda: bool(left)) if word is not None]
-        over = bool(said) and isinstance(said[-1], Done | Refused)
+        said = tuple(word for word in hearing.words if word is not None)
     finally:
-        leave(over=over)
-    return respond(chore.whole(call, tuple(said))) if over else Response(status=499)
+        hearing.close()
+    return respond(chore.whole(call, said)) if hearing.over else Response(status=499)
 
 
-def _body(
-    errands: Errands, chore: Chore, call: ErrandCall, errand_id: str, left: list[bool], leave: Callable[..., None]
-) -> Iterator[bytes]:
+def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
+    """What is refused before anything else was said has a real status: so the first word is awaited here."""
+    try:
+        first = next(hearing.words, None)
+    except BaseException:
+        hearing.close()
+        raise
+    if isinstance(first, Refused):
+        hearing.close()
+        return respond(chore.whole(call, (first,)))
+    response = Response(_body(chore, call, itertools.chain((first,), hearing.words)), headers=chore.framing.headers)
+    # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
+    response.call_on_close(hearing.close)
+    return response
+
+
+class _Hearing:
+    """An errand's words, listened to until the last one or until the client leaves. To be closed: a caller that leaves
+    stops an errand of his own that asks for it (`stops`); others go on.
+    """
+
+    def __init__(self, errands: Errands, call: ErrandCall, errand_id: str) -> None:
+        self._errands, self._errand_id = errands, errand_id
+        self._stops = call.stops and errand_id == call.errand.id
+        self._left: list[bool] = []
+        self._unwatch = hangup.watch(request.environ, lambda: self._left.append(True))
+        self.over = False
+        self.words = self._words()
+
+    def _words(self) -> Iterator[Word | None]:
+        for word in self._errands.words(self._errand_id, lambda: bool(self._left)):
+            self.over = isinstance(word, Done | Refused)
+            yield word
+
+    def close(self) -> None:
+        self._unwatch()
+        if self.over or not self._stops:
+            return
+        try:
+            self._errands.stop(self._errand_id)
+        except StoreUnavailable as error:
+            log.warning("errand %s could not be stopped: %s", self._errand_id, error.message)
+
+
+def _body(chore: Chore, call: ErrandCall, words: Iterator[Word | None]) -> Iterator[bytes]:
     assert chore.frames is not None
     feed, frame = chore.frames(call), chore.framing.frame
-    over = False
     try:
-        for word in errands.words(errand_id, lambda: bool(left)):
-            over = isinstance(word, Done | Refused)
+        for word in words:
             data = b"" if word is None else b"".join(frame(each.data, each.event) for each in feed(word))
             yield data or chore.framing.heartbeat
     except TropillaError as error:
-        over = True
         yield b"".join(frame(each.data, each.event) for each in feed(Refused("failed", error.message)))
-    finally:
-        leave(over=over)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from tropilla.common.catalogue import Catalogue, Lane
+from tropilla.api import placement
+from tropilla.common.catalogue import Catalogue, Lane, Trouble
 
 #: A worker that comes or goes is noticed within this time.
 FRESH_SECONDS = 0.3
 
 
 class Announcements(Protocol):
+    """What is needed of `registry.Registry`."""
+
     def catalogue(self) -> Catalogue: ...
+    def waiting(self, lanes: Iterable[str]) -> dict[str, int]: ...
 
 
 class Cluster:
@@ -22,6 +26,8 @@ class Cluster:
         self._clock = clock
         self._seen = Catalogue()
         self._seen_at = float("-inf")
+        #: Lane -> how many waited in it, and when that was.
+        self._backlogs: dict[Lane, tuple[int, float]] = {}
 
     def catalogue(self) -> Catalogue:
         """Raises `StoreUnavailable`."""
@@ -38,3 +44,15 @@ class Cluster:
     def pulled(self, lane: Lane) -> bool:
         """Whether any worker that lives pulls from the lane."""
         return self.catalogue().pulled(lane)
+
+    def backlog(self, lane: Lane) -> int:
+        """How many waited in the lane a moment ago. Raises `StoreUnavailable`."""
+        count, counted_at = self._backlogs.get(lane, (0, float("-inf")))
+        if self._clock() - counted_at > FRESH_SECONDS:
+            count = self._bus.waiting([lane.name])[lane.name]
+            self._backlogs[lane] = (count, self._clock())
+        return count
+
+    def look_again(self, model: str, waits: Lane) -> Lane | Trouble:
+        """Where a request should go on waiting, or why it should not. Raises `StoreUnavailable`."""
+        return placement.look_again(self.catalogue(), model, waits)

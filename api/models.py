@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tropilla.api.surface import Surroundings
-from tropilla.common.catalogue import Capability, Model
-from tropilla.common.errors import UnknownModel
+from tropilla.common.catalogue import Capability, Catalogue, Model
+from tropilla.common.errors import RequestError, UnknownModel, unavailable
 from tropilla.common.generation import GenerationRequest
 from tropilla.common.settings import aliases
 
 
 def default_model(surroundings: Surroundings, able: Capability = "completion") -> Model:
     """The model for a request that names none: the operator's, or else the first by name, that is `able` to answer; where
-    none is, whoever comes first says so himself. Raises `UnknownModel` when it is not being served.
+    none is, whoever comes first says so himself. Raises `UnknownModel` or `ModelUnavailable` when it is not being served.
     """
     wanted = surroundings.settings.default_model
     chosen, models = surroundings.catalogue.find(wanted), surroundings.catalogue.models
     if not models or (wanted and chosen is None):
-        raise UnknownModel(wanted)
+        troubled = surroundings.catalogue.troubled
+        raise (
+            missing(surroundings.catalogue, wanted) if wanted or len(troubled) != 1 else unavailable(*troubled.values())
+        )
     models = models if chosen is None else (chosen, *models)
     return next((model for model in models if able in model.capabilities), models[0])
 
@@ -36,15 +39,25 @@ def aliases_of(surroundings: Surroundings, model: Model) -> list[str]:
 
 
 def resolve_exact(surroundings: Surroundings, name: str, able: Capability = "completion") -> Model:
-    """The model of exactly this name. One that nobody serves raises `UnknownModel`, or means the default model where
-    the operator says so. Aliases, tags and placeholders are a dialect's business, before it asks here.
+    """The model of exactly this name. One that is known and cannot answer raises `ModelUnavailable`; an unknown one raises
+    `UnknownModel`, or means the default model where the operator says so. Aliases, tags and placeholders are a dialect's
+    business, before it asks here.
     """
     found = surroundings.catalogue.find(name)
     if found is not None:
         return found
-    if surroundings.settings.unknown_model == "default":
+    error = missing(surroundings.catalogue, name, f"{name}:latest")
+    if isinstance(error, UnknownModel) and surroundings.settings.unknown_model == "default":
         return default_model(surroundings, able)
-    raise UnknownModel(name)
+    raise error
+
+
+def missing(catalogue: Catalogue, name: str, *spellings: str) -> RequestError:
+    """Why no model of this name answers: what is the matter with one that is so called, or that there is none."""
+    wanted = {each.lower() for each in (name, *spellings)}
+    troubled = catalogue.troubled
+    exact = troubled.get(name) or next((troubled[each] for each in troubled if each.lower() in wanted), None)
+    return UnknownModel(name) if exact is None else unavailable(exact)
 
 
 def adapted(request: GenerationRequest, model: Model) -> GenerationRequest:

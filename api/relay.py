@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tropilla.api.inbox import Mailbox
 from tropilla.api.watch import Pulse, Store, Watch
-from tropilla.common.catalogue import Lane
+from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
 from tropilla.common.settings import Settings
@@ -33,21 +33,23 @@ class Mailboxes(Protocol):
 
 
 class Relay:
-    """`submit` puts the ticket into a lane; `served` says whether any worker pulls from a lane now."""
+    """`submit` puts the ticket into a lane; `look_again` says of a model's name and the lane where a request waits for it
+    where it should go on waiting, or why it should not.
+    """
 
     def __init__(
         self,
         store: Store,
         inbox: Mailboxes,
         submit: Callable[[Request, Lane], None],
-        served: Callable[[Lane], bool],
+        look_again: Callable[[str, Lane], Lane | Trouble],
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._submit = submit
-        self._served = served
+        self._look_again = look_again
         self._settings = settings
         self._clock = clock
 
@@ -65,8 +67,8 @@ class Relay:
             lane,
             mailbox,
             self._store,
-            lambda: self._submit(request, lane),
-            self._served,
+            lambda lane: self._submit(request, lane),
+            self._look_again,
             self._settings,
             self._clock,
         )

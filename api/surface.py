@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from tropilla.api.about import UNTOLD, About, Shape
 from tropilla.api.framing import NDJSON, Framing
+from tropilla.api.reading import parse_json
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Errand, RefusalCode, Refused, Task, Word
 from tropilla.common.errors import RequestError, TropillaError, from_failed
@@ -62,7 +63,8 @@ class Surroundings:
 
     `now` is when the request came, Unix seconds. `headers` are the request's, names in lower case; `path` holds the
     variables of the route it came by, `query` what stands behind its `?`. `information`: a file's digest -> what its header
-    says, as JSON text; None where nobody has told.
+    says, as JSON text; None where nobody has told. `arrays`: a file's digest -> the arrays of its header, by key; none
+    where this process does not see the file.
     """
 
     catalogue: Catalogue
@@ -72,6 +74,7 @@ class Surroundings:
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     information: Callable[[str], bytes | None] = lambda digest: None
+    arrays: Callable[[str], Mapping[str, JSON]] = lambda digest: {}
     #: What was asked of the store and is not over; and what has come of one errand, by its id.
     tasks: Callable[[], tuple[Task, ...]] = lambda: ()
     task: Callable[[str], Task | None] = lambda errand_id: None
@@ -297,8 +300,9 @@ class Dialect:
 
     `prefixes`: paths below which even an unknown route is answered in this dialect; "" claims every path nobody else
     claims, and "/models/" what is below /models but not /models itself. `reads`: whether a body of this content type
-    ("" where none is named) is looked at. `headers`: what every answer carries, errors included, so many seconds after
-    its request came. `error` is the shape of what `fault` answers, `title` what people call the protocol.
+    ("" where none is named) is looked at. `value`: the JSON value that a body's bytes are; raises `MalformedBody`.
+    `headers`: what every answer carries, errors included, so many seconds after its request came. `error` is the shape of
+    what `fault` answers, `title` what people call the protocol.
     """
 
     name: str
@@ -306,6 +310,7 @@ class Dialect:
     prefixes: tuple[str, ...]
     fault: Callable[[TropillaError], Reply]
     reads: Callable[[str], bool] = lambda content_type: True
+    value: Callable[[bytes], JSON] = parse_json
     headers: Callable[[float], Mapping[str, str]] = lambda seconds: {}
     #: Of the answer to a browser that asks beforehand whether it may (CORS).
     preflight_status: int = 200

@@ -15,7 +15,6 @@ from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
 from tropilla.api.counters import Counters
-from tropilla.api.reading import parse_json
 from tropilla.api.relay import Relay
 from tropilla.api.surface import (
     JSON,
@@ -44,6 +43,7 @@ from tropilla.common.errands import Refused, Task
 from tropilla.common.errors import GenerationFailed, TropillaError, UnreadableBody
 from tropilla.common.generation import Request
 from tropilla.common.orders import Order
+from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
 
 View = Callable[..., Response]
@@ -102,7 +102,7 @@ class Views:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
             with self.ledger.open() as account:
-                call = surface.parse(self._body(data), self._surroundings(variables))
+                call = surface.parse(self._body(dialect, data), self._surroundings(variables))
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
@@ -121,7 +121,7 @@ class Views:
             data = self._data(dialect)
             with ExitStack() as accounts:
                 first = accounts.enter_context(self.ledger.open())
-                calls = batch.parse(self._body(data), self._surroundings(variables))
+                calls = batch.parse(self._body(dialect, data), self._surroundings(variables))
                 opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
                 begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
                 with _blaming(calls[0].prompt_field):
@@ -133,7 +133,7 @@ class Views:
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
-            body = None if enquiry.bodiless and not data.strip() else self._body(data)
+            body = None if enquiry.bodiless and not data.strip() else self._body(dialect, data)
             question = enquiry.parse(body, self._surroundings(variables))
             if isinstance(question, Dismissal):
                 return self._dismiss(question)
@@ -144,7 +144,7 @@ class Views:
     def _chore(self, dialect: Dialect, chore: Chore) -> View:
         def view(**variables: str) -> Response:
             data = self._data(dialect)
-            body = None if chore.bodiless and not data.strip() else self._body(data)
+            body = None if chore.bodiless and not data.strip() else self._body(dialect, data)
             call = chore.parse(body, self._surroundings(variables))
             match call:
                 case Reply():
@@ -198,20 +198,23 @@ class Views:
             raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
         return request.get_data(cache=False)
 
-    def _body(self, data: bytes) -> JSON:
+    def _body(self, dialect: Dialect, data: bytes) -> JSON:
         encoding = request.headers.get("Content-Encoding", "")
-        return parse_json(media.unpacked(data, encoding, self.settings.max_body_bytes))
+        return dialect.value(media.unpacked(data, encoding, self.settings.max_body_bytes))
 
     def _begun(self, account: Account, call: Call) -> tuple[Call, Conversation]:
         """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""
         call = replace(call, queued=time.time())
         model = self.cluster.catalogue().find(call.request.model)
         account.understood(call, model.context_length if model else 0)
-        return call, self._conversation(models.adapted(call.request, model) if model else call.request, account)
+        conversation = self._conversation(models.adapted(call.request, model) if model else call.request, account)
+        conversation.polish = model.overlay.polish if model else UNPOLISHED
+        return call, conversation
 
     def _conversation(self, asked: Request, account: Account | None = None) -> Conversation:
         labels.call_request(asked.id)
-        lane = placement.lane(self.cluster.catalogue(), asked.model)
+        cluster, spill_backlog = self.cluster, self.settings.spill_backlog
+        lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
         return Conversation(self.relay, self.settings, asked, lane, account)
 
     def _surroundings(self, variables: Mapping[str, str]) -> Surroundings:
@@ -224,8 +227,8 @@ class Views:
             variables,
             request.args.to_dict(),
             self.registry.information,
-            self.registry.tasks,
-            self.registry.task,
+            tasks=self.registry.tasks,
+            task=self.registry.task,
         )
 
 

@@ -3,6 +3,8 @@
 When nothing has come for `stall_seconds` it looks into the journal (a message may have been lost), then at the lease. Gone
 means that the worker died, and another ticket is submitted: whoever takes it raises the attempt number, which fences the
 dead, and goes on behind what is in the journal.
+
+A request that nobody has taken yet waits as long as somebody could: while its model is loaded, or others have their turn.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Final, Protocol
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
-from tropilla.common.catalogue import Lane
+from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
 from tropilla.common.generation import Event, Failed, FailureCode, Last, Request
 from tropilla.common.settings import Settings
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: How long open requests outlive a Redis that does not answer, in seconds.
 OUTAGE_SECONDS = 30.0
-#: How long a queued request waits for a worker to come back to a model that has none, in seconds.
+#: How long a queued request waits for a worker to come back when none is left that could load its model, in seconds.
 ABANDONED_SECONDS = 10.0
 #: Redis lets a key go this much after its time, in seconds.
 EXPIRY_SECONDS = 0.02
@@ -66,13 +68,13 @@ class Watch:
         lane: Lane,
         mailbox: Mailbox,
         store: Store,
-        resubmit: Callable[[], None],
-        served: Callable[[Lane], bool],
+        submit: Callable[[Lane], None],
+        look_again: Callable[[str, Lane], Lane | Trouble],
         settings: Settings,
         clock: Callable[[], float],
     ) -> None:
-        self._request, self._lane, self._mailbox, self._store, self._served = request, lane, mailbox, store, served
-        self._resubmit = resubmit
+        self._request, self._lane, self._mailbox, self._store = request, lane, mailbox, store
+        self._submit, self._look_again = submit, look_again
         #: The last attempt that was lost and for which there is another ticket.
         self._replaced = 0
         #: How long the lease that was looked at last had left.
@@ -175,10 +177,22 @@ class Watch:
             log.warning(
                 "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next
             )
-            self._resubmit()
+            self._submit(self._lane)
             self._replaced = attempts
-        elif now - self._heard > ABANDONED_SECONDS and not self._served(self._lane):
-            yield from self._conclude("model_unavailable", f"no worker serves {self._request.model} any more", attempts)
+        else:
+            yield from self._queue(now, attempts)
+
+    def _queue(self, now: float, attempts: int) -> Iterator[Event]:
+        """Whether somebody will come for a request that nobody holds, and to which lane."""
+        found = self._look_again(self._request.model, self._lane)
+        if isinstance(found, Lane):
+            if found != self._lane:
+                log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
+                self._submit(found)
+                self._lane = found
+        # A worker that died is being replaced; what else is the matter stays so for a while.
+        elif found.code != "no_worker" or now - self._heard > ABANDONED_SECONDS:
+            yield from self._conclude("model_unavailable", found.message, attempts)
 
     def _conclude(self, code: FailureCode, message: str, attempt: int | None) -> Iterator[Event]:
         """Ends the request for everybody, then tells what the journal says: a worker may have been faster."""

@@ -305,10 +305,10 @@ class Bus:
     # -- presence ---------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def announce(self, worker: Worker) -> None:
-        """Says who this worker is and what it pins. To be repeated every second."""
+    def announce(self, worker: Worker, *, milliseconds: int = PRESENCE_MS) -> None:
+        """Says who this worker is and what it pins, for a while. To be repeated every second."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(names.presence_key(worker.name), codec.encode_worker(worker), px=PRESENCE_MS)
+        pipeline.set(names.presence_key(worker.name), codec.encode_worker(worker), px=milliseconds)
         pipeline.sadd(names.WORKERS_KEY, worker.name)
         pipeline.execute()
 

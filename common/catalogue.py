@@ -221,18 +221,30 @@ class Catalogue:
         return tuple(w for w in self.workers if w.name not in failed and w.may_load(definition))
 
     def trouble(self, name: str) -> Trouble | None:
-        """Why the model of this name cannot answer; None when it can, or nobody knows of it."""
-        if name in self._by_name:
-            return None
-        definition = self.define(name)
-        if definition is None or name in self.troubles:
-            return self.troubles.get(name)
-        failed = self.failures.get(definition.recipe.pin, {})
-        return next(iter(failed.values()), Trouble("no_worker", f"no worker can load {name}"))
+        """Why the model of exactly this name cannot answer; None when it can, or nobody knows of it."""
+        return self.troubled.get(name)
+
+    @cached_property
+    def troubled(self) -> Mapping[str, Trouble]:
+        """Each model that is known and cannot answer, by name, and why: what the store says of it counts first."""
+        found = dict(self.troubles)
+        for definition in self.definitions:
+            name = definition.model.name
+            if definition.hidden:
+                found.pop(name, None)
+            elif name not in found:
+                failed = self.failures.get(definition.recipe.pin, {})
+                found[name] = next(iter(failed.values()), Trouble("no_worker", f"no worker can load {name}"))
+        return {
+            name: trouble for name, trouble in found.items() if name not in self._by_name and self.only in ("", name)
+        }
 
     def pulled(self, lane: Lane) -> bool:
         """Whether any worker that lives pulls from the lane, or will once it has loaded its model."""
-        return any((w.pin == lane.pin or w.coming(lane.pin)) and lane.flavour in PULLS[w.flavour] for w in self.workers)
+        return any(
+            (worker.serves(lane.pin) or worker.coming(lane.pin)) and lane.flavour in PULLS[worker.flavour]
+            for worker in self.workers
+        )
 
     @cached_property
     def _by_name(self) -> Mapping[str, Model]:

@@ -19,6 +19,8 @@
         └── GenerationFailed    accepted, and failed later                               500
             ├── ContextExceeded   the prompt (and what was asked for) does not fit       400
             ├── InvalidPrompt     a prompt this model cannot take: token ids, template   400
+            ├── ModelUnavailable  the model is known, and nobody can serve it now        503
+            │   └── UnsupportedBackend  or ever: it is none for llama.cpp                501
             └── WorkerLost        the worker died or stopped                             500
 
 An error carries facts and a status hint. The surface chooses the words and may choose another status.
@@ -29,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from tropilla.common.catalogue import Trouble, TroubleCode
 from tropilla.common.generation import Failed, FailureCode
 
 
@@ -155,6 +158,45 @@ class InvalidPrompt(GenerationFailed):
     status = 400
 
 
+#: What passes by itself, and after how many seconds a caller may look again.
+PASSING: Mapping[TroubleCode, int] = {"downloading": 10, "no_worker": 10}
+
+
+class ModelUnavailable(GenerationFailed):
+    """Said before a request is accepted, or of one that has waited; `retry_after_seconds` is None where the trouble does
+    not pass by itself.
+    """
+
+    status = 503
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: FailureCode = "model_unavailable",
+        facts: Mapping[str, int] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(message, code=code, facts=facts)
+        self.param = "model"
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def retry_after(self) -> Mapping[str, str]:
+        """As a header."""
+        return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+
+
+class UnsupportedBackend(ModelUnavailable):
+    status = 501
+
+
+def unavailable(trouble: Trouble) -> ModelUnavailable:
+    """The exception that says what is the matter with a model."""
+    kind = UnsupportedBackend if trouble.code == "backend_unsupported" else ModelUnavailable
+    return kind(trouble.message, retry_after_seconds=PASSING.get(trouble.code))
+
+
 class WorkerLost(GenerationFailed):
     pass
 
@@ -166,7 +208,7 @@ CODES: Mapping[FailureCode, type[GenerationFailed]] = {
     "constraint": InvalidPrompt,
     "unsupported": InvalidPrompt,
     "template": InvalidPrompt,
-    "model_unavailable": WorkerLost,
+    "model_unavailable": ModelUnavailable,
     "worker_lost": WorkerLost,
     "shutting_down": WorkerLost,
     "expired": GenerationFailed,

@@ -430,9 +430,9 @@ class Usage:
 class Timings:
     """Where one choice's time went on the worker, in seconds of its own clock.
 
-    `queue` runs from taking the ticket to the first prefill chunk; `load` of that was spent on loading the model. Time
-    spent before that, in Redis, is what remains of the API's own measurement: clocks of two machines are never
-    subtracted.
+    `queue` runs from taking the ticket to the first prefill chunk. `load`: the model had been loaded only a moment before
+    the ticket was taken, in so many seconds, so the request is thought to have waited for that; else 0. Time spent before
+    taking the ticket, in Redis, is what remains of the API's own measurement: clocks of two machines are never subtracted.
     """
 
     queue: float = 0.0

@@ -77,6 +77,11 @@ def order_key(worker: str) -> str:
     return f"tropilla:order:{worker}"
 
 
+def loading_key(worker: str) -> str:
+    """The pin that one worker is just loading: what is found there by its next start is what it died of."""
+    return f"tropilla:loading:{worker}"
+
+
 def failure_key(pin: str, worker: str) -> str:
     """Why one worker could not load one pin; expires when it may try again."""
     return f"tropilla:failure:{pin}:{worker}"

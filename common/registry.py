@@ -18,6 +18,8 @@ from tropilla.common.orders import Order
 
 #: An order that its worker has not taken by then is void, in milliseconds.
 ORDER_MS = 15_000
+#: What a worker that died while loading had begun is remembered for so long, in milliseconds.
+LOADING_MS = 24 * 3600 * 1000
 #: What was said of an errand is kept so long after its last word, in milliseconds, and so many words of it.
 ERRAND_MS = 24 * 3600 * 1000
 ERRAND_WORDS = 1000
@@ -134,6 +136,21 @@ class Registry:
     @redis_errors_translated
     def acknowledge_order(self, worker: str) -> None:
         self._redis.delete(names.order_key(worker))
+
+    @redis_errors_translated
+    def keep_order(self, worker: str) -> None:
+        """The worker knows of its order and will take it, once what it is doing now is finished."""
+        self._redis.pexpire(names.order_key(worker), ORDER_MS)
+
+    @redis_errors_translated
+    def begin_loading(self, pin: str, worker: str) -> None:
+        """Notes what may be the worker's death."""
+        self._redis.set(names.loading_key(worker), pin, px=LOADING_MS)
+
+    @redis_errors_translated
+    def end_loading(self, worker: str) -> str:
+        """The worker is not loading, or not any more. Answers the pin of which it was noted, "" for none."""
+        return cast(bytes, self._redis.getdel(names.loading_key(worker)) or b"").decode()
 
     @redis_errors_translated
     def report_failure(self, pin: str, worker: str, trouble: Trouble, *, seconds: float) -> None:

@@ -65,8 +65,12 @@ class Settings:
     #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas.
     cors_origins: str = "*"
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
+    #: Of a file that is uploaded for a model (Ollama's blobs).
+    max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
     #: Requests waiting per lane; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
+    #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
+    spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
     #: Choices per request: prompts times n.
     max_choices: int = dataclasses.field(default=16, metadata={"low": 1, "high": 128})
     #: What OpenAI answers call the reasoning of a model: DeepSeek's and llama.cpp's word, or vLLM's `reasoning` as well.
@@ -101,6 +105,13 @@ class Settings:
     import_folders: str = ""
 
     # Time, in seconds
+    #: A model that nobody waits for gives way at once to one that is waited for; another does so when that has waited for
+    #: so long, and when it has been there for so long itself. What runs is finished first.
+    swap_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0, "high": 3600})
+    #: How long a model that a worker loaded on demand stays without a request; negative is for ever.
+    keep_alive_seconds: float = dataclasses.field(default=300.0, metadata={"low": -1e9, "high": 1e9})
+    #: A worker that could not load a model is not asked to again for so long.
+    load_cooldown_seconds: float = dataclasses.field(default=60.0, metadata={"low": 1, "high": 86_400})
     lease_seconds: float = dataclasses.field(default=2.0, metadata={"low": 0.5, "high": 60})
     #: A popped ticket that nobody acknowledges or renews is handed out again after so long.
     visibility_seconds: int = dataclasses.field(default=30, metadata={"low": 3, "high": 3600})

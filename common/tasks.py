@@ -7,6 +7,8 @@ since results travel through the journal; and fixed argument texts, since Flower
 
 from __future__ import annotations
 
+import json
+
 import kombu
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -58,6 +60,14 @@ def submit(celery: Celery, request: Request, *, lane: Lane) -> None:
     payload = codec.encode_request(request).decode()
     # What Flower shows: the model, never the prompt.
     _send(celery, names.GENERATE_TASK, request.id, (payload,), queue=lane.name, shown=f"({request.model!r})")
+
+
+def request_id_of(ticket: bytes) -> str:
+    """Whose ticket it is, as it stands in a lane; "" for what is none of ours."""
+    try:
+        return str(json.loads(ticket)["headers"]["id"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def submit_errand(celery: Celery, errand: Errand, flight: str) -> None:

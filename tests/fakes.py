@@ -16,7 +16,7 @@ from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Delivered, Entry
-from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
+from tropilla.common.catalogue import Catalogue, Definition, Model, Trouble, Worker, catalogue
 from tropilla.common.errands import Errand, Task, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.generation import (
@@ -314,14 +314,24 @@ class FakeAnnouncements:
 
     def __init__(self, *workers: Worker) -> None:
         self.workers = list(workers)
-        self.read = 0
+        self.stored: tuple[Definition, ...] = ()
+        self.troubles: dict[str, Trouble] = {}
+        #: Lane -> tickets in it.
+        self.lanes: dict[str, int] = {}
+        self.read = self.counted = 0
         self.down = False
 
     def catalogue(self) -> Catalogue:
         self.read += 1
         if self.down:
             raise StoreUnavailable("Redis cannot serve")
-        return catalogue(self.workers)
+        return catalogue(self.workers, self.stored, self.troubles)
+
+    def waiting(self, lanes: Iterable[str]) -> dict[str, int]:
+        self.counted += 1
+        if self.down:
+            raise StoreUnavailable("Redis cannot serve")
+        return {lane: self.lanes.get(lane, 0) for lane in lanes}
 
 
 class FakeStore:

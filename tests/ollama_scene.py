@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from scene import POCKET
-from tropilla.api.surface import JSON, Call, Fold, Frames, Reply, Surface, Surroundings
+from tropilla.api.surface import JSON, Call, Dismissal, Fold, Frames, Question, Reply, Surface, Surroundings
 from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.common.catalogue import Catalogue, Model, Worker, catalogue
 from tropilla.common.errors import TropillaError
@@ -15,6 +15,8 @@ from tropilla.common.generation import (
     Event,
     Finished,
     GenerationRequest,
+    Loaded,
+    LoadRequest,
     Prompted,
     PromptToken,
     Reason,
@@ -52,6 +54,22 @@ def asked(surface: Surface, body: JSON, around: Surroundings | None = None) -> C
 
 def requested(surface: Surface, body: JSON, around: Surroundings | None = None) -> GenerationRequest:
     return asked(surface, body, around).request
+
+
+def loads(surface: Surface, body: JSON, around: Surroundings | None = None) -> tuple[LoadRequest, Reply]:
+    """What a body asks a worker to load, and what is said once it is there."""
+    question = surface.parse(body, around or surroundings())
+    assert isinstance(question, Question)
+    assert isinstance(question.request, LoadRequest)
+    assert surface.answer is not None
+    return question.request, surface.answer(question, (Loaded(0, 0, 1.5, "w"),), RECEIVED)
+
+
+def unloads(surface: Surface, body: JSON, around: Surroundings | None = None) -> tuple[str, Reply]:
+    """The pin that a body lets go of, and what is said at once."""
+    dismissal = surface.parse(body, around or surroundings())
+    assert isinstance(dismissal, Dismissal)
+    return dismissal.pin, dismissal.reply
 
 
 def told(surface: Surface, body: JSON, around: Surroundings | None = None) -> Reply:

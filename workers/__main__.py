@@ -1,47 +1,65 @@
 """`python -m tropilla.workers`: one worker process, configured by TROPILLA_* variables.
 
+Without a flag it loads the model of its settings, its own, and serves that. `--idle`: it starts without a model, has none
+of its own, and loads what it is told to. `--own`, beside it, is what a worker says to itself when it begins anew: it has a
+model of its own, which is not to be loaded before somebody asks.
+
 Exit status 1 with one sentence when the model or the settings cannot be served.
 """
 
 from __future__ import annotations
 
-import gc
+import argparse
 import logging
+import os
+import socket
 import sys
 
 from tropilla.common.bus import Bus
-from tropilla.common.errors import ConfigurationError, TropillaError
+from tropilla.common.catalogue import Definition, Flavour
+from tropilla.common.errors import TropillaError
 from tropilla.common.settings import Settings
-from tropilla.common.tasks import create_celery, submit
-from tropilla.workers import app
-from tropilla.workers.pin import Pin
+from tropilla.workers import leaving
+from tropilla.workers.charge import is_still_there, own_definition
+from tropilla.workers.life import Life
+from tropilla.workers.llama.library import check_flavour
+
+IDLE, OWN = "--idle", "--own"
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    flags = _flags()
     try:
+        leaving.hear_signals()
         settings = Settings.from_environment()
         bus = Bus.connect(settings.redis_url)
         bus.check()
-        pin = Pin(settings, bus)
-    except ConfigurationError as error:
+        flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
+        check_flavour(flavour)
+        name = f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}"
+        own = None if flags.idle and not flags.own else _own(settings, bus, name, anew=flags.own)
+        again = [IDLE, OWN] if own else [IDLE]
+        life = Life(settings, bus, name=name, own=own, again=lambda: leaving.begin_anew(again, without=(IDLE, OWN)))
+        return life.run(idle=flags.idle)
+    except TropillaError as error:
         print(f"tropilla worker: {error.message}", file=sys.stderr)
         return 1
-    celery = create_celery(settings)
-    app.register(celery, pin)
-    # What is there now stays: no collection has to look at it again.
-    gc.freeze()
-    pin.start(lambda request, lane: submit(celery, request, lane=lane))
-    try:
-        celery.worker_main(app.arguments(pin))
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 0
-    finally:
-        try:
-            pin.close()
-        except TropillaError as error:
-            print(f"tropilla worker: {error.message}", file=sys.stderr)
-    return 0
+    except leaving.Stopped:
+        return 0
+
+
+def _flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tropilla.workers", description="One worker process.")
+    parser.add_argument(IDLE, action="store_true", help="start without a model, and load what this worker is told to")
+    parser.add_argument(OWN, action="store_true", help="with --idle: keep offering the model of the settings")
+    return parser.parse_args()
+
+
+def _own(settings: Settings, bus: Bus, name: str, *, anew: bool) -> Definition:
+    """The model of the settings. anew: this process has announced it a moment ago, and need not read the file again."""
+    announced = [worker.own for worker in bus.catalogue().workers if worker.name == name and worker.own] if anew else []
+    return announced[0] if announced and is_still_there(announced[0]) else own_definition(settings)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from celery import Celery
 from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
+from celery.worker import state
 from tropilla.common import codec, names
 from tropilla.common.errors import DecodeError, NewerMessage, StoreUnavailable
 from tropilla.workers.pin import Pin
@@ -41,11 +42,26 @@ def register(celery: Celery, pin: Pin) -> None:
             return "unreadable"
 
     def drain(**_: object) -> None:
+        # Only signals come by here, not `stop_taking`.
         pin.drain()
 
     # Held by the application, since Celery's signals keep no strong reference.
     celery.tropilla_drain = drain
     worker_shutting_down.connect(drain)
+
+
+def run(celery: Celery, pin: Pin) -> int:
+    """Serves tickets until a signal or `stop_taking`, and until those at hand are done with; answers the exit status."""
+    try:
+        celery.worker_main(arguments(pin))
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
+    return 0
+
+
+def stop_taking() -> None:
+    """No new tickets, and `run` ends when those at hand are done with: what Celery does on SIGTERM, and nothing else."""
+    state.should_stop = 0
 
 
 def arguments(pin: Pin) -> list[str]:

@@ -37,13 +37,17 @@ def named_model(setting: str) -> tuple[str, Path]:
     return name, Path(path).expanduser()
 
 
+def digest_of(path: Path) -> str:
+    """64 hex digits. Reads the whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def describe(name: str, path: Path, header: Header, context: int, adapters: Iterable[str] = ()) -> Model:
     """What the catalogue says of the model. Reads the whole file once, for its digest."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Model(
         name=name,
-        digest=digest,
+        digest=digest_of(path),
         size_bytes=header.size_bytes,
         family=header.architecture,
         parameter_count=header.parameter_count,

@@ -46,7 +46,9 @@ GPU_PASS_TOKENS = 512
 
 
 class Engine:
-    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there. adapters: files by name."""
+    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there. adapters: files by name.
+    `on_progress` hears how much of the weights is there, 0 to 1, from the thread that loads.
+    """
 
     def __init__(
         self,
@@ -58,10 +60,13 @@ class Engine:
         *,
         gpu: bool,
         adapters: Mapping[str, Path] = MappingProxyType({}),
+        on_progress: Callable[[float], None] = lambda _: None,
     ) -> None:
         threads = settings.threads or threads_for(os.cpu_count() or 1)
         layers = settings.gpu_layers if gpu else 0
-        self.model = _load(name, path, size, settings, threads=threads, gpu_layers=layers, adapters=adapters)
+        self.model = _load(
+            name, path, size, settings, threads=threads, gpu_layers=layers, adapters=adapters, on_progress=on_progress
+        )
         vocabulary = self.model.vocabulary
         template = ChatTemplate(
             header.chat_template,
@@ -130,7 +135,7 @@ def size_of(settings: Settings, header: Header, *, gpu: bool, adapters: Sequence
     """What fits beside the adapters, with the numbers logged; before anything is loaded. What a GPU has free is
     llama.cpp's to say, later.
 
-    Raises `ConfigurationError`, with the numbers, when nothing does.
+    Raises `DoesNotFit`, with the numbers, when nothing does.
     """
     slots = settings.slots
     step_tokens = max(settings.step_tokens, slots)
@@ -151,7 +156,7 @@ def size_of(settings: Settings, header: Header, *, gpu: bool, adapters: Sequence
         adapters=adapters,
     )
     log.info("%s", budget)
-    return Size(budget.slots, budget.context, step_tokens, budget.cells, budget.sequences)
+    return Size(budget.slots, budget.context, step_tokens, budget.cells, budget.sequences, budget.needed_bytes)
 
 
 def _load(
@@ -163,12 +168,14 @@ def _load(
     threads: int,
     gpu_layers: int,
     adapters: Mapping[str, Path],
+    on_progress: Callable[[float], None],
 ) -> Llama:
     began = reported = time.monotonic()
     log.info("loading %s from %s (%.1f MB)", name, path, path.stat().st_size / 1e6)
 
     def report(done: float) -> None:
         nonlocal reported
+        on_progress(done)
         if time.monotonic() - reported >= PROGRESS_SECONDS:
             reported = time.monotonic()
             log.info("loading %s: %.0f %%", name, done * 100)

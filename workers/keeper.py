@@ -10,8 +10,8 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import State, Worker
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 #: Presence is announced and cancels are looked for this often; leases at least three times within their life.
 BEAT_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
+#: A process that begins anew in its own place is silent while it does, and still there, in milliseconds.
+ANEW_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +38,46 @@ class Held:
         return self.lease.request_id, self.lease.attempt
 
 
-class Keeper:
-    """`cancel` and `fence` are the loop's: for requests that nobody wants, and for those that are somebody else's now.
-    `report` is called at every beat, and may raise `StoreUnavailable`.
-    """
+class Ward(Protocol):
+    """What is pinned and runs here."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        worker: Worker,
-        *,
-        cancel: Callable[[str], None],
-        fence: Callable[[str, int], None],
-        lease_seconds: float,
-        report: Callable[[], None] = lambda: None,
-    ) -> None:
+    def cancel(self, request_id: str) -> None:
+        """Nobody wants the request."""
+
+    def fence(self, request_id: str, attempt: int) -> None:
+        """The request is somebody else's now."""
+
+    def described(self, worker: Worker) -> Worker:
+        """With what is to be said of it at this moment."""
+
+    def report(self) -> None:
+        """Called at every beat; may raise `StoreUnavailable`."""
+
+
+class Nothing:
+    """The ward of a worker that has no model, or not yet."""
+
+    def cancel(self, request_id: str) -> None:
+        pass
+
+    def fence(self, request_id: str, attempt: int) -> None:
+        pass
+
+    def described(self, worker: Worker) -> Worker:
+        return worker
+
+    def report(self) -> None:
+        pass
+
+
+class Keeper:
+    """Of one process, from its start to its end; what it is about changes with `become` and `mind`."""
+
+    def __init__(self, bus: Bus, worker: Worker, *, lease_seconds: float) -> None:
         self._bus = bus
         self._worker = worker
-        self._cancel = cancel
-        self._fence = fence
+        self._ward: Ward = Nothing()
         self._lease_seconds = lease_seconds
-        self._report = report
         #: By request and attempt: a ticket may come back to the worker that lost it.
         self._held: dict[tuple[str, int], Held] = {}
         self._stopping = threading.Event()
@@ -65,28 +86,48 @@ class Keeper:
             threading.Thread(target=self._listen, name="cancels", daemon=True),
         ]
 
+    @property
+    def worker(self) -> Worker:
+        """What is announced, but for what the ward says."""
+        return self._worker
+
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Leaves: from here on this worker is not known any more."""
+    def stop(self, *, returns: bool = False) -> None:
+        """Ends. From here on this worker is not known any more; unless it returns in a moment, by the same name."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
         try:
-            self._report()
-            self._bus.leave(self._worker.name)
+            self._ward.report()
+            if returns:
+                self._bus.announce(self._worker, milliseconds=ANEW_MS)
+            else:
+                self._bus.leave(self._worker.name)
         except StoreUnavailable as error:
             log.warning("could not take leave: %s", error.message)
 
-    def become(self, state: State) -> None:
-        """Announces a new state at once."""
-        self._worker = dataclasses.replace(self._worker, state=state)
+    def mind(self, ward: Ward) -> None:
+        """From here on there is a model."""
+        self._ward = ward
+
+    def become(self, state: State, **changes: Any) -> None:
+        """Announces a new state, and what else changes of the worker, at once."""
+        self._worker = dataclasses.replace(self._worker, state=state, **changes)
         try:
-            self._bus.announce(self._worker)
+            self._announce()
         except StoreUnavailable as error:
             log.warning("state %s is not announced yet: %s", state, error.message)
+
+    def progress(self, done: float) -> None:
+        """How much of a model that is loading is there, 0 to 1: for the next beat."""
+        self._worker = dataclasses.replace(self._worker, progress=done)
+
+    def _announce(self) -> None:
+        self._bus.announce(self._ward.described(self._worker))
 
     def hold(self, held: Held) -> None:
         """Renews the request's lease and ticket until `let_go`."""
@@ -112,12 +153,12 @@ class Keeper:
         for lease in self._bus.renew([one.lease for one in held], lease_seconds=self._lease_seconds):
             if (lease.request_id, lease.attempt) in self._held:
                 log.warning("the lease of request %s is lost", lease.request_id)
-                self._fence(lease.request_id, lease.attempt)
+                self._ward.fence(lease.request_id, lease.attempt)
         self._bus.renew_tickets([one.tag for one in held], time.time())
         for request_id in self._bus.cancelled([one.lease.request_id for one in held]):
-            self._cancel(request_id)
-        self._bus.announce(self._worker)
-        self._report()
+            self._ward.cancel(request_id)
+        self._announce()
+        self._ward.report()
 
     def _listen(self) -> None:
         """Hears of cancels within a millisecond; what is missed while reconnecting, `_renew` finds."""
@@ -128,7 +169,7 @@ class Keeper:
                     while not self._stopping.is_set():
                         message = listener.read(timeout_seconds=0.2)
                         if message is not None and self._holds(message.decode()):
-                            self._cancel(message.decode())
+                            self._ward.cancel(message.decode())
                 finally:
                     listener.close()
             except StoreUnavailable as error:

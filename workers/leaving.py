@@ -1,14 +1,52 @@
-"""Ways a worker process ends that it has not chosen."""
+"""Ways a worker process ends: told to, by accident, or by turning into a fresh one."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from types import FrameType
+from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(BaseException):
+    """A signal has told this process to leave; in its main thread."""
+
+
+def hear_signals() -> None:
+    """From here on they raise `Stopped`, also those that came while this process began anew."""
+    for number in SIGNALS:
+        signal.signal(number, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _stop(_: int, __: FrameType | None) -> None:
+    for number in SIGNALS:
+        # Once is enough: nothing is to interrupt the farewell.
+        signal.signal(number, signal.SIG_IGN)
+    raise Stopped
+
+
+def begin_anew(flags: Sequence[str], *, without: Collection[str]) -> NoReturn:
+    """This process turns into a fresh one of its own kind, with other flags and the same environment."""
+    # Whoever tells it to leave meanwhile is heard by the fresh one: what is blocked stays blocked, and pending.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    same = [argument for argument in sys.orig_argv[1:] if argument not in without]
+    os.execve(sys.executable, [sys.executable, *same, *flags], os.environ)
+
+
+def leave_quietly() -> NoReturn:
+    """Also where another thread is in the middle of llama.cpp's loading, which nothing else ends."""
+    os._exit(0)
 
 
 def after(seconds: float, act: Callable[[], None]) -> None:

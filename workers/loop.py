@@ -92,6 +92,8 @@ class Job:
     ended: threading.Event = field(default_factory=threading.Event)
     #: Not finished here: another worker is to go on with it.
     handed_back: bool = False
+    #: What loading the model took, where the request is thought to have waited for that.
+    load_seconds: float = 0.0
 
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
@@ -434,7 +436,7 @@ class Loop:
         job = self._jobs[sequence.request_id]
         self._release(sequence)
         job.open_choices -= 1
-        finished = sequence.finish(job.number(), self._clock(), self._worker)
+        finished = sequence.finish(job.number(), self._clock(), self._worker, load_seconds=job.load_seconds)
         ends = job.open_choices == 0
         if ends:
             del self._jobs[job.request_id]

@@ -1,4 +1,4 @@
-"""How much memory this machine, or the container we are in, still has for us.
+"""What this machine offers: instruction sets, and how much memory it, or the container we are in, still has for us.
 
 Linux says so in /proc/meminfo (`MemAvailable` counts the file cache it would give up), and each control group above us may
 say less: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory. Elsewhere only the memory in all is known.
@@ -11,10 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tropilla.common.recipes import INSTRUCTION_SETS
+
 #: A version 1 limit above this is how the kernel spells "none": the largest signed number, rounded down to a page.
 NO_LIMIT = 1 << 60
 #: Caches that the kernel gives up before it ends anybody; the first is version 2's, the second sums a v1 hierarchy.
 RECLAIMABLE = ("inactive_file", "active_file", "slab_reclaimable")
+
+
+#: What a recipe may ask for -> the kernel's word for it (arch/x86/include/asm/cpufeatures.h).
+FLAGS: Mapping[str, str] = dict(zip(INSTRUCTION_SETS, ("avx", "avx2", "avx512f"), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,18 @@ def free_bytes(root: Path = Path("/")) -> int:
     """What may still be allocated, nobody else asking. root: where /proc and /sys are."""
     meminfo = _read(root / "proc" / "meminfo")
     return max(0, min([available(meminfo) or _physical(), *_group_limits(root)]))
+
+
+def features(root: Path = Path("/")) -> tuple[str, ...]:
+    """Those of `INSTRUCTION_SETS` that the processor has; where there is no /proc, none is known."""
+    return instruction_sets(_read(root / "proc" / "cpuinfo"))
+
+
+def instruction_sets(cpuinfo: str) -> tuple[str, ...]:
+    """The text of /proc/cpuinfo -> what every one of its processors has."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = [frozenset(value.split()) for key, _, value in lines if key.strip() == "flags"]
+    return tuple(name for name, flag in FLAGS.items() if flags and all(flag in known for known in flags))
 
 
 def available(meminfo: str) -> int:

@@ -26,6 +26,11 @@ from tropilla.workers.shape import CACHE_TYPES, Shape
 
 OUTPUT = "output.weight"
 
+
+class DoesNotFit(ConfigurationError):
+    """Less of it, or more memory, and it could be loaded."""
+
+
 #: What one request may use where nobody says how much: enough for a chat, and a KV cache that fits small machines.
 DEFAULT_CONTEXT = 4096
 #: llama.cpp rounds n_ctx up to this.
@@ -93,7 +98,7 @@ def plan(
     outputs: int = 0,
     adapters: Sequence[Header] = (),
 ) -> Budget:
-    """The largest sensible budget that fits. Raises `ConfigurationError` with every number when none does.
+    """The largest sensible budget that fits. Raises `DoesNotFit` with every number when none does.
 
     slots, context, cells: 0 is for us to say; what somebody asked for is never made smaller. sequences: n_seq_max, when
     idle ones are kept beside the slots. outputs: n_outputs_max, the rows of logits a step may ask for; 0 is llama.cpp's
@@ -131,7 +136,7 @@ def plan(
     if best >= 0:
         return budget(choices[best], min(wanted, choices[best]))  # 2 and 3
     smallest = budget(floor, min(wanted, floor))
-    raise ConfigurationError(f"the model does not fit into memory: {smallest}. {_ADVICE}")  # 4
+    raise DoesNotFit(f"the model does not fit into memory: {smallest}. {_ADVICE}")  # 4
 
 
 _ADVICE = "Fewer slots, a smaller context, fewer KV cells, a q8_0 cache or a smaller quantization would need less"

@@ -221,7 +221,7 @@ class Sequence:
             return "length"
         return None
 
-    def finish(self, index: int, now: float, worker: str) -> Finished:
+    def finish(self, index: int, now: float, worker: str, *, load_seconds: float = 0.0) -> Finished:
         """The choice's last event. Not having a reason of its own, it was cancelled."""
         started = self.started_at or now
         first = self.first_token_at or now
@@ -233,7 +233,9 @@ class Sequence:
             usage=usage,
             seed=self.seed,
             stop=self.text.stopped,
-            timings=Timings(queue=started - self.added_at, prefill=first - started, decode=now - first),
+            timings=Timings(
+                queue=started - self.added_at, load=load_seconds, prefill=first - started, decode=now - first
+            ),
             worker=worker,
             stop_token=self.stop_token,
         )

@@ -17,6 +17,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
+from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
 from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Enquiry, Route, method_of
 from tropilla.common.errors import (
@@ -26,11 +27,13 @@ from tropilla.common.errors import (
     GenerationFailed,
     InvalidField,
     MalformedBody,
+    ModelUnavailable,
     Overloaded,
     StoreUnavailable,
     TropillaError,
     UnknownModel,
     UnreadableBody,
+    UnsupportedBackend,
     WorkerLost,
 )
 from tropilla.common.settings import Settings
@@ -57,6 +60,9 @@ _POSTED: tuple[TropillaError, ...] = (
     ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
     GenerationFailed("the engine failed"),
     WorkerLost("the worker died"),
+    ModelUnavailable("m is being downloaded: 40 %", retry_after_seconds=10),
+    ModelUnavailable("m cannot be loaded: there is not enough memory"),
+    UnsupportedBackend("backend 'exllama2' of model 'm' is not supported (supported: llama-cpp)"),
 )
 #: 529 is Anthropic's own.
 _PHRASES: Mapping[int, str] = {529: "Overloaded", **{status.value: status.phrase for status in HTTPStatus}}
@@ -142,7 +148,10 @@ class _Told:
 
     def operation(self, dialect: Dialect, route: AnyRoute, method: str) -> dict[str, Any]:
         about = route.surface.about if isinstance(route, Route) else route.about
-        stream = route.surface.framing.headers["Content-Type"] if isinstance(route, Route) else ""
+        framing = route.surface.framing if isinstance(route, Route) else NDJSON
+        if isinstance(route, Chore):
+            framing = route.framing
+        stream = framing.headers["Content-Type"]
         found: dict[str, Any] = {
             "operationId": re.sub(r"\W+", "_", f"{method} {route.path}").strip("_"),
             "summary": about.summary,

@@ -107,7 +107,7 @@ class World:
         self.announcements = FakeAnnouncements(WORKER)
         cluster = Cluster(self.announcements, self.clock)
         self.lanes: list[str] = []
-        relay = Relay(self.store, self.inbox, self._submit, cluster.pulled, self.settings, self.clock)
+        relay = Relay(self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
         collaborators = Collaborators(self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()))  # type: ignore[arg-type]
         self.app = create_app(collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from fakes import WORKER, Clock, FakeAnnouncements
 from tropilla.api.cluster import FRESH_SECONDS, Cluster
-from tropilla.common.catalogue import Lane
+from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import StoreUnavailable
 
 
@@ -25,3 +25,22 @@ def test_what_is_stale_is_not_served_while_redis_is_away() -> None:
     clock.advance(1)
     with pytest.raises(StoreUnavailable):
         cluster.catalogue()
+
+
+def test_a_backlog_is_counted_once_while_it_is_fresh() -> None:
+    clock, redis = Clock(), FakeAnnouncements(WORKER)
+    cluster, lane = Cluster(redis, clock), Lane("m", "gpu")
+    redis.lanes = {"m.gpu": 3}
+    assert [cluster.backlog(lane), cluster.backlog(lane), redis.counted] == [3, 3, 1]
+    redis.lanes = {"m.gpu": 5}
+    clock.advance(FRESH_SECONDS * 1.01)
+    assert [cluster.backlog(lane), cluster.backlog(Lane("o", "gpu")), redis.counted] == [5, 0, 3]
+
+
+def test_a_request_is_looked_after_by_what_is_seen_now() -> None:
+    clock, redis = Clock(), FakeAnnouncements(WORKER)
+    cluster, lane = Cluster(redis, clock), Lane("m", "cpu")
+    assert cluster.look_again("m", lane) == lane
+    redis.workers.clear()
+    clock.advance(1)
+    assert cluster.look_again("m", lane) == Trouble("no_worker", "no worker serves m any more")

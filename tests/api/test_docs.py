@@ -51,7 +51,7 @@ MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
 AROUND = Surroundings(
     Catalogue(
         (Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),),
-        (Definition(MODEL, Recipe("pocket", (File("ab" * 32, 1, "pocket.gguf"),))),),
+        (Definition(MODEL, Recipe("pocket", (File("ab" * 32, 1, "pocket.gguf"),)), source="registry"),),
     ),
     Settings(),
     1.0,
@@ -155,6 +155,8 @@ def test_every_error_a_caller_can_meet_is_documented_as_it_looks(dialect: Dialec
         assert validator(schema).is_valid(reply.body)
 
 
+#: Their examples need nobody to be asked.
+AT_ONCE = ("/api/show", "/api/push")
 CHORES = Reply | Dismissal | ErrandCall | Stopping
 TAKING = [
     (dialect, route) for dialect, route in ROUTES if about(route).takes is not None and about(route).example is not None
@@ -166,8 +168,8 @@ def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Any)
     content = DOCUMENT["paths"][template(route.path)][method(route)]["requestBody"]["content"]["application/json"]
     assert validator(content["schema"]).is_valid(content["example"])
     parse = route.surface.parse if isinstance(route, Route) else route.parse
-    # A chore may be done at once; whoever starts a model that runs is told so.
-    at_once = isinstance(route, Chore) or parse is parse_start
+    # A chore may be done at once; whoever starts a model that runs is told so, and some need nobody to be asked.
+    at_once = isinstance(route, Chore) or parse is parse_start or route.path in AT_ONCE
     parsed = parse(content["example"], AROUND)
     assert isinstance(parsed, Call | Question | tuple | (CHORES if at_once else Call))
 

@@ -11,11 +11,12 @@ from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
 from tropilla.api.relay import Relay
 from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone
-from tropilla.common.catalogue import Lane
+from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt
 from tropilla.common.settings import Settings
 
+GONE_ALL = Trouble("no_worker", "no worker serves m any more")
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
 
 
@@ -28,12 +29,18 @@ class World:
         self.inbox = FakeInbox(self.clock, script)
         self.submitted: list[tuple[str, str]] = []
         self.submitting: Callable[[], None] = lambda: None
-        self.serving = True
-        self.relay = Relay(self.store, self.inbox, self._submit, lambda model: self.serving, settings, self.clock)
+        #: What there is to say of the lane where the request waits; None: it is as good as any.
+        self.found: Lane | Trouble | None = None
+        self.looked: list[tuple[str, Lane]] = []
+        self.relay = Relay(self.store, self.inbox, self._submit, self._look_again, settings, self.clock)
 
     def _submit(self, generation: Request, lane: Lane) -> None:
         self.submitting()
         self.submitted.append((generation.id, lane.name))
+
+    def _look_again(self, model: str, waits: Lane) -> Lane | Trouble:
+        self.looked.append((model, waits))
+        return self.found or waits
 
     def run(self, asked: Request | None = None) -> Iterator[Any]:
         return self.relay.run(asked or request("r"), Lane("m", "cpu"))
@@ -304,15 +311,68 @@ def test_silence_of_a_worker_that_lives_is_waited_out() -> None:
     assert world.store.cancelled == []
 
 
-def test_a_queued_request_waits_as_long_as_its_model_is_served() -> None:
+def test_a_queued_request_waits_as_long_as_somebody_may_come() -> None:
     world = World()
     world.inbox.script = [*[None] * 100, world.claim, lambda: world.store.write(*SAID)]
     assert world.events() == SAID
+    assert set(world.looked) == {("m", Lane("m", "cpu"))}
+    assert world.submitted == [("r", "m.cpu")]
 
 
-def test_a_queued_request_whose_model_nobody_serves_ends_after_a_while() -> None:
+def test_a_caller_hears_signs_of_life_while_others_have_their_turn() -> None:
     world = World()
-    world.serving = False
+    world.inbox.script = [*[None] * 100, world.claim, lambda: world.store.write(*SAID)]
+    assert pulses(world) == [10.0 * beat for beat in range(1, 21)]
+
+
+def test_a_request_to_whose_lane_nobody_comes_waits_in_another_from_then_on() -> None:
+    world = World()
+
+    def lose() -> None:
+        world.found = Lane("m", "gpu")
+
+    world.inbox.script = [*[None] * 3, lose, *[None] * 5, world.claim, lambda: world.store.write(*SAID)]
+    assert world.events() == SAID
+    assert world.submitted == [("r", "m.cpu"), ("r", "m.gpu")]
+    assert world.looked[-1] == ("m", Lane("m", "gpu"))
+
+
+def test_a_worker_lost_after_that_is_replaced_in_the_other_lane() -> None:
+    world = World()
+    world.found = Lane("m", "gpu")
+
+    def die() -> None:
+        world.claim()
+        world.store.lease = None
+
+    world.inbox.script = [None, die, None, world.claim, lambda: world.store.write(*SAID)]
+    assert world.events() == SAID
+    assert world.submitted == [("r", "m.cpu"), ("r", "m.gpu"), ("r", "m.gpu")]
+
+
+def test_a_queued_request_that_nobody_can_load_ends_at_once_and_says_why() -> None:
+    world = World()
+
+    def fail() -> None:
+        world.found = Trouble("out_of_memory", "m takes 9 GB; 4 GB are free")
+
+    began = world.clock.now
+    world.inbox.script = [*[None] * 20, fail]
+    assert failed(world) == Failed(0, "model_unavailable", "m takes 9 GB; 4 GB are free")
+    assert world.clock.now - began == 21 * SETTINGS.stall_seconds
+    assert world.store.done
+
+
+def test_what_is_held_is_nobodys_trouble() -> None:
+    world = World()
+    world.found = Trouble("out_of_memory", "elsewhere")
+    world.inbox.script = [world.claim, *[None] * 20, lambda: world.store.write(*SAID)]
+    assert world.events() == SAID
+
+
+def test_a_queued_request_without_any_worker_left_ends_after_a_while() -> None:
+    world = World()
+    world.found = GONE_ALL
     began = world.clock.now
     assert failed(world).code == "model_unavailable"
     assert ABANDONED_SECONDS < world.clock.now - began <= ABANDONED_SECONDS + SETTINGS.stall_seconds
@@ -321,10 +381,10 @@ def test_a_queued_request_whose_model_nobody_serves_ends_after_a_while() -> None
 
 def test_a_model_that_is_served_again_in_time_keeps_its_queue() -> None:
     world = World()
-    world.serving = False
+    world.found = GONE_ALL
 
     def come_back() -> None:
-        world.serving = True
+        world.found = None
 
     world.inbox.script = [*[None] * 4, come_back, *[None] * 9, world.claim, lambda: world.store.write(*SAID)]
     assert world.events() == SAID

@@ -108,10 +108,11 @@ class Herd:
         except redis.RedisError:
             return False
 
-    def start_worker(self, *, ready: bool = True, **settings: object) -> Process:
+    def start_worker(self, *flags: str, ready: bool = True, **settings: object) -> Process:
         """A worker, by default once it can answer."""
         name = f"test-{len(self.processes)}"
-        worker = self._start("worker", [sys.executable, "-m", "tropilla.workers"], {"worker_name": name, **settings})
+        argv = [sys.executable, "-m", "tropilla.workers", *flags]
+        worker = self._start("worker", argv, {"worker_name": name, **settings})
         if ready:
             wait_for(lambda: self._worker_ready(name, worker), f"worker {name}")
         return worker

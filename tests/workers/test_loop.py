@@ -69,6 +69,14 @@ def test_a_request_is_answered_token_by_token_and_finished() -> None:
     assert posted.outcome == "eos, 3 + 6 tokens"
 
 
+def test_a_request_that_waited_for_its_model_says_how_long_that_took() -> None:
+    bench = Bench()
+    bench.submit(sequence("waited", script="a")).load_seconds = 2.5
+    bench.submit(sequence("late", script="b"))
+    bench.finish()
+    assert {r: bench.out.finished(r)[0].timings.load for r in ("waited", "late")} == {"waited": 2.5, "late": 0.0}
+
+
 def test_max_tokens_ends_a_choice() -> None:
     bench = Bench()
     bench.submit(sequence(script="hello", max_tokens=3))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import pytest
-from tropilla.workers.machine import available, free_bytes, groups, remaining
+from tropilla.workers.machine import available, features, free_bytes, groups, instruction_sets, remaining
 
 MEMINFO = "MemTotal:       24683520 kB\nMemFree:        20000000 kB\nMemAvailable:   22000000 kB\nSwapTotal:  0 kB\n"
 AVAILABLE = 22_000_000 << 10
@@ -117,3 +117,31 @@ def test_where_there_is_no_proc_all_memory_counts(tmp_path: Path) -> None:
 
 def test_this_machine_has_something_free() -> None:
     assert 1 << 26 < free_bytes() < 1 << 50
+
+
+CPU = "processor\t: {}\nvendor_id\t: GenuineIntel\nflags\t\t: {}\nvmx flags\t: vnmi\n\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["fpu sse4_2 avx"], ("avx",)),
+        (["fpu avx avx2 f16c"], ("avx", "avx2")),
+        (["avx avx2 avx512f avx512bw"], ("avx", "avx2", "avx512")),
+        (["avx512_vnni avx2_something"], ()),
+        # Small and large cores: a thread may run on either.
+        (["avx avx2 avx512f", "avx avx2"], ("avx", "avx2")),
+        ([], ()),
+    ],
+)
+def test_instruction_sets_are_those_that_every_processor_has(flags: list[str], expected: tuple[str, ...]) -> None:
+    assert instruction_sets("".join(CPU.format(number, line) for number, line in enumerate(flags))) == expected
+
+
+def test_other_architectures_speak_of_other_things() -> None:
+    assert instruction_sets("processor\t: 0\nFeatures\t: fp asimd avx\n") == ()
+
+
+def test_features_are_read_where_linux_has_them(tmp_path: Path) -> None:
+    assert features(tmp_path) == ()
+    assert features(lay(tmp_path, {"proc/cpuinfo": CPU.format(0, "avx avx2")})) == ("avx", "avx2")

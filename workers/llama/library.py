@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -38,6 +40,28 @@ def check_flavour(flavour: Flavour) -> None:
             "a gpu worker needs a GPU and a llama-cpp-python built for it "
             "(CMAKE_ARGS=-DGGML_CUDA=on make up); this build runs on the CPU only"
         )
+
+
+class _Complaints(logging.Handler):
+    """Keeps what llama.cpp says that went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def complaints() -> Iterator[list[str]]:
+    """The errors that llama.cpp logs meanwhile, the first first, which mostly is the one that the others follow from."""
+    handler = _Complaints()
+    log.addHandler(handler)
+    try:
+        yield handler.lines
+    finally:
+        log.removeHandler(handler)
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]

@@ -21,7 +21,7 @@ from tropilla.workers.llama.adapters import Adapters
 from tropilla.workers.llama.batch import Batch
 from tropilla.workers.llama.vocabulary import Vocabulary
 from tropilla.workers.loop import Draw, Drawn
-from tropilla.workers.memory import CELLS_BLOCK, MAX_PHYSICAL_BATCH
+from tropilla.workers.memory import CELLS_BLOCK, MAX_PHYSICAL_BATCH, DoesNotFit
 from tropilla.workers.prefixes import Copy, Drop, Move, Shift
 from tropilla.workers.scheduler import SCORED_TOKENS, Chunk
 
@@ -40,7 +40,7 @@ class EvaluationFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much a context holds: `slots` sequences that run at once, `sequences` with the idle prefixes, `cells` in all,
-    `context` tokens in any one of them, `step_tokens` in one pass.
+    `context` tokens in any one of them, `step_tokens` in one pass; `resident_bytes` with the weights, as planned.
     """
 
     slots: int
@@ -48,6 +48,7 @@ class Size:
     step_tokens: int
     cells: int = 0
     sequences: int = 0
+    resident_bytes: int = 0
 
     @property
     def outputs(self) -> int:
@@ -123,9 +124,11 @@ class Llama:
             return True
 
         params.progress_callback = progress
-        model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        with library.complaints() as complaints:
+            model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
-            raise ConfigurationError(f"{path} could not be loaded by llama.cpp; its log lines above say why")
+            reason = complaints[0] if complaints else "llama.cpp does not say why"
+            raise ConfigurationError(f"{path} could not be loaded: {reason}")
         return model
 
     def _create_context(self, path: Path, threads: int, cache_type: int) -> Any:
@@ -144,7 +147,7 @@ class Llama:
         params.no_perf = True
         created = llama_cpp.llama_init_from_model(self._model, params)
         if not created:
-            raise ConfigurationError(f"{path}: no memory for {params.n_ctx} KV cells of {size.slots} slots")
+            raise DoesNotFit(f"{path}: no memory for {params.n_ctx} KV cells of {size.slots} slots")
         return created
 
     # -- the loop's calls -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tropilla.common.errors import (
     ContextExceeded,
     GenerationFailed,
     InvalidPrompt,
+    ModelUnavailable,
     Overloaded,
     RequestError,
     StoreUnavailable,
@@ -39,6 +40,8 @@ class _Form:
 def fault(error: TropillaError) -> Reply:
     """The answer to any error: the form of its class, or of the nearest one above it."""
     form = next(_FORMS[kind] for kind in type(error).__mro__ if kind in _FORMS)
+    if isinstance(error, ModelUnavailable) and error.retry_after:
+        form = _SOON
     body = {"type": "error", "error": {"type": form.type, "message": form.say(error)}}
     return Reply(body, form.status, form.headers(error))
 
@@ -55,6 +58,8 @@ def _prompt(error: InvalidPrompt) -> str:
     return f"{error.param}: {error.message}" if at_fault else error.message
 
 
+#: A model that may be there when it is asked for again.
+_SOON = _Form(529, "overloaded_error", headers=lambda error: error.retry_after)
 _FORMS: Mapping[type, _Form] = {
     UnknownModel: _Form(404, "not_found_error", lambda error: f"model: {error.model or 'no model is being served'}"),
     UnknownRoute: _Form(404, "not_found_error", lambda error: f"there is no {error.method} {error.path}"),
@@ -63,6 +68,7 @@ _FORMS: Mapping[type, _Form] = {
     Overloaded: _Form(529, "overloaded_error", headers=lambda error: {"Retry-After": str(error.retry_after_seconds)}),
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
+    ModelUnavailable: _Form(500, "api_error", headers=lambda error: _FINAL),
     WorkerLost: _Form(500, "api_error", lambda error: f"the answer was lost: {error.message}"),
     GenerationFailed: _Form(
         500, "api_error", lambda error: f"the generation failed: {error.message}", lambda error: _FINAL

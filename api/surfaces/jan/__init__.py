@@ -29,6 +29,7 @@ from tropilla.api.surfaces.jan.lifecycle import (
     status,
 )
 from tropilla.api.surfaces.jan.tasks import parse_abort, parse_events, task, tasks
+from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.models import retrieve
 
 _MODELS = "/v1/models"
@@ -78,6 +79,7 @@ JAN = Dialect(
     prefixes=(f"{_MODELS}/",),
     fault=fault,
     reads=readable,
+    headers=headers,
     error=about.ERROR,
     title="Jan",
 )

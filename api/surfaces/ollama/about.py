@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from tropilla.api.about import (
     COUNT,
     FLAG,
@@ -19,7 +22,9 @@ from tropilla.api.about import (
     several,
     there,
 )
+from tropilla.api.surfaces.ollama.fields import Struct
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, GenerateSchema
+from tropilla.common.names import MODEL_NAME
 
 ERROR = record("OllamaError", {"error": TEXT}, {"error_type": TEXT})
 
@@ -54,19 +59,44 @@ _RESPONSE = record(
 )
 _REPLY = record("OllamaChatAnswer", {**_HEAD, "message": _MESSAGE}, {"logprobs": _LOGPROBS, **_END})
 
-_DETAILS = record(
-    "OllamaModelDetails",
-    {
-        **dict.fromkeys(("parent_model", "format", "family", "parameter_size", "quantization_level"), TEXT),
-        "families": or_null(several(TEXT)),
-    },
-    dict.fromkeys(("context_length", "embedding_length"), COUNT),
-)
+_FACTS: dict[str, Shape] = {
+    **dict.fromkeys(("parent_model", "format", "family", "parameter_size", "quantization_level"), TEXT),
+    "families": or_null(several(TEXT)),
+}
+_DETAILS = record("OllamaModelDetails", _FACTS, dict.fromkeys(("context_length", "embedding_length"), COUNT))
+_NAMED: dict[str, Shape] = dict.fromkeys(("name", "model", "digest"), TEXT)
 _LISTED = record(
     "OllamaModel",
-    {**dict.fromkeys(("name", "model", "modified_at", "digest"), TEXT), "size": COUNT, "details": _DETAILS},
+    {**_NAMED, "modified_at": TEXT, "size": COUNT, "details": _DETAILS},
     {"capabilities": several(TEXT)},
 )
+_LOADED = record(
+    "OllamaLoadedModel",
+    {
+        **_NAMED,
+        "details": record("", _FACTS),
+        "expires_at": {**TEXT, "format": "date-time"},
+        **dict.fromkeys(("size", "size_vram", "context_length"), COUNT),
+    },
+)
+_SHOWN = record(
+    "OllamaModelShown",
+    {
+        "modelfile": TEXT,
+        "details": record("", _FACTS),
+        "model_info": OBJECT,
+        "capabilities": several(TEXT),
+        "modified_at": TEXT,
+    },
+    {
+        **dict.fromkeys(("license", "parameters", "template", "system"), TEXT),
+        "messages": several(record("", {"role": TEXT, "content": TEXT})),
+        "tensors": several(record("", {"name": TEXT, "type": TEXT, "shape": several(COUNT)})),
+    },
+)
+_PROGRESS = record("OllamaProgress", {"status": TEXT}, {"digest": TEXT, "total": COUNT, "completed": COUNT})
+#: Of what is done there is nothing to say.
+_NOTHING: Shape = {**TEXT, "maxLength": 0}
 
 MODEL = there("model", {**TEXT, "minLength": 1})
 VECTOR = record("OllamaEmbedding", {"embedding": several(NUMBER)})
@@ -100,3 +130,56 @@ CHAT = About(
 ROOT = About("Say that the server runs", gives=TEXT, media=TEXT_TYPE, also={503: ERROR})
 VERSION = About("Tell which Ollama this behaves like", gives=record("OllamaVersion", {"version": TEXT}))
 TAGS = About("List the models", gives=record("OllamaModelList", {"models": several(_LISTED)}))
+STATUS = About(
+    "Say that nothing here runs elsewhere",
+    gives=record("OllamaStatus", {"cloud": record("", {"disabled": FLAG, "source": TEXT})}),
+)
+LOADED = About("List the models that are loaded", gives=record("OllamaLoadedList", {"models": several(_LOADED)}))
+
+#: `name` is the older word for it.
+_ANY_NAME: Shape = {"anyOf": [MODEL, there("name", {**TEXT, "minLength": 1})]}
+
+
+_NEW_NAME: Shape = {**TEXT, "pattern": f"^{MODEL_NAME.pattern}$"}
+
+
+def show(takes: Struct) -> About:
+    return About(
+        "Tell everything about a model", takes=takes, needs=_ANY_NAME, gives=_SHOWN, example={"model": "pocket"}
+    )
+
+
+def pull(takes: Struct) -> About:
+    example = {"model": "pocket", "stream": False}
+    return _changing("Fetch a model", takes, _ANY_NAME, example)
+
+
+def push(takes: Struct) -> About:
+    also = {501: ERROR}
+    example = {"model": "pocket", "stream": False}
+    return replace(_changing("Refuse to publish a model", takes, _ANY_NAME, example), also=also)
+
+
+def create(takes: Struct) -> About:
+    example = {"model": "bard", "from": "pocket", "system": "You speak in verse.", "stream": False}
+    nothing = {"properties": {"info": {"maxProperties": 0}}}
+    sources = {"oneOf": [there("from", _NEW_NAME), there("files", {**OBJECT, "minProperties": 1})]}
+    needs = {"allOf": [there("model", _NEW_NAME), sources, nothing]}
+    return _changing("Make a model of another one, or of uploaded files", takes, needs, example)
+
+
+def copy(takes: Struct) -> About:
+    example = {"source": "pocket", "destination": "bard"}
+    needs = {"allOf": [there(field, {**TEXT, "minLength": 1}) for field in ("source", "destination")]}
+    return About(
+        "Give a model a second name", takes=takes, needs=needs, gives=_NOTHING, media=TEXT_TYPE, example=example
+    )
+
+
+def delete(takes: Struct) -> About:
+    example = {"model": "pocket"}
+    return About("Forget a model", takes=takes, needs=_ANY_NAME, gives=_NOTHING, media=TEXT_TYPE, example=example)
+
+
+def _changing(summary: str, takes: Struct, needs: Shape, example: dict[str, Any]) -> About:
+    return About(summary, takes=takes, needs=needs, gives=_PROGRESS, streams=either(_PROGRESS, ERROR), example=example)

@@ -1,17 +1,18 @@
-"""POST /api/chat: a body -> a call, or at once the answer of a load (sheet, section 5)."""
+"""POST /api/chat: a body -> a call, or a load or unload (sheet, section 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
-from tropilla.api.surfaces.ollama.answer import nothing_to_generate
+from tropilla.api.surface import JSON, Call, Dismissal, Question, Surroundings
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
 from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of
 from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.history import history
+from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
+from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for, conversation
 from tropilla.api.surfaces.ollama.said import show_message
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, read_body
 from tropilla.common.errors import InvalidField
@@ -20,7 +21,7 @@ from tropilla.common.generation import ChatPrompt, Tool
 CHAT = ChatSchema()
 
 
-def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Reply:
+def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Dismissal:
     """The checks stand in the order of section 5.3."""
     given = read_body(CHAT, body)
     check_top_logprobs(given, surroundings.settings)
@@ -29,15 +30,16 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Repl
     model = resolve(surroundings, given["model"])
     empty = not given["messages"]
     if empty and given["keep_alive"] == 0:
-        return nothing_to_generate(show_message, given["model"], surroundings.now, unload=True)
+        return unload_of(show_message, given, surroundings, model)
     check_capabilities(given, model, _wants(given), "chat")
     options = options_of(given, model)
     if empty:
-        return nothing_to_generate(show_message, given["model"], surroundings.now, unload=False)
+        return load_of(given, surroundings, model)
     tools = tuple(_tools(given))
     effort = effort_of(given, model)
-    prompt = ChatPrompt(tuple(history(given["messages"])), tools=tools, effort=effort)
-    constraint = constraint_of(given)
+    messages = conversation(model, history(given["messages"]))
+    prompt = ChatPrompt(messages, tools=tools, effort=effort, template=chat_template(model))
+    constraint = constraint_for(model, constraint_of(given))
     if given["_debug_render_only"]:
         return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(

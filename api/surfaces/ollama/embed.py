@@ -7,23 +7,25 @@ its last layer (`workers/llama/embedder.py`). OpenAI's callers are refused then.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tropilla.api.about import TEXT, About, either, several
-from tropilla.api.reading import load
+from tropilla.api.reading import load, without_nulls
 from tropilla.api.surface import JSON, Enquiry, Question, Reply, Surroundings
 from tropilla.api.surfaces.ollama import about
 from tropilla.api.surfaces.ollama.answer import nanoseconds
 from tropilla.api.surfaces.ollama.fault import JSON_TYPE, fault
 from tropilla.api.surfaces.ollama.fields import Anything, Boolean, Integer, Struct, Text
 from tropilla.api.surfaces.ollama.keep_alive import KeepAlive
+from tropilla.api.surfaces.ollama.loading import load_of
 from tropilla.api.surfaces.ollama.names import resolve
-from tropilla.api.surfaces.ollama.options import OPTIONS
+from tropilla.api.surfaces.ollama.options import OPTIONS, parameters_of
 from tropilla.api.surfaces.ollama.schemas import GivenOptions, read_body
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import ContextExceeded, GenerationFailed, InvalidField, TropillaError, UnknownModel
-from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, Overlong, TextPrompt, new_request_id
+from tropilla.common.generation import EmbeddingRequest, Fit, LoadRequest, Overlong, TextPrompt, new_request_id
 
 #: Ollama has no bound; each is an event of the journal.
 MAX_INPUTS = 2048
@@ -62,8 +64,8 @@ class EmbeddingsSchema(Struct):
 _EMBED, _EMBEDDINGS = EmbedSchema(), EmbeddingsSchema()
 
 
-def parse_embed(body: JSON, surroundings: Surroundings) -> Question | Reply:
-    """No input at all is a load: an answer without vectors."""
+def parse_embed(body: JSON, surroundings: Surroundings) -> Question:
+    """No input at all is a load."""
     given = read_body(_EMBED, body)
     texts = _texts(given["input"])
     if not given["model"]:
@@ -71,7 +73,7 @@ def parse_embed(body: JSON, surroundings: Surroundings) -> Question | Reply:
     model = _resolve(surroundings, given["model"])
     fit = _fit(given, model, "shorten" if given["truncate"] else "refuse")
     if not texts:
-        return _reply({"model": given["model"], "embeddings": []})
+        return replace(load_of(given, surroundings, model), fault=_FAULT)
     wanted: int = given["dimensions"]
     request = EmbeddingRequest(
         id=new_request_id(),
@@ -79,23 +81,27 @@ def parse_embed(body: JSON, surroundings: Surroundings) -> Question | Reply:
         prompts=tuple(map(TextPrompt, texts)),
         dimensions=wanted if 0 < wanted < model.embedding_length else None,
         fit=fit,
+        keep_alive=given["keep_alive"],
     )
     return Question(request, surroundings.now, given["model"], fault=_NO_ROOM_FAULT if given["truncate"] else _FAULT)
 
 
-def answer_embed(question: Question, vectors: tuple[Embedded, ...], now: float) -> Reply:
+def answer_embed(question: Question, vectors: tuple[Any, ...], now: float) -> Reply:
+    """Without numbers where there was nothing to compute."""
+    if isinstance(question.request, LoadRequest):
+        return _reply({"model": question.answer, "embeddings": []})
     body = {
         "model": question.answer,
         "embeddings": [vector.floats for vector in vectors],
         "total_duration": nanoseconds(now - question.received),
-        # A pinned model is there before it is asked. Never 0, which Ollama's own clients take for absent.
+        # The workers do not say how much of it was loading. Never 0, which Ollama's own clients take for absent.
         "load_duration": nanoseconds(0),
         "prompt_eval_count": sum(vector.tokens for vector in vectors),
     }
     return _reply(body)
 
 
-def parse_embeddings(body: JSON, surroundings: Surroundings) -> Question | Reply:
+def parse_embeddings(body: JSON, surroundings: Surroundings) -> Question:
     """One vector, of whatever length the model gives it."""
     given = read_body(_EMBEDDINGS, body)
     if not given["model"]:
@@ -103,14 +109,16 @@ def parse_embeddings(body: JSON, surroundings: Surroundings) -> Question | Reply
     model = _resolve(surroundings, given["model"])
     fit = _fit(given, model, "refuse")
     if not given["prompt"]:
-        return _reply({"embedding": []})
+        return replace(load_of(given, surroundings, model), fault=_OLD_FAULT)
     prompts = (TextPrompt(given["prompt"]),)
-    request = EmbeddingRequest(new_request_id(), model.name, prompts, normalize=False, fit=fit)
+    request = EmbeddingRequest(
+        new_request_id(), model.name, prompts, normalize=False, fit=fit, keep_alive=given["keep_alive"]
+    )
     return Question(request, surroundings.now, given["model"], prompt_field="prompt", fault=_OLD_FAULT)
 
 
-def answer_embeddings(_question: Question, vectors: tuple[Embedded, ...], _now: float) -> Reply:
-    return _reply({"embedding": vectors[0].floats})
+def answer_embeddings(question: Question, vectors: tuple[Any, ...], _now: float) -> Reply:
+    return _reply({"embedding": [] if isinstance(question.request, LoadRequest) else vectors[0].floats})
 
 
 def _texts(value: JSON) -> list[str]:
@@ -135,7 +143,9 @@ def _fit(given: dict[str, Any], model: Model, overlong: Overlong) -> Fit:
     """Of the options only `num_ctx` says something here. A small one is not raised, as it is for an answer: where it has no
     room for what the tokenizer adds the input is refused.
     """
-    limit: int | None = load(OPTIONS, given["options"]).get("num_ctx")
+    limit: int | None = load(OPTIONS, {**parameters_of(model.overlay), **without_nulls(given["options"])}).get(
+        "num_ctx"
+    )
     return Fit(overlong=overlong, context_limit=None if limit is None else min(max(limit, 1), model.context_length))
 
 

@@ -9,6 +9,7 @@ from tropilla.api.surface import JSON, Reply
 from tropilla.common.errors import (
     ContextExceeded,
     InvalidField,
+    ModelUnavailable,
     Overloaded,
     StoreUnavailable,
     TropillaError,
@@ -51,8 +52,14 @@ FAULTS: Mapping[type[TropillaError], Words] = {
 
 
 def fault(error: TropillaError) -> Reply:
-    retry = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, Overloaded) else {}
-    return Reply(error_body(error), _words(error).status or error.status, {**JSON_TYPE, **retry})
+    status, retry = _words(error).status or error.status, {}
+    if isinstance(error, Overloaded):
+        retry = {"Retry-After": str(error.retry_after_seconds)}
+    elif isinstance(error, ModelUnavailable):
+        retry = dict(error.retry_after)
+        # A model that could not be loaded is a failure; one that may be there soon is a server that is busy.
+        status = status if retry or status != 503 else 500
+    return Reply(error_body(error), status, {**JSON_TYPE, **retry})
 
 
 def error_body(error: TropillaError) -> dict[str, JSON]:

@@ -62,7 +62,7 @@ class Field(Reader[_T]):
 
     def wrong_type(self, given: str) -> Wrong:
         struct = self.parent.go_name if isinstance(self.parent, Struct) else ""
-        where = f"{struct}.{self.name}"
+        where = f"{struct}.{self.data_key or self.name}"
         return Wrong(f"json: cannot unmarshal {given} into Go struct field {where} of type {self.go_type}", "type")
 
 

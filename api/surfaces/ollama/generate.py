@@ -1,12 +1,11 @@
-"""POST /api/generate: a body -> a call, or at once the answer of a load (sheet, section 4)."""
+"""POST /api/generate: a body -> a call, or a load or unload (sheet, section 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
-from tropilla.api.surfaces.ollama.answer import nothing_to_generate
+from tropilla.api.surface import JSON, Call, Dismissal, Question, Surroundings
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
 from tropilla.api.surfaces.ollama.checks import (
     Want,
@@ -16,17 +15,19 @@ from tropilla.api.surfaces.ollama.checks import (
     constraint_of,
 )
 from tropilla.api.surfaces.ollama.debug import rendering_of
+from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
+from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for, infill_template, one_turn
 from tropilla.api.surfaces.ollama.said import show_response
 from tropilla.api.surfaces.ollama.schemas import GenerateSchema, read_body
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import InvalidField, UnknownModel, UnsupportedField
-from tropilla.common.generation import ChatPrompt, Effort, InfillPrompt, Message, Prompt, TextPrompt
+from tropilla.common.generation import ChatPrompt, Effort, InfillPrompt, Prompt, TextPrompt
 
 GENERATE = GenerateSchema()
 
 
-def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Question | Reply:
+def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Question | Dismissal:
     """The checks stand in the order of section 4.3."""
     given = read_body(GENERATE, body)
     check_top_logprobs(given, surroundings.settings)
@@ -35,17 +36,17 @@ def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Question | 
     model = resolve(surroundings, given["model"])
     empty = not given["prompt"]
     if empty and given["keep_alive"] == 0:
-        return nothing_to_generate(show_response, given["model"], surroundings.now, unload=True)
+        return unload_of(show_response, given, surroundings, model)
     _check_raw(given)
     check_capabilities(given, model, _wants(given), "generate")
     options = options_of(given, model)
     if empty:
-        return nothing_to_generate(show_response, given["model"], surroundings.now, unload=False)
+        return load_of(given, surroundings, model)
     check_template(given["template"])
     _check_context(given, model)
     effort = effort_of(given, model)
-    prompt = _prompt(given, effort)
-    constraint = constraint_of(given)
+    prompt = _prompt(given, model, effort)
+    constraint = constraint_for(model, constraint_of(given))
     if given["_debug_render_only"]:
         return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(
@@ -79,14 +80,14 @@ def _check_context(given: Mapping[str, Any], model: Model) -> None:
         raise InvalidField(f"context has token {wrong}, which the model does not know", param="context")
 
 
-def _prompt(given: Mapping[str, Any], effort: Effort | None) -> Prompt:
+def _prompt(given: Mapping[str, Any], model: Model, effort: Effort | None) -> Prompt:
     """Raw text may spell markers, and with a suffix there is no system. Anything else is a chat of one turn, behind the
-    tokens of an earlier one (section 4.5). A template takes the place of the model's own.
+    tokens of an earlier one (section 4.5).
     """
     if given["raw"]:
         return TextPrompt(given["prompt"], special=True)
     if given["suffix"]:
-        return InfillPrompt(given["prompt"], given["suffix"], given["template"])
-    system = (Message("system", given["system"]),) if given["system"] else ()
-    messages = (*system, Message("user", given["prompt"]))
-    return ChatPrompt(messages, context=given["context"], effort=effort, template=given["template"])
+        return InfillPrompt(given["prompt"], given["suffix"], infill_template(model, given["template"]))
+    messages = one_turn(model, given["prompt"], system=given["system"], goes_on=bool(given["context"]))
+    template = chat_template(model, given["template"])
+    return ChatPrompt(messages, context=given["context"], effort=effort, template=template)

@@ -1,12 +1,10 @@
 """`keep_alive`: how long an idle model stays loaded (sheet, section 6.4). Numbers are seconds, strings Go durations.
 
-Workers are pinned, so nothing is unloaded for it; but what is no duration is refused, and 0 with nothing to generate is
-answered as the unload it asks for.
+It rides on the request: the worker counts. 0 with nothing to generate is an unload, and loads nothing first.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +13,8 @@ from tropilla.api.about import NUMBER, TEXT, either
 from tropilla.api.reading import Wrong
 from tropilla.api.surfaces.ollama.fields import Field
 
-FOREVER = math.inf
+#: As requests have it.
+FOREVER = -1.0
 
 _SECONDS: Mapping[str, float] = {
     "ns": 1e-9,

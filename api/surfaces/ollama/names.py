@@ -6,11 +6,12 @@ Only the model is needed; the rest has defaults (sheet, section 2).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tropilla.api.models import default_model
+from tropilla.api.models import default_model, missing
 from tropilla.api.surface import Surroundings
-from tropilla.common.catalogue import Capability, Model
+from tropilla.common.catalogue import Capability, Catalogue, Model
 from tropilla.common.errors import InvalidField, UnknownModel
 
 DEFAULT_HOST = "registry.ollama.ai"
@@ -77,21 +78,28 @@ def parse_name(text: str) -> Name:
 
 def name_of(model: Model) -> Name:
     """The catalogue's name as Ollama writes it. An operator's name that Ollama's grammar forbids is kept in one part."""
-    name = parse_name(model.name)
-    return name if name.valid else Name(DEFAULT_HOST, DEFAULT_NAMESPACE, model.name, DEFAULT_TAG)
+    return _written(model.name)
+
+
+def _written(stored: str) -> Name:
+    name = parse_name(stored)
+    return name if name.valid else Name(DEFAULT_HOST, DEFAULT_NAMESPACE, stored, DEFAULT_TAG)
 
 
 def resolve(surroundings: Surroundings, typed: str, able: Capability = "completion") -> Model:
-    """The model that `typed` means, in whatever case. Raises `InvalidField` for no name and `UnknownModel`."""
+    """The model that `typed` means, in whatever case. Raises `InvalidField` for no name, `UnknownModel` and
+    `ModelUnavailable`.
+    """
     name = _local_name(typed)
     found = surroundings.catalogue.find(typed) or _find(surroundings, name, typed)
     if found is not None:
         return found
     if not name.valid:
         raise InvalidField("invalid model name", param="model")
-    if surroundings.settings.unknown_model == "default":
+    error = missing(surroundings.catalogue, typed, name.display)
+    if isinstance(error, UnknownModel) and surroundings.settings.unknown_model == "default":
         return default_model(surroundings, able)
-    raise UnknownModel(typed)
+    raise error
 
 
 def _local_name(typed: str) -> Name:
@@ -107,10 +115,25 @@ def _local_name(typed: str) -> Name:
 
 def _find(surroundings: Surroundings, name: Name, typed: str) -> Model | None:
     wanted = {name.full.lower(), typed.strip().lower()}
-    return next((model for model in surroundings.catalogue.models if wanted & _spellings(model)), None)
+    return next((model for model in surroundings.catalogue.models if wanted & _spellings(model.name)), None)
 
 
-def _spellings(model: Model) -> set[str]:
+def known_as(catalogue: Catalogue, typed: str) -> str | None:
+    """As which name the cluster knows what `typed` means, though it may not be able to answer; None for an unknown one."""
+    every = tuple(_every_name(catalogue))
+    if typed in every:
+        return typed
+    wanted = {parse_name(typed).full.lower(), typed.strip().lower()}
+    return next((stored for stored in every if wanted & _spellings(stored)), None)
+
+
+def _every_name(catalogue: Catalogue) -> Iterator[str]:
+    yield from (model.name for model in catalogue.models)
+    yield from (definition.model.name for definition in catalogue.definitions)
+    yield from catalogue.troubles
+
+
+def _spellings(stored: str) -> set[str]:
     """What `/api/tags` shows is among them, so that every model listed can be asked."""
-    name = name_of(model)
+    name = _written(stored)
     return {name.full.lower(), name.display.lower()}

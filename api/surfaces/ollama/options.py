@@ -1,21 +1,25 @@
 """`options`: every option of Ollama's, old and new, and what it becomes (sheet, sections 6.1 to 6.3).
 
+What the model's name lays over its weights counts where a request says nothing, and before Ollama's own defaults.
+
 Options that nobody samples by any more (tfs_z, penalize_newline) and those that load a model (a worker's pin is fixed:
 num_gpu, use_mmap ...) are accepted without effect, as are unknown ones: today's Ollama warns and goes on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from marshmallow import Schema
 from tropilla.api.about import FLAG, INTEGER, NUMBER, TEXT, Nested, Shape, either, several
-from tropilla.api.reading import Wrong, load
+from tropilla.api.reading import Wrong, load, without_nulls
 from tropilla.api.surfaces.ollama.fields import Reader
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import Fit, Overlong, Sampling, draw_seed, fold_seed
+from tropilla.common.generation import Fit, LocalTemplates, Overlong, Sampling, draw_seed, fold_seed
+from tropilla.common.recipes import Overlay, Parameter
 
 _T = TypeVar("_T")
 
@@ -128,7 +132,7 @@ class OptionsSchema(Schema):
     stop = Stops(load_default=())
     num_keep = Integer(load_default=4)
     num_ctx = Integer()
-    # Checked as Ollama checks them, and without effect: a worker's pin decides.
+    # Checked as Ollama checks them, and without effect (`IDLE`): a worker's pin decides.
     num_batch = Integer()
     num_gpu = Integer()
     main_gpu = Integer()
@@ -138,6 +142,13 @@ class OptionsSchema(Schema):
 
 
 OPTIONS = OptionsSchema()
+
+#: Options that an overlay has under another name; the others are fields of `Sampling` there as here.
+RENAMED: Mapping[str, str] = {"num_predict": "max_tokens", "num_keep": "keep", "num_ctx": "context"}
+IDLE = ("num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict")
+#: What an overlay may set of how tokens are drawn.
+SAMPLING = frozenset(field.name for field in dataclasses.fields(Sampling))
+_OPTION_OF = {parameter: option for option, parameter in RENAMED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +163,8 @@ class Options:
 
 def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong, shift: bool) -> Options:
     """overlong: what becomes of a prompt that is too long. shift: of a full context. Raises `InvalidField`."""
-    read = load(OPTIONS, given)
+    laid = parameters_of(model.overlay)
+    read = load(OPTIONS, {**laid, **without_nulls(given)})
     context = _clipped(read.get("num_ctx", model.context_length), SMALLEST_CONTEXT, model.context_length)
     fit = Fit(
         overlong=overlong,
@@ -160,7 +172,34 @@ def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong, 
         shift=shift,
         context_limit=context,
     )
-    return Options(_sampling(read, model), _max_tokens(read["num_predict"], context), read["stop"], fit)
+    further = {name: value for name, value in laid.items() if name in SAMPLING and name not in OPTIONS.fields}
+    sampling = dataclasses.replace(_sampling(read, model), **further)
+    return Options(sampling, _max_tokens(read["num_predict"], context), _stops(read["stop"], model.overlay), fit)
+
+
+def parameters_of(overlay: Overlay) -> dict[str, Any]:
+    """What an overlay sets, as options; those of `Sampling` that Ollama has no option for under their own names."""
+    return {_OPTION_OF.get(name, name): _given(value) for name, value in overlay.parameters}
+
+
+def parameters_given(options: Mapping[str, Any]) -> tuple[tuple[str, Parameter], ...]:
+    """Options, checked, as an overlay keeps them; without those that say nothing here. Raises `InvalidField`."""
+    given = without_nulls(options)
+    read = load(OPTIONS, given)
+    kept = sorted(name for name in given if name in OPTIONS.fields and name not in IDLE)
+    return tuple((RENAMED.get(name, name), read[name]) for name in kept)
+
+
+def _given(value: Parameter) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _stops(stops: tuple[str, ...], overlay: Overlay) -> tuple[str, ...]:
+    """A request's stop texts take the place of the model's, but for LocalAI's templates: there they add up."""
+    laid = overlay.defaults.get("stop", ())
+    if not isinstance(overlay.template, LocalTemplates) or not isinstance(laid, tuple):
+        return stops
+    return tuple(dict.fromkeys((*laid, *stops)))
 
 
 def _sampling(read: Mapping[str, Any], model: Model) -> Sampling:

@@ -103,7 +103,7 @@ class _RequestSchema(Struct):
     stream = Boolean(load_default=True)
     format = Anything(load_default="")
     options = GivenOptions(load_default=dict)
-    #: Absent is the server's default, which here is for ever.
+    #: Absent is as it was: the worker's own default, or what an earlier request asked for.
     keep_alive = KeepAlive(load_default=None)
     think = Think(load_default=None)
     truncate = Boolean(load_default=True)

@@ -19,6 +19,7 @@ from tropilla.common.errors import (
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
+    ModelUnavailable,
     Overloaded,
     Problem,
     RequestError,
@@ -27,6 +28,7 @@ from tropilla.common.errors import (
     UnknownModel,
     UnknownRoute,
     UnreadableBody,
+    UnsupportedBackend,
     WorkerLost,
     WrongMethod,
 )
@@ -154,6 +156,14 @@ def _lost(error: WorkerLost) -> _Said:
     return _Said(f"The answer was lost: {error.message}.")
 
 
+def _unavailable(error: ModelUnavailable) -> _Said:
+    return _Said(error.message, "model_unavailable", "model", headers=error.retry_after or _FINAL)
+
+
+def _unsupported(error: UnsupportedBackend) -> _Said:
+    return _Said(error.message, "backend_unsupported", "model", headers=_FINAL)
+
+
 def _failed(error: GenerationFailed) -> _Said:
     return _Said(f"The generation failed: {error.message}.", headers=_FINAL)
 
@@ -179,6 +189,9 @@ _FORMS: Mapping[type, _Form] = {
     Overloaded: _Form(429, _overloaded, "rate_limit_error", "overloaded"),
     ContextExceeded: _Form(400, _context),
     InvalidPrompt: _Form(400, _prompt),
+    # What depended on it failed: no client repeats a 424 by itself.
+    ModelUnavailable: _Form(424, _unavailable, "server_error", "generation"),
+    UnsupportedBackend: _Form(501, _unsupported, "server_error", "generation"),
     WorkerLost: _Form(500, _lost, "server_error", "generation"),
     GenerationFailed: _Form(500, _failed, "server_error", "generation"),
     StoreUnavailable: _Form(500, _store, "server_error", "generation"),

@@ -11,7 +11,7 @@ from tropilla.api.models import aliased, aliases_of, default_model, resolve_exac
 from tropilla.api.surface import Reply, Surroundings
 from tropilla.api.surfaces.openai.cards import absent, card, item
 from tropilla.common.catalogue import Capability, Model
-from tropilla.common.errors import UnknownModel
+from tropilla.common.errors import RequestError, UnknownModel
 
 #: What clients send who do not mean any model: TGI's and Hugging Face's, and the server's own URL (TGI sheet, section 15).
 _PLACEHOLDERS = frozenset({"", "tgi", "dummy"})
@@ -86,7 +86,7 @@ def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
     body: dict[str, Any] = {"object": "list", "data": data}
     try:
         one = default_model(surroundings)
-    except UnknownModel:
+    except RequestError:
         return Reply(body)
     single = item(surroundings, one, one.name)
     return Reply({**body, **{key: single[key] for key in ("id", "created", "owned_by")}})

@@ -17,6 +17,7 @@ from tropilla.common.errors import (
     ForbiddenOrigin,
     GenerationFailed,
     InvalidPrompt,
+    ModelUnavailable,
     Overloaded,
     RequestError,
     StoreUnavailable,
@@ -24,6 +25,7 @@ from tropilla.common.errors import (
     UnknownModel,
     UnknownRoute,
     UnreadableBody,
+    UnsupportedBackend,
     WorkerLost,
     WrongMethod,
 )
@@ -54,6 +56,8 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     Overloaded: Words(429, "overloaded", "Model is overloaded"),
     GenerationFailed: Words(424, "generation", "Request failed during generation: {message}"),
     WorkerLost: Words(500, "incomplete_generation", "Incomplete generation"),
+    ModelUnavailable: Words(424, "generation"),
+    UnsupportedBackend: Words(501, "generation"),
     # Its message is for the operator.
     StoreUnavailable: Words(500, "unavailable", "The request queue cannot be reached"),
     TropillaError: Words(500, "internal", "Internal server error"),
@@ -74,8 +78,13 @@ INPUT_TOO_LONG = "`inputs` must have less than {most} tokens. Given: {given}"
 
 def fault(error: TropillaError) -> Reply:
     words = _words(error, FAULTS)
-    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, Overloaded) else {}
-    return Reply(_body(error, words), words.status, headers)
+    return Reply(_body(error, words), words.status, _headers(error))
+
+
+def _headers(error: TropillaError) -> Mapping[str, str]:
+    if isinstance(error, ModelUnavailable):
+        return error.retry_after
+    return {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, Overloaded) else {}
 
 
 def broken_stream(error: TropillaError) -> JSON:

@@ -301,6 +301,8 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (CONTEXT, 400, "invalid_request_error", "prompt is too long: 900 tokens > 512 maximum"),
     (TEMPLATE, 400, "invalid_request_error", "messages: it refuses"),
     (UNFIT, 400, "invalid_request_error", "it cannot"),
+    (errors.ModelUnavailable("no memory"), 500, "api_error", "no memory"),
+    (errors.ModelUnavailable("40 %", retry_after_seconds=9), 529, "overloaded_error", "40 %"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "api_error", "the answer was lost: gone"),
     (errors.GenerationFailed("bug"), 500, "api_error", "the generation failed: bug"),
     (
@@ -323,3 +325,5 @@ def test_clients_are_told_whether_and_when_to_ask_again() -> None:
     assert ANTHROPIC.fault(errors.Overloaded("full", retry_after_seconds=3)).headers == {"Retry-After": "3"}
     assert ANTHROPIC.fault(errors.GenerationFailed("bug")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.WorkerLost("gone")).headers == {}
+    assert ANTHROPIC.fault(errors.ModelUnavailable("no")).headers == {"x-should-retry": "false"}
+    assert ANTHROPIC.fault(errors.ModelUnavailable("soon", retry_after_seconds=9)).headers == {"Retry-After": "9"}

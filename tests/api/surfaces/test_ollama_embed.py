@@ -13,10 +13,11 @@ from tropilla.api.surface import JSON, Question, Reply
 from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.surfaces.ollama.embed import answer_embed, answer_embeddings, parse_embed, parse_embeddings
 from tropilla.common.errors import ContextExceeded, GenerationFailed, Overloaded, TropillaError, WorkerLost
-from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, TextPrompt
+from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, Loaded, LoadRequest, TextPrompt
 
 LONG = ContextExceeded("long", code="context_length", facts={"prompt_tokens": 9, "context": 8})
 NAN = GenerationFailed("the embedding contains NaN or Inf values")
+LOADED = (Loaded(0, 0, 1.5, "w"),)
 VECTORS = tuple(Embedded(at, at, struct.pack("<3f", at, 0.5, -1.0), 4, "w") for at in range(2))
 
 
@@ -34,6 +35,13 @@ def requested(parse: Any, body: JSON) -> EmbeddingRequest:
     request = asked(parse, body).request
     assert isinstance(request, EmbeddingRequest)
     return dataclasses.replace(request, id="")
+
+
+def loads(parse: Any, body: JSON) -> Question:
+    question = asked(parse, body)
+    assert isinstance(question.request, LoadRequest)
+    assert question.request.model == "bert"
+    return question
 
 
 def told(parse: Any, body: JSON) -> Reply:
@@ -64,8 +72,9 @@ def told(parse: Any, body: JSON) -> Reply:
         ({"options": {"num_ctx": 1}}, {"fit": Fit(overlong="shorten", context_limit=1)}),
         ({"options": {"num_ctx": -5}}, {"fit": Fit(overlong="shorten", context_limit=1)}),
         ({"options": {"num_ctx": 10**6}}, {"fit": Fit(overlong="shorten", context_limit=2048)}),
-        ({"options": {"temperature": 0.5, "unheard": 1}, "keep_alive": "5m"}, {}),
-        ({"keep_alive": 0}, {}),
+        ({"options": {"temperature": 0.5, "unheard": 1}, "keep_alive": "5m"}, {"keep_alive": 300.0}),
+        ({"keep_alive": 0}, {"keep_alive": 0.0}),
+        ({"keep_alive": -1}, {"keep_alive": -1.0}),
         ({"model": "BERT:latest"}, {}),
         # No model is asked whether it was made for this.
         ({"model": "pocket"}, {"model": "pocket"}),
@@ -86,13 +95,16 @@ def test_the_older_route_takes_one_prompt_whose_vector_is_left_as_it_is() -> Non
 
 @pytest.mark.parametrize("given", [{}, {"input": None}, {"input": ""}, {"input": []}, {"input": [], "keep_alive": 0}])
 def test_no_input_is_a_load_without_numbers(given: JSON) -> None:
-    reply = told(parse_embed, {"model": "Bert", **given})
+    question = loads(parse_embed, {"model": "Bert", **given})
+    reply = answer_embed(question, LOADED, ENDED)
+    assert question.request.keep_alive == (None if "keep_alive" not in given else 0)
     assert (reply.status, reply.body) == (200, {"model": "Bert", "embeddings": []})
 
 
 @pytest.mark.parametrize("given", [{}, {"prompt": None}, {"prompt": ""}])
 def test_no_prompt_is_no_vector(given: JSON) -> None:
-    assert told(parse_embeddings, {"model": "bert", **given}).body == {"embedding": []}
+    question = loads(parse_embeddings, {"model": "bert", **given})
+    assert answer_embeddings(question, LOADED, ENDED).body == {"embedding": []}
 
 
 #: As Go says it; `{}` is the struct's name.

@@ -10,9 +10,9 @@ import ollama
 import pytest
 from ollama_scene import BERT, LIPS, POCKET, serving, surroundings
 from tropilla.api.framing import compact
-from tropilla.api.surface import Page, Reply, Route, Surroundings
+from tropilla.api.surface import Page, Reply, Surroundings, method_of
 from tropilla.api.surfaces.ollama import OLLAMA
-from tropilla.api.surfaces.ollama.pages import parameter_size
+from tropilla.api.surfaces.ollama.facts import digest_of, parameter_size
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import (
     BodyTooLarge,
@@ -21,12 +21,14 @@ from tropilla.common.errors import (
     InvalidField,
     InvalidPrompt,
     MalformedBody,
+    ModelUnavailable,
     Overloaded,
     RequestError,
     StoreUnavailable,
     TropillaError,
     UnknownModel,
     UnknownRoute,
+    UnsupportedBackend,
     UnsupportedField,
     WorkerLost,
     WrongMethod,
@@ -41,8 +43,23 @@ def page(path: str, around: Surroundings) -> Reply:
 
 
 def test_the_routes_are_those_of_the_sheet() -> None:
-    assert {route.path for route in OLLAMA.routes if isinstance(route, Route)} == {"/api/generate", "/api/chat"}
-    assert {route.path for route in OLLAMA.routes if isinstance(route, Page)} == {"/", "/api/version", "/api/tags"}
+    assert {(method_of(route), route.path) for route in OLLAMA.routes} == {
+        ("GET", "/"),
+        ("GET", "/api/version"),
+        ("GET", "/api/status"),
+        ("GET", "/api/tags"),
+        ("GET", "/api/ps"),
+        ("POST", "/api/generate"),
+        ("POST", "/api/chat"),
+        ("POST", "/api/embed"),
+        ("POST", "/api/embeddings"),
+        ("POST", "/api/show"),
+        ("POST", "/api/pull"),
+        ("POST", "/api/push"),
+        ("POST", "/api/create"),
+        ("POST", "/api/copy"),
+        ("DELETE", "/api/delete"),
+    }
 
 
 def test_tags_lists_each_model_once_and_the_newest_first() -> None:
@@ -58,7 +75,7 @@ def test_a_listed_model_has_everything_the_clients_read() -> None:
         "model": "pocket:latest",
         "modified_at": "2023-11-14T22:13:20.000000Z",
         "size": 4_000_000,
-        "digest": "ab" * 32,
+        "digest": digest_of(POCKET),
         "details": {
             "parent_model": "",
             "format": "gguf",
@@ -149,6 +166,9 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
         "context length in settings, or use a model with a longer context length",
     ),
     (InvalidPrompt("the template refuses", code="template"), 400, "the template refuses"),
+    (ModelUnavailable("no memory"), 500, "no memory"),
+    (ModelUnavailable("40 %", retry_after_seconds=9), 503, "40 %"),
+    (UnsupportedBackend("vllm"), 501, "vllm"),
     (WorkerLost("worker lost while generating", code="worker_lost"), 500, "worker lost while generating"),
     (GenerationFailed("it took too long", code="expired"), 500, "it took too long"),
     (RequestError("no"), 400, "no"),

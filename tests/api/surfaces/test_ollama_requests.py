@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from ollama_scene import POCKET, RECEIVED, asked, chat, generate, requested, surroundings, told
+from ollama_scene import POCKET, RECEIVED, asked, chat, generate, loads, requested, surroundings, unloads
 from tropilla.api.surface import JSON
 from tropilla.api.surfaces.ollama import CHAT, GENERATE
 from tropilla.common.generation import ChatPrompt, Fit, Message, Sampling, TextPrompt, ToolCall
@@ -251,6 +251,12 @@ def test_an_empty_prompt_loads_or_unloads_in_one_object(body: dict[str, Any], re
         (GENERATE, {"response": ""}),
         (CHAT, {"message": {"role": "assistant", "content": ""}}),
     ):
-        reply = told(surface, {"model": "POCKET", "messages": [], **body})
+        given = {"model": "POCKET", "messages": [], **body}
+        if reason == "load":
+            request, reply = loads(surface, given)
+            assert (request.model, request.keep_alive) == ("pocket", body.get("keep_alive"))
+        else:
+            pin, reply = unloads(surface, given)
+            assert pin == "pocket"
         assert (reply.status, reply.body) == (200, common | shown | end)
         assert reply.headers["Content-Type"] == "application/json; charset=utf-8"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ollama_scene import ENDED, RECEIVED, TURN, chat, generate, requested, surroundings, told, wise_chat, wise_generate
+from ollama_scene import ENDED, RECEIVED, TURN, chat, generate, loads, requested, surroundings, wise_chat, wise_generate
 from tropilla.api.surface import JSON, Question, Surface
 from tropilla.api.surfaces.ollama import CHAT, GENERATE
 from tropilla.common.generation import (
@@ -40,7 +40,7 @@ def test_with_a_suffix_it_shows_both() -> None:
 
 
 def test_a_load_does_not_look_at_the_template() -> None:
-    reply = told(GENERATE, {"model": "pocket", "template": "{{"})
+    _, reply = loads(GENERATE, {"model": "pocket", "template": "{{"})
     assert reply.body["done_reason"] == "load"
 
 

@@ -291,10 +291,16 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     ),
     (errors.InvalidPrompt("id", code="invalid_prompt"), 400, "invalid_request_error", "invalid_value", "validation"),
     (errors.InvalidPrompt("roles", code="template"), 400, "invalid_request_error", None, "template_error"),
+    (errors.ModelUnavailable("no memory"), 424, "server_error", "model_unavailable", "generation"),
+    (errors.UnsupportedBackend("vllm"), 501, "server_error", "backend_unsupported", "generation"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "server_error", None, "generation"),
     (errors.GenerationFailed("late", code="expired"), 500, "server_error", None, "generation"),
     (errors.ConfigurationError("secret"), 500, "server_error", None, "generation"),
 ]
+
+
+def test_no_error_is_ever_503_for_a_client_would_repeat_it_without_end() -> None:
+    assert all(fault(error).status != 503 for error, *_ in FAULTS)
 
 
 @pytest.mark.parametrize(("error", "status", "kind", "code", "slug"), FAULTS)

@@ -66,7 +66,7 @@ class World:
         self.store, self.mailboxes, self.settings = FakeStore(Clock()), Mailboxes(), Settings(**settings)
         announced = FakeAnnouncements(serving(POCKET), serving(TINY), serving(VECTORS, "loading"))
         cluster = Cluster(announced)
-        relay = Relay(self.store, self.mailboxes, self._submit, cluster.pulled, self.settings)
+        relay = Relay(self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
         self.collaborators = Collaborators(
             self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook())
         )  # type: ignore[arg-type]
@@ -358,5 +358,5 @@ def test_a_models_own_metrics_are_below_its_root(world: World) -> None:
 
 
 def test_what_generates_nothing_is_not_counted(world: World) -> None:
-    assert world.post("/api/generate", {"model": "pocket"}).status_code == 200
+    assert world.post("/api/generate", {"model": "pocket", "keep_alive": 0}).status_code == 200
     assert world.metrics()["tgi_request_count"] == "0"

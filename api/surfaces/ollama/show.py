@@ -1,0 +1,119 @@
+"""POST /api/show: everything that is known of a model (sheet, section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from tropilla.api.reading import without_nulls
+from tropilla.api.surface import JSON, Chore, Reply, Surroundings
+from tropilla.api.surfaces.ollama import about
+from tropilla.api.surfaces.ollama.answer import timestamp
+from tropilla.api.surfaces.ollama.changes import BAD_NAME, NO_NAME, name_in
+from tropilla.api.surfaces.ollama.facts import details
+from tropilla.api.surfaces.ollama.fault import JSON_TYPE
+from tropilla.api.surfaces.ollama.fields import Boolean, Struct, Text
+from tropilla.api.surfaces.ollama.modelfile import modelfile, parameters_text, template_text
+from tropilla.api.surfaces.ollama.names import known_as, parse_name
+from tropilla.api.surfaces.ollama.options import parameters_of
+from tropilla.api.surfaces.ollama.schemas import GivenOptions, read_body
+from tropilla.api.surfaces.ollama.words import last
+from tropilla.common.catalogue import Model
+from tropilla.common.errors import InvalidField, UnknownModel
+
+#: An editor that looks for a model under the name by which it asked.
+_COPILOT = "GitHubCopilotChat/"
+
+
+class ShowSchema(Struct):
+    go_name = "ShowRequest"
+
+    model = Text(load_default="")
+    name = Text(load_default="")
+    system = Text(load_default="")
+    options = GivenOptions(load_default=dict)
+    verbose = Boolean(load_default=False)
+
+
+_SHOW = ShowSchema()
+
+
+def parse_show(body: JSON, surroundings: Surroundings) -> Reply:
+    given = read_body(_SHOW, body)
+    typed = name_in(given)
+    if not typed:
+        raise InvalidField(NO_NAME, param="model", problem="missing")
+    model = _model(surroundings, typed)
+    header = _header(surroundings, model)
+    laid = model.overlay
+    options = {name: value for name, value in parameters_of(laid).items() if name != "adapter"}
+    system = given["system"] or laid.system
+    template = template_text(laid.template) or header.get("template", "")
+    more = options | without_nulls(given["options"])
+    said: dict[str, JSON] = {
+        "license": "\n".join(laid.licenses),
+        "modelfile": modelfile(model, template=template, system=system, options=more),
+        "parameters": parameters_text(options),
+        "template": template,
+        "system": system,
+        "messages": [{"role": message.role, "content": message.content} for message in laid.messages],
+    }
+    always: dict[str, JSON] = {
+        "details": details(model),
+        "model_info": _model_info(surroundings, model, header, typed, verbose=given["verbose"]),
+        **({"tensors": header["tensors"]} if given["verbose"] and "tensors" in header else {}),
+        "capabilities": list(model.capabilities),
+        "modified_at": timestamp(model.modified_at),
+    }
+    return Reply({key: value for key, value in said.items() if value} | always, headers=JSON_TYPE)
+
+
+def _model(surroundings: Surroundings, typed: str) -> Model:
+    """Also one that nobody can load now: what it is, is known."""
+    known = known_as(surroundings.catalogue, typed)
+    if known is None:
+        if not parse_name(typed).valid:
+            raise InvalidField(BAD_NAME, param="model")
+        raise UnknownModel(parse_name(typed).display)
+    found = surroundings.catalogue.find(known)
+    definition = surroundings.catalogue.define(known)
+    if found is None and definition is None:
+        # Of one that is not there yet only the name is known.
+        raise UnknownModel(parse_name(typed).display)
+    return found or definition.model  # type: ignore[union-attr]
+
+
+def _header(surroundings: Surroundings, model: Model) -> dict[str, Any]:
+    told = surroundings.information(model.digest)
+    header: dict[str, Any] = orjson.loads(told) if told is not None else {}
+    return header
+
+
+def _model_info(
+    surroundings: Surroundings, model: Model, header: Mapping[str, Any], typed: str, *, verbose: bool
+) -> dict[str, JSON]:
+    """The file's keys; its arrays are null unless somebody wants them, for they are long. Where nobody has told what the
+    header says, what the catalogue knows of it.
+    """
+    info: dict[str, JSON] = dict(header.get("model_info") or _facts(model))
+    if verbose:
+        arrays = surroundings.arrays(model.digest)
+        info |= {key: arrays[key] for key, value in info.items() if value is None and key in arrays}
+    if surroundings.headers.get("user-agent", "").startswith(_COPILOT):
+        info["general.basename"] = typed
+    return info
+
+
+def _facts(model: Model) -> dict[str, JSON]:
+    family = model.family
+    return {
+        "general.architecture": family,
+        "general.parameter_count": model.parameter_count,
+        f"{family}.context_length": model.trained_context,
+        f"{family}.embedding_length": model.embedding_length,
+        f"{family}.vocab_size": model.vocabulary,
+    }
+
+
+ROUTES = (Chore("/api/show", parse_show, last, about=about.show(_SHOW)),)
