@@ -102,7 +102,9 @@ def from_environment() -> Flask:
     inbox.start()
     counters.start()
     steward.start()
-    return create_app(Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask), counters))
+    return create_app(
+        Collaborators(settings, cluster, relay, inbox, registry, Errands(registry, ask, cluster.forget), counters)
+    )
 
 
 def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:

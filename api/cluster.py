@@ -37,6 +37,10 @@ class Cluster:
             self._seen_at = self._clock()
         return self._seen
 
+    def forget(self) -> None:
+        """What was seen is known to be out of date: whoever has just made a model finds it at once."""
+        self._seen_at = float("-inf")
+
     def pulled(self, lane: Lane) -> bool:
         """Whether any worker that lives pulls from the lane."""
         return self.catalogue().pulled(lane)

@@ -72,9 +72,8 @@ def parse_pull(body: JSON, surroundings: Surroundings) -> ErrandCall | Reply:
     if not parse_name(typed).valid:
         raise InvalidField(BAD_NAME, param="model")
     known = known_as(surroundings.catalogue, typed)
-    definition = surroundings.catalogue.define(known) if known else None
     model = surroundings.catalogue.find(known) if known else None
-    if model is not None and (definition is None or not definition.source):
+    if model is not None and model.name not in _fetched(surroundings.catalogue):
         digest, size = f"sha256:{model.digest}", model.size_bytes
         there = {"status": f"pulling {model.digest[:12]}", "digest": digest, "total": size, "completed": size}
         said = ({"status": "pulling manifest"}, there, {"status": "verifying sha256 digest"})
@@ -84,6 +83,11 @@ def parse_pull(body: JSON, surroundings: Surroundings) -> ErrandCall | Reply:
     errand = Pull(new_request_id(), source, name, insecure=given["insecure"])
     flight = f"pull {source.lower()}"
     return ErrandCall(errand, surroundings.now, flight=flight, stream=given["stream"], stops=True)
+
+
+def _fetched(catalogue: Catalogue) -> set[str]:
+    """The models that came from another machine."""
+    return {each.model.name for each in catalogue.stored if each.source and not each.source.startswith("file:")}
 
 
 def _source(typed: str) -> str:
