@@ -90,8 +90,9 @@ def from_environment() -> Flask:
     steward = Steward(registry, Survey(bus, registry), inbox.name, swap_seconds=settings.swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
+        served = cluster.pulled(lane)
         submit(celery, asked, lane=lane)
-        if not cluster.pulled(lane):
+        if not served:
             steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:

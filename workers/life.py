@@ -221,5 +221,5 @@ class Life:
     def _let_go(self, next_pin: str = "") -> None:
         log.info("letting go of %s", self._keeper.worker.pin)
         self._letting_go = True
-        self._keeper.become("draining", next_pin=next_pin)
+        self._keeper.become("draining", next_pin=next_pin, returns=True)
         app.stop_taking()

@@ -83,6 +83,7 @@ def names(seen: Catalogue) -> list[str]:
         ([replace(BUSY, state="draining")], False),
         ([replace(BUSY, state="draining", next_pin="m")], True),
         ([replace(BUSY, state="draining", next_pin="x")], True),
+        ([replace(BUSY, state="draining", returns=True)], True),
         ([replace(WORKER, state="loading")], True),
         ([WORKER], True),
     ],
