@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tropilla.api.surface import Surroundings
 from tropilla.common.catalogue import Capability, Catalogue, Model
 from tropilla.common.errors import RequestError, UnknownModel, unavailable
+from tropilla.common.generation import GenerationRequest
 from tropilla.common.settings import aliases
 
 
@@ -55,3 +58,9 @@ def missing(catalogue: Catalogue, name: str, *spellings: str) -> RequestError:
     troubled = catalogue.troubled
     exact = troubled.get(name) or next((troubled[each] for each in troubled if each.lower() in wanted), None)
     return UnknownModel(name) if exact is None else unavailable(exact)
+
+
+def adapted(request: GenerationRequest, model: Model) -> GenerationRequest:
+    """The request with the adapter that its model always has."""
+    adapter = model.overlay.defaults.get("adapter")
+    return replace(request, adapter=adapter) if isinstance(adapter, str) and not request.adapter else request

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flask import Response, request
-from tropilla.api import chores, labels, media, placement
+from tropilla.api import chores, labels, media, models, placement
 from tropilla.api.account import Account, Ledger
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -180,7 +180,7 @@ class Views:
         call = replace(call, queued=time.time())
         model = self.cluster.catalogue().find(call.request.model)
         account.understood(call, model.context_length if model else 0)
-        return call, self._conversation(call.request, account)
+        return call, self._conversation(models.adapted(call.request, model) if model else call.request, account)
 
     def _conversation(self, asked: Request, account: Account | None = None) -> Conversation:
         labels.call_request(asked.id)

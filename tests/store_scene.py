@@ -14,7 +14,7 @@ from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, Worker, catalogue
 from tropilla.common.errands import Done, Errand, Progress, Refused, Word
 from tropilla.common.orders import Order
-from tropilla.common.origins import Source, public
+from tropilla.common.origins import Source, public, stored_name
 from tropilla.common.recipes import BARE, File, Overlay
 from tropilla.common.registry import Shelf
 from tropilla.workers.store.pulling import Asked, Fetched, FetchFailed, Pulling, Report, Stopped
@@ -78,6 +78,8 @@ class FakeFetch:
 
     blobs: Blobs
     paths: tuple[Path, ...] = ()
+    #: What a source of this file name has, in place of `paths`.
+    named: dict[str, Path | FetchFailed] = field(default_factory=dict)
     overlay: Overlay = BARE
     failure: FetchFailed | None = None
     warnings: tuple[str, ...] = ()
@@ -93,9 +95,10 @@ class FakeFetch:
         self.meanwhile()
         if stopped():
             raise Stopped
-        if self.failure is not None:
-            raise self.failure
-        files = tuple(put(self.blobs, path) for path in self.paths)
+        found = self.named.get(stored_name(source) if self.named else "", self.failure)
+        if isinstance(found, FetchFailed):
+            raise found
+        files = tuple(put(self.blobs, path) for path in (self.paths if found is None else (found,)))
         report(Progress("writing manifest"))
         return Fetched(files, source=public(source), name="unused", overlay=self.overlay, warnings=self.warnings)
 

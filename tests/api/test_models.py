@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from fakes import request
 from scene import POCKET
-from tropilla.api.models import default_model
+from tropilla.api.models import adapted, default_model
 from tropilla.api.surface import Surroundings
 from tropilla.common.catalogue import Capability, Worker, catalogue
 from tropilla.common.errors import UnknownModel
+from tropilla.common.recipes import Overlay
 from tropilla.common.settings import Settings
 
 KINDS: dict[str, Capability] = {"bert": "embedding", "gemma": "completion", "llama": "completion", "nomic": "embedding"}
@@ -45,3 +47,11 @@ def test_nobody_stands_in_for_an_operators_model_that_is_not_served(served: tupl
     with pytest.raises(UnknownModel) as caught:
         default_model(surroundings(*served, chosen=chosen), "embedding")
     assert caught.value.model == chosen
+
+
+def test_a_model_that_always_has_an_adapter_asks_for_it() -> None:
+    plain = request(model="gemma")
+    poet = replace(POCKET, overlay=Overlay(parameters=(("adapter", "adapter"),)))
+    assert adapted(plain, POCKET) is plain
+    assert adapted(plain, poet).adapter == "adapter"
+    assert adapted(replace(plain, adapter="cook"), poet).adapter == "cook"

@@ -66,7 +66,9 @@ def describe(
 ) -> Model:
     """What is told of a model. `context` is what a worker gives a request where the recipe says nothing, 0: the usual."""
     trained = header.of_architecture("context_length")
-    adapters = sorted(called for called, _ in recipe.adapters)
+    # One that is always there is nobody's to ask for.
+    always = overlay.defaults.get("adapter")
+    adapters = sorted(called for called, _ in recipe.adapters if called != always)
     return Model(
         name=name,
         digest=recipe.files[0].digest,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tropilla.common.catalogue import Definition
 from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Pull, Word
 from tropilla.workers.store import naming
+from tropilla.workers.store.applying import apply
 from tropilla.workers.store.configuring import configure
 from tropilla.workers.store.creating import create
 from tropilla.workers.store.importing import take_in
@@ -45,7 +46,7 @@ class Shelves:
             case Pull():
                 return pull(errand, self._stock, self._pulling, self._fetch, say, stopped)
             case Apply():
-                raise Refusal("failed", "manifests are not applied yet")
+                return apply(errand, self._stock, self._pulling, self._fetch, say, stopped)
 
     def dismiss(self) -> None:
         """Workers let go of what no name stands for any more. Raises `StoreUnavailable`."""

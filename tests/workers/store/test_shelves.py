@@ -254,6 +254,7 @@ def test_an_adapter_that_fits_is_always_there(stocked: Scene) -> None:
     poet = stocked["poet:latest"]
     assert poet.recipe.adapters == (("adapter", file),)
     assert poet.model.overlay.defaults == {"adapter": "adapter"}
+    assert poet.model.adapters == (), "nobody has to ask for it"
     assert poet.recipe.pin != stocked["base"].recipe.pin
     other = stocked.upload(tiny.write_adapter(stocked.folder / "no.gguf", stocked.decoder(), names=("attn_q",)))
     three = stocked.upload(stocked.decoder("three.gguf", layers=1))
