@@ -14,7 +14,7 @@ from tropilla.api.conversation import respond
 from tropilla.api.surface import Chore, ErrandCall
 from tropilla.common import names
 from tropilla.common.errands import Done, Errand, Refused, Word
-from tropilla.common.errors import StoreUnavailable, TropillaError
+from tropilla.common.errors import StoreClosed, StoreUnavailable, TropillaError
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +32,22 @@ class Book(Protocol):
 
 
 class Errands:
-    """`submit` puts an errand and its flight into the store's queue."""
+    """`submit` puts an errand and its flight into the store's queue. `changed` is told of every errand that is done."""
 
-    def __init__(self, book: Book, submit: Callable[[Errand, str], None]) -> None:
+    def __init__(
+        self, book: Book, submit: Callable[[Errand, str], None], changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._book = book
         self._submit = submit
+        self._changed = changed
 
     def begin(self, call: ErrandCall) -> str:
         """Answers the id of the errand that does it: this one, or one that was under way for the same.
 
-        Raises `StoreUnavailable` at once where nobody would do it: a queue is no answer to who waits.
+        Raises `StoreClosed` at once where nobody would do it: a queue is no answer to who waits.
         """
         if not self._book.staffed(names.STORE_OFFICE):
-            raise StoreUnavailable("the store is not running: models cannot be changed now (tropilla store starts it)")
+            raise StoreClosed("the store is not running: models cannot be changed now (tropilla store starts it)")
         for errand_id in call.instead_of:
             self._book.stop_errand(errand_id)
         flight = call.flight or call.errand.id
@@ -61,6 +64,8 @@ class Errands:
             if not heard:
                 yield None
             for after, word in heard:  # noqa: B007 (the place of the last one)
+                if isinstance(word, Done):
+                    self._changed()
                 yield word
                 if isinstance(word, Done | Refused):
                     return

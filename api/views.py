@@ -69,6 +69,8 @@ class Views:
     ledger: Ledger
     registry: Book
     errands: Errands
+    #: As `Surroundings.arrays`.
+    arrays: Callable[[str], Mapping[str, JSON]]
 
     def of(self, dialect: Dialect, route: AnyRoute) -> View:
         match route:
@@ -189,7 +191,6 @@ class Views:
             raise ClientGone
         if isinstance(last, Refused):
             raise ErrandRefused(last)
-        self.cluster.forget()
 
     def _data(self, dialect: Dialect) -> bytes:
         """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
@@ -227,6 +228,7 @@ class Views:
             variables,
             request.args.to_dict(),
             self.registry.information,
+            self.arrays,
             tasks=self.registry.tasks,
             task=self.registry.task,
         )

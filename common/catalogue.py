@@ -118,6 +118,8 @@ class Worker:
     progress: float = 0.0
     #: The pin that it loads as soon as its requests have ended.
     next_pin: str = ""
+    #: While it drains: it stays, and loads what it is told to afterwards.
+    returns: bool = False
     #: Memory that its model takes, and how much of that is a GPU's.
     resident_bytes: int = 0
     gpu_bytes: int = 0
@@ -142,8 +144,8 @@ class Worker:
             (mine or not any(file.path for file in recipe.files))
             and (not recipe.flavours or self.flavour in recipe.flavours)
             and (not recipe.instruction_set or recipe.instruction_set in self.features)
-            # It was told to stop, unless it knows what comes next.
-            and (self.state != "draining" or bool(self.next_pin))
+            # Whoever was told to stop is as good as gone.
+            and (self.state != "draining" or self.returns or bool(self.next_pin))
         )
 
 

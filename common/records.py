@@ -34,6 +34,7 @@ def _read(hint: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _one_of(arguments, value)
     if origin is tuple:
+        _check(value, list)
         inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_read(each, item) for each, item in zip(inner, value, strict=True))
     if origin is Literal:
@@ -41,14 +42,21 @@ def _read(hint: Any, value: Any) -> Any:
             raise ValueError(f"{value!r} is none of {arguments}")
         return value
     if origin is not None and issubclass(origin, Mapping):
+        _check(value, dict)
         return {key: _read(arguments[1], item) for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return record(cast(type, hint), value)
     if hint is float and type(value) is int:
         return float(value)
-    if hint is not Any and not isinstance(value, hint):
-        raise TypeError(f"{value!r} is not {hint.__name__}")
+    if hint is not Any:
+        _check(value, hint)
     return value
+
+
+def _check(value: Any, kind: type) -> None:
+    """JSON's values are of exactly one type each: true is no number."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is not {kind.__name__}")
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tropilla.common.addresses import checked_url
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.hosts import parse_hosts
 
@@ -32,6 +33,9 @@ class Settings:
     port: int = dataclasses.field(default=8000, metadata={"low": 0, "high": 65535})
     flower_port: int = dataclasses.field(default=5555, metadata={"low": 0, "high": 65535})
     api_processes: int = dataclasses.field(default=1, metadata={"low": 1, "high": 64})
+
+    #: Where workers get files that are not in their `home`: the API, as they reach it. Empty is `host` and `port`.
+    blobs_url: str = ""
 
     # One worker: which model it pins, and how. `model` is NAME=PATH; empty is the built-in pocket.
     model: str = ""
@@ -148,7 +152,8 @@ class Settings:
         settings = cls(**values)
         aliases(settings.model_aliases)
         parse_hosts(settings.pull_hosts)
-        return dataclasses.replace(settings, home=settings.home.expanduser())
+        blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
+        return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 
     def to_environment(self) -> dict[str, str]:
         """The variables that make `from_environment` give this value again."""

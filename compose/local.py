@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import TextIO
 
+from tropilla.common.addresses import web_address
 from tropilla.common.bus import Bus
 from tropilla.compose import banner
 from tropilla.compose.herd import Herd
 from tropilla.compose.home import Home
 from tropilla.compose.log import Log, prefixes, wants_colour
 from tropilla.compose.lookout import Lookout, Sighting, View, waiting_for
-from tropilla.compose.ports import Reservations, web_address
+from tropilla.compose.ports import Reservations
 from tropilla.compose.prepare import Cluster, Options, prepare
 from tropilla.compose.signals import Signals
 from tropilla.compose.supervisor import StopRequested, Supervisor

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from tropilla.common.addresses import reachable_host
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import StoreUnavailable, TropillaError
-from tropilla.compose.ports import accepts, reachable_host
+from tropilla.compose.ports import accepts
 from tropilla.compose.program import WorkerPlan
 
 LOOK_EVERY_SECONDS = 0.1

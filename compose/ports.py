@@ -7,6 +7,8 @@ import socket
 from contextlib import ExitStack
 from types import TracebackType
 
+from tropilla.common.addresses import reachable_host
+from tropilla.common.addresses import web_address as web_address
 from tropilla.common.errors import ConfigurationError
 
 #: What a port is for -> the flag that changes it.
@@ -65,17 +67,6 @@ def sentence(host: str, port: int, purpose: str, error: OSError) -> str:
             return f"port {port}, wanted for {purpose}, is not allowed to this user: choose one above 1023 with {flag}"
         case _:
             return f"{host}, wanted for {purpose}, is not an address of this machine: choose another with --host"
-
-
-def reachable_host(host: str) -> str:
-    """Where a server on this machine that listens on `host` can be called."""
-    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
-
-
-def web_address(host: str, port: int) -> str:
-    """`http://host:port`, to be called from this machine."""
-    host = reachable_host(host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def accepts(host: str, port: int, *, timeout_seconds: float = 1.0) -> bool:

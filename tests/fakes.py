@@ -316,6 +316,7 @@ class FakeAnnouncements:
         self.workers = list(workers)
         self.stored: tuple[Definition, ...] = ()
         self.troubles: dict[str, Trouble] = {}
+        self.failures: dict[str, dict[str, Trouble]] = {}
         #: Lane -> tickets in it.
         self.lanes: dict[str, int] = {}
         self.read = self.counted = 0
@@ -325,7 +326,7 @@ class FakeAnnouncements:
         self.read += 1
         if self.down:
             raise StoreUnavailable("Redis cannot serve")
-        return catalogue(self.workers, self.stored, self.troubles)
+        return catalogue(self.workers, self.stored, self.troubles, self.failures)
 
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]:
         self.counted += 1

@@ -1,9 +1,10 @@
 """A worker process from its start to its end: what it pins, when it lets go, and how it begins anew.
 
-    started --idle ---------> idle --- an order --> loading --> ready --> draining --> in its own place: started --idle
-    started with a model ---------------------------^  |          an order for something else or for nothing,
-                                                       |          or nobody has asked for too long
-                               it failed, and is told  '-------------------------> in its own place: started --idle
+    started --idle -------> idle -- order --> loading --> ready -- another order, or forgotten --> draining --> anew
+    started with a model -------------------> loading --> ready ...
+                                              loading -- it cannot be loaded, and says why --> anew
+
+Anew is the same process, started --idle. Orders are heeded in every state but loading, which an order outlives or not.
 
 Only the end of a process gives back for certain what llama.cpp has taken: memory, threads, a GPU's context. So a worker
 that lets go of its model, or could not load it, replaces itself by a fresh one (`execve`): the pid stays, and whoever
@@ -90,19 +91,20 @@ class Life:
     def _live(self, *, idle: bool) -> int:
         unasked = self._unasked(idle=idle)
         definition = unasked or self._ordered()
-        # What is to be loaded is said before an order is acknowledged, so that somebody always knows of it.
-        self._announce(definition)
+        if definition is None:
+            self._keeper.become("idle")
+        elif unasked is not None:
+            self._announce(unasked)
         self._keeper.start()
         while definition is None:
             time.sleep(IDLE_POLL_SECONDS)
-            if (definition := self._ordered()) is not None:
-                self._announce(definition)
+            definition = self._ordered()
         try:
             pin = self._load(definition)
         except CannotLoad as error:
             if unasked is not None:
                 raise
-            self._fail(definition.recipe.pin, error.trouble)
+            self._fail(definition.recipe.pin, self._files.without_places(error.trouble))
             return 0
         return self._serve(pin)
 
@@ -117,11 +119,14 @@ class Life:
         return self._own
 
     def _ordered(self) -> Definition | None:
-        """What there is an order for."""
+        """What there is an order for; it is said before the order is acknowledged, so that somebody always knows of it."""
         order = self._order()
-        if order is not None and order.definition is None:
-            self._acknowledge()
-        return order.definition if order is not None else None
+        if order is None:
+            return None
+        if order.definition is not None:
+            self._announce(order.definition)
+        self._acknowledge()
+        return order.definition
 
     def _order(self) -> Order | None:
         try:
@@ -135,41 +140,36 @@ class Life:
             return None
 
     def _acknowledge(self) -> None:
-        self._told("an order is not acknowledged", lambda: self._registry.acknowledge_order(self._name))
+        self._say("an order is not acknowledged", lambda: self._registry.acknowledge_order(self._name))
 
-    def _announce(self, definition: Definition | None) -> None:
-        if definition is None:
-            self._keeper.become("idle")
-            return
+    def _announce(self, definition: Definition) -> None:
         ordered = self._own is None or definition.recipe.pin != self._own.recipe.pin
         slots = configured(self._settings, definition.recipe).slots
         self._keeper.become("loading", model=pinned(definition), ordered=ordered, slots=slots, progress=0.0)
-        self._acknowledge()
 
     def _load(self, definition: Definition) -> Pin:
         """In a thread of its own: Python hears signals only in the main one, and llama.cpp would keep it for minutes."""
         pin = definition.recipe.pin
-        self._told("a death would not be noticed", lambda: self._registry.begin_loading(pin, self._name))
         helper = ThreadPoolExecutor(1, thread_name_prefix="loading")
         try:
+            self._say("a death would not be noticed", lambda: self._registry.begin_loading(pin, self._name))
             loaded = helper.submit(
                 lambda: Pin(charge(definition, self._settings, self._files), self._bus, self._keeper)
             )
             return loaded.result()
         finally:
             helper.shutdown(wait=False)
-            self._told("what was loading is not forgotten", lambda: self._registry.end_loading(self._name))
+            self._say("what was loading is not forgotten", lambda: self._registry.end_loading(self._name))
 
     def _fail(self, pin: str, trouble: Trouble) -> None:
         log.error("%s is not loaded: %s", pin, trouble.message)
-        seconds = self._settings.load_cooldown_seconds
-        failed = self._name, trouble
+        name, seconds = self._name, self._settings.load_cooldown_seconds
         # First, so that nobody takes the idle worker for one that might load it.
-        self._told("nobody hears of it", lambda: self._registry.report_failure(pin, *failed, seconds=seconds))
-        self._keeper.become("idle", model=None, ordered=False, progress=0.0)
+        self._say("nobody hears of it", lambda: self._registry.report_failure(pin, name, trouble, seconds=seconds))
+        self._keeper.become("idle", model=None, ordered=False, slots=self._settings.slots, progress=0.0)
         self._anew = True
 
-    def _told(self, otherwise: str, say: Callable[[], object]) -> None:
+    def _say(self, otherwise: str, say: Callable[[], object]) -> None:
         """Says something to the registry, which life does not depend on."""
         try:
             say()
@@ -184,9 +184,9 @@ class Life:
         attending = threading.Thread(
             target=leaving.or_die, args=(lambda: self._attend(pin),), name="orders", daemon=True
         )
+        pin.start(lambda request, lane: submit(celery, request, lane=lane))
+        attending.start()
         try:
-            pin.start(lambda request, lane: submit(celery, request, lane=lane))
-            attending.start()
             status = app.run(celery, pin)
             if not pin.told_to_stop:
                 leaving.hear_signals()
@@ -200,26 +200,36 @@ class Life:
     def _attend(self, pin: Pin) -> None:
         """Beside Celery: hears of orders, and lets go of what nobody wants any more."""
         while not self._over.wait(BUSY_POLL_SECONDS):
-            if self._letting_go:
-                self._told("the order may be forgotten", lambda: self._registry.keep_order(self._name))
-            elif not pin.told_to_stop:
+            if not pin.told_to_stop:
                 self._heed(self._order(), pin)
 
     def _heed(self, order: Order | None, pin: Pin) -> None:
         if order is None:
-            if pin.unwanted:
+            if not self._letting_go and self._is_forgotten(pin):
                 log.info("nobody has asked for %s for a while", pin.worker.pin)
                 self._let_go()
         elif order.definition is None:
             self._let_go()
             self._acknowledge()
-        elif order.definition.recipe.pin == pin.worker.pin:
+        elif order.definition.recipe.pin == pin.worker.pin and not self._letting_go:
             self._acknowledge()
         else:
             self._let_go(order.definition.recipe.pin)
+            self._say("the order may be void", lambda: self._registry.keep_order(self._name))
+
+    def _is_forgotten(self, pin: Pin) -> bool:
+        """Its time is over, and nobody waits for it."""
+        try:
+            return pin.unwanted and not any(self._registry.waiting(pin.lanes).values())
+        except StoreUnavailable:
+            return False
 
     def _let_go(self, next_pin: str = "") -> None:
-        log.info("letting go of %s", self._keeper.worker.pin)
+        """Also of what is being let go of already: then there may be another model that comes next."""
+        worker = self._keeper.worker
+        if self._letting_go and worker.next_pin == next_pin:
+            return
+        log.info("letting go of %s%s", worker.pin, f" for {next_pin}" if next_pin else "")
         self._letting_go = True
-        self._keeper.become("draining", next_pin=next_pin)
+        self._keeper.become("draining", next_pin=next_pin, returns=True)
         app.stop_taking()

@@ -119,7 +119,7 @@ class Pin:
         if self.told_to_stop:
             return
         self.told_to_stop = True
-        self._keeper.become("draining", next_pin="")
+        self._keeper.become("draining", next_pin="", returns=False)
         if self._heirs():
             self._loop.hand_back()
         grace = self._settings.drain_seconds

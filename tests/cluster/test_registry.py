@@ -68,6 +68,22 @@ def test_one_holds_an_office(registry: Registry) -> None:
     assert not registry.lead("test", "a", seconds=60)
 
 
+def test_an_office_is_given_up_by_its_holder_only(registry: Registry) -> None:
+    assert not registry.staffed("desk")
+    registry.lead("desk", "a", seconds=60)
+    registry.resign("desk", "b")
+    assert registry.staffed("desk")
+    registry.resign("desk", "a")
+    assert not registry.staffed("desk")
+
+
+def test_information_goes_with_its_file(registry: Registry) -> None:
+    registry.inform("d" * 64, b"{}")
+    assert registry.information("d" * 64) == b"{}"
+    registry.uninform("d" * 64, "e" * 64)
+    assert registry.information("d" * 64) is None
+
+
 def test_who_comes_second_listens_to_the_errand_that_is_under_way(registry: Registry) -> None:
     assert registry.begin(Delete("e1", "m"), "m") == "e1"
     assert registry.begin(Delete("e2", "m"), "m") == "e1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,11 +14,13 @@ from cluster.herd import Herd, wait_for
 from tropilla.common import names
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Definition
-from tropilla.common.errands import Copy, Create, Delete, Done, Errand, Import, Progress, Refused, Word
+from tropilla.common.errands import Copy, Create, Delete, Done, Errand, Import, Progress, Pull, Refused, Word
 from tropilla.common.recipes import Overlay
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit_errand
+from tropilla.workers import pocket
+from upstream import Content, Upstream
 
 
 class Counter:
@@ -36,7 +39,7 @@ class Counter:
         """To the last one."""
         after = "0"
         while True:
-            for place, word in self.registry.hear(errand_id, after, wait_seconds=30):
+            for place, word in self.registry.hear(errand_id, after, wait_seconds=5):
                 after = place
                 yield word
                 if isinstance(word, Done | Refused):
@@ -111,3 +114,119 @@ def test_one_store_works_and_the_next_one_waits_for_its_end(herd: Herd) -> None:
     path = tiny.write_decoder(herd.folder / "some.gguf")
     assert Counter(herd).ask(Import(some_id(), "tiny", str(path))) == Done("tiny")
     assert second.alive
+
+
+# -- kills -------------------------------------------------------------------------------------------------------------
+
+#: Bytes of the file that is half fetched: more than are read at a time.
+HALF = 2_500_000
+
+
+@pytest.fixture
+def upstream() -> Iterator[tuple[Upstream, bytes]]:
+    """A server that falls silent half-way, once; and the file that it has."""
+    data = pocket.path().read_bytes()
+    assert len(data) > HALF
+    with Upstream({"/m.gguf": Content(data, f"stall:{HALF}")}) as upstream:
+        yield upstream, data
+
+
+def half_fetched(herd: Herd) -> None:
+    """Waits until half of the file is on the disk."""
+    partial = herd.folder / "models" / "partial"
+    wait_for(lambda: any(path.stat().st_size > HALF // 2 for path in partial.iterdir()), "half a download")
+
+
+def assert_resumed(server: Upstream) -> None:
+    first, second = (asked.start for asked in server.gets)
+    assert first is None
+    assert second is not None
+    assert 0 < second <= HALF
+
+
+def test_a_pull_that_is_killed_goes_on_where_it_was(herd: Herd, upstream: tuple[Upstream, bytes]) -> None:
+    server, data = upstream
+    store = herd.start_store(pull_hosts=server.place)
+    counter = Counter(herd)
+    pull = counter.begin(Pull(some_id(), server.url("/m.gguf"), "m:latest"))
+    half_fetched(herd)
+    assert counter.registry.shelf().troubles["m:latest"].code == "downloading"
+    store.kill()
+    herd.start_store(pull_hosts=server.place)
+    assert list(counter.words(pull))[-1] == Done("m:latest")
+    assert_resumed(server)
+    definition = counter.definition("m:latest")
+    assert definition is not None
+    assert definition.model.digest == hashlib.sha256(data).hexdigest()
+    assert not counter.registry.shelf().troubles
+    assert Blobs.below(herd.folder).path(definition.model.digest).read_bytes() == data
+
+
+def test_a_store_that_is_told_to_stop_leaves_its_ticket_to_the_next_one(
+    herd: Herd, upstream: tuple[Upstream, bytes]
+) -> None:
+    server, _ = upstream
+    # Long enough that it is not the ticket's time that runs out.
+    settings = {"pull_hosts": server.place, "visibility_seconds": 600}
+    store = herd.start_store(**settings)
+    counter = Counter(herd)
+    pull = counter.begin(Pull(some_id(), server.url("/m.gguf"), "m:latest"))
+    half_fetched(herd)
+    store.kill(signal.SIGTERM)
+    assert store.wait(5) == 0
+    assert not counter.registry.staffed(names.STORE_OFFICE), "whoever asks now is told at once"
+    herd.start_store(**settings)
+    assert list(counter.words(pull))[-1] == Done("m:latest")
+    assert_resumed(server)
+
+
+def test_a_pull_that_is_stopped_says_so_and_leaves_nothing(herd: Herd, upstream: tuple[Upstream, bytes]) -> None:
+    server, _ = upstream
+    counter = Counter(herd)
+    pull = counter.begin(Pull(some_id(), server.url("/m.gguf"), "m:latest"))
+    counter.registry.stop_errand(pull)
+    herd.start_store(pull_hosts=server.place)
+    last = list(counter.words(pull))[-1]
+    assert isinstance(last, Refused)
+    assert last.code == "cancelled"
+    assert not counter.registry.shelf().troubles
+    assert not list((herd.folder / "models" / "partial").iterdir())
+
+
+def test_a_create_that_is_killed_is_done_again(herd: Herd) -> None:
+    store = herd.start_store()
+    counter = Counter(herd)
+    # A vocabulary that takes seconds to read.
+    path = tiny.write_wordy(herd.folder / "wordy.gguf", words=400_000)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.rename(Blobs.below(herd.folder).path(digest))
+    create = counter.begin(Create(some_id(), "m:latest", files=(("wordy.gguf", digest),)))
+    first = next(counter.words(create))
+    assert first == Progress("parsing GGUF")
+    store.kill()
+    store.wait()
+    assert counter.definition("m:latest") is None
+    herd.start_store()
+    said = list(counter.words(create))
+    assert said.count(Progress("parsing GGUF")) == 2
+    assert said[-1] == Done("m:latest")
+    assert counter.definition("m:latest") is not None
+
+
+def test_definitions_and_orders_follow_the_disk(herd: Herd) -> None:
+    store = herd.start_store()
+    counter = Counter(herd)
+    path = tiny.write_decoder(herd.folder / "some.gguf")
+    counter.ask(Import(some_id(), "tiny", str(path), link=True))
+    store.stop()
+    path.unlink()
+    herd.start_store()
+    wait_for(lambda: counter.registry.shelf().troubles, "the store to see what is gone")
+    catalogue = counter.registry.catalogue()
+    trouble = catalogue.trouble("tiny")
+    assert trouble is not None
+    assert trouble.code == "file_missing"
+    assert catalogue.find("tiny") is None
+    tiny.write_decoder(path)
+    assert counter.ask(Import(some_id(), "tiny", str(path), link=True)) == Done("tiny")
+    assert not counter.registry.shelf().troubles

@@ -15,6 +15,7 @@ import pytest
 from celery import Celery
 from cluster.conftest import HerdMaker
 from cluster.herd import Herd, Process, wait_for
+from shop import Shop
 from tropilla.common import codec, names
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Definition, Lane, Trouble, Worker
@@ -71,13 +72,20 @@ class Stage:
         found: Worker = wait_for(there, f"{state} {pin}")
         return found
 
+    def until_it_loads(self) -> None:
+        """As soon as it does: that is soon over."""
+        while self.herd.redis.get(names.loading_key(self.name)) is None:
+            assert self.process.alive, self.process.log
+
     def order(self, definition: Definition | None) -> None:
         assert self.registry.order(self.name, Order(definition))
 
     def ask(self, request: Request, pin: str) -> Iterator[Event]:
         """The request's events, as they are written."""
         lane = Lane(pin, "cpu")
-        assert self.herd.bus.admit(request.id, inbox="nobody", lane=lane.name, bound=9, lifetime_seconds=60) is not None
+        assert (
+            self.herd.bus.admit(request.id, inbox="nobody", lane=lane.name, bound=99, lifetime_seconds=60) is not None
+        )
         submit(self.celery, request, lane=lane)
         return self._events(request.id)
 
@@ -181,6 +189,24 @@ def test_a_worker_lets_go_of_its_model_when_what_runs_is_finished_and_all_memory
     assert psutil.Process(stage.process.pid).create_time() == born
 
 
+def test_what_waits_stays_in_its_lane_for_whoever_comes_next(stage: Stage, endless_model: str) -> None:
+    endless = stored(stage, "endless", Path(endless_model.partition("=")[2]))
+    pin = endless.recipe.pin
+    stage.order(endless)
+    stage.until("ready", pin)
+    asked = [stage.ask(replace(generation(pin), max_tokens=40), pin) for _ in range(20)]
+    next(asked[0])
+    stage.order(stored(stage, "small", pocket.path()))
+    stage.until("ready", "small@0123abcd")
+    waiting = stage.herd.bus.waiting(Lane(pin, "cpu").name)
+    # All that the worker had taken is finished, and none of the rest is lost on its way.
+    assert 0 < waiting < len(asked)
+    assert stage.herd.redis.hlen("unacked") == 0
+    stage.order(endless)
+    for events in asked:
+        assert isinstance(list(events)[-1], Finished)
+
+
 def test_a_model_that_nobody_asks_for_goes_and_takes_its_memory_with_it(stage: Stage, endless_model: str) -> None:
     endless = stored(stage, "endless", Path(endless_model.partition("=")[2]))
     nothing = stage.rss
@@ -196,8 +222,18 @@ def test_a_model_that_nobody_asks_for_goes_and_takes_its_memory_with_it(stage: S
     assert stage.rss < nothing + (32 << 20)
 
 
-def test_what_cannot_be_loaded_is_reported_and_the_worker_loads_something_else(stage: Stage) -> None:
+def test_what_cannot_be_loaded_is_reported_and_the_worker_loads_something_else(make_stage: Any) -> None:
+    with Shop(pocket.path()) as shop:
+        stage: Stage = make_stage("--idle", blobs_url=shop.url)
+        stage.until("idle")
+        _fail_twice_and_load(stage)
+        assert shop.asked
+
+
+def _fail_twice_and_load(stage: Stage) -> None:
     small = stored(stage, "small", pocket.path())
+    # It is fetched instead.
+    Blobs.below(stage.herd.folder).path(small.model.digest).unlink()
     cut = pocket.path().read_bytes()[: 1 << 20]
     for definition, code in (
         (broken(stage, "gone", None), "file_missing"),
@@ -214,12 +250,11 @@ def test_what_cannot_be_loaded_is_reported_and_the_worker_loads_something_else(s
 def test_a_model_that_was_the_worker_s_death_is_not_loaded_again_unasked(make_stage: Any) -> None:
     # Cells for eight slots take a while to be made.
     stage: Stage = make_stage(slots=8)
-    while stage.herd.redis.get(names.loading_key(stage.name)) is None:
-        assert stage.process.alive, stage.process.log
+    stage.until_it_loads()
     stage.process.kill(signal.SIGKILL)
     stage.process.wait()
     name = stage.name.partition("@")[0]
-    stage.process = stage.herd.start_worker(ready=False, worker_name=name)
+    stage.process = stage.herd.start_worker(ready=False, worker_name=name, slots=8)
     idle = stage.until("idle")
     assert stage.registry.failures() == {
         "endless": {stage.name: Trouble("load_failed", "the worker died while loading it")}
@@ -229,8 +264,12 @@ def test_a_model_that_was_the_worker_s_death_is_not_loaded_again_unasked(make_st
     assert not stage.until("ready", "endless").ordered
     stage.order(None)
     assert stage.until("idle").own == idle.own
+    stage.order(idle.own)
+    stage.until_it_loads()
+    # Being told to leave is no death.
     stage.process.kill(signal.SIGTERM)
     assert stage.process.wait() == 0
+    assert stage.herd.redis.get(names.loading_key(stage.name)) is None
     assert stage.herd.bus.catalogue().workers == ()
 
 

@@ -197,6 +197,7 @@ WORKERS = [
     WORKER,
     replace(WORKER, model=None, state="idle", own=DEFINITIONS[1], features=("avx", "avx2")),
     replace(WORKER, ordered=True, running=2, idle_seconds=1.5, expires_in=3.5, progress=0.5, next_pin="n", gpu_bytes=7),
+    replace(WORKER, state="draining", returns=True),
 ]
 ERRANDS: list[Errand] = [
     Pull("e", "hf.co/o/r:Q4_0", "m", "a" * 64, insecure=True, again=True),

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 from tropilla.common.errors import ConfigurationError
-from tropilla.compose.ports import Reservations, accepts, sentence, web_address
+from tropilla.compose.ports import Reservations, accepts, sentence
 
 
 def test_a_port_in_use_is_one_sentence_with_port_purpose_and_flag() -> None:
@@ -48,16 +48,3 @@ def test_a_port_that_needs_root_says_so() -> None:
     """In words only: whoever runs this may be root, who is refused no port."""
     said = sentence("127.0.0.1", 80, "the API", PermissionError(errno.EACCES, "Permission denied"))
     assert "above 1023 with --port" in said
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:80"),
-        ("0.0.0.0", "http://127.0.0.1:80"),
-        ("::", "http://[::1]:80"),
-        ("box", "http://box:80"),
-    ],
-)
-def test_addresses_can_be_called_from_this_machine(host: str, address: str) -> None:
-    assert web_address(host, 80) == address

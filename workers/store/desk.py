@@ -80,6 +80,9 @@ class Desk:
         if self._held.setdefault(errand.id, held) is not held:
             return "held: a second delivery"
         try:
+            # It may have been stopped while it waited.
+            if self._registry.stopped(errand.id):
+                held.stop.set()
             word = self._done(held, again=again)
             self._registry.tell(errand.id, word, flight=flight)
         finally:

@@ -44,6 +44,8 @@ def take_in(asked: Import, stock: Stock, pulling: Pulling, say: Say, stopped: As
         present = stock.stored().get(name)
         if present is not None:
             if {file.digest for file in present.recipe.files} == {file.digest for file in files}:
+                # They may have been gone.
+                stock.book.trouble(name, None)
                 return Done(name)
             raise Refusal("conflict", f"a model called {name} is there already: delete it first", "model")
         try:

@@ -1,0 +1,31 @@
+"""Where a server of ours can be called, from what it listens on."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from tropilla.common.errors import ConfigurationError
+
+
+def reachable_host(host: str) -> str:
+    """Where a server on this machine that listens on `host` can be called."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def web_address(host: str, port: int) -> str:
+    """`http://host:port`, to be called from this machine."""
+    host = reachable_host(host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def checked_url(variable: str, url: str) -> str:
+    """The beginning of addresses, without a slash at its end. Raises `ConfigurationError` for what cannot be one."""
+    try:
+        parts = urlsplit(url)
+        # Reading a port is what finds out that it is none.
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ConfigurationError(f"{variable}={url!r} is not an address: http://host:port")
+    return url.rstrip("/")
