@@ -8,7 +8,7 @@ from tropilla.api.surface import ErrandRefused, Reply
 from tropilla.api.surfaces.openai import faults as openai
 from tropilla.common.catalogue import Trouble
 from tropilla.common.errands import RefusalCode
-from tropilla.common.errors import ModelUnavailable, RequestError, TropillaError
+from tropilla.common.errors import ModelUnavailable, RequestError, StoreClosed, TropillaError
 
 #: (status, type, code)
 _Form = tuple[int, str, str]
@@ -52,6 +52,9 @@ def fault(error: TropillaError) -> Reply:
     if isinstance(error, Troubled):
         status = 501 if error.trouble.code == "backend_unsupported" else 503
         return _said(error, status, "server_error", error.trouble.code)
+    if isinstance(error, StoreClosed):
+        told = {"message": error.message, "type": "server_error", "param": None, "code": "store_closed"}
+        return Reply({"error": told, "error_type": "store_closed", "message": error.message}, 503)
     if isinstance(error, ModelUnavailable):
         said = _said(error, error.status, "server_error", error.code)
         return Reply(said.body, said.status, {**said.headers, **error.retry_after})

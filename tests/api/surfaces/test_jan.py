@@ -575,6 +575,19 @@ def test_what_the_store_refuses_is_told_with_its_status(code: RefusalCode, statu
     assert (found, said["message"], said["error"]["param"]) == (status, "no", "modelPath")
 
 
+def test_without_a_store_nothing_can_be_changed_and_that_is_said() -> None:
+    scene = Scene(RUNNING)
+    scene.book.open = False
+    for method, path, body in (
+        ("POST", "/v1/models/pull", {"model": SOURCE}),
+        ("DELETE", "/v1/models/m", None),
+        ("PUT", "/v1/models/m/start", {"ctx_len": 256}),
+    ):
+        code, said = scene.ask(method, path, body)
+        assert (code, said["error"]["code"]) == (503, "store_closed")
+        assert said["message"].startswith("the store is not running")
+
+
 def test_delete_forgets_a_model() -> None:
     scene = Scene(RUNNING, Done("m"))
     code, said = scene.ask("DELETE", "/v1/models/m")
