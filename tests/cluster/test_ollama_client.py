@@ -16,7 +16,7 @@ from typing import Any
 import ollama
 import pytest
 from cluster.herd import Herd, wait_for
-from cluster.wire import get
+from cluster.wire import Answer, get
 from tropilla.common.gguf import read_header
 from tropilla.workers import pocket
 
@@ -193,6 +193,15 @@ def test_a_model_is_made_of_an_uploaded_file_loaded_on_demand_and_let_go_of(clie
     assert "mine:latest" in loaded(client)
     assert client.delete("mine").status == "success"
     soon(lambda: "mine:latest" not in loaded(client), "the weights to leave with their only name")
+
+
+def test_a_worker_of_another_machine_fetches_a_part_of_a_file(client: ollama.Client, stocked: Herd) -> None:
+    digest, data = client.create_blob(pocket.path()), pocket.path().read_bytes()
+    path = f"/internal/blobs/{digest}"
+    with Answer(stocked, path, b"", "GET", {"Range": "bytes=1000000-"}) as answer:
+        assert (answer.status, answer.data()) == (206, data[1_000_000:])
+    with get(stocked, path) as answer:
+        assert (answer.status, answer.data()) == (200, data)
 
 
 def test_a_model_is_pulled_with_what_its_registry_lays_over_it(client: ollama.Client, registry: Registry) -> None:

@@ -124,11 +124,13 @@ def _find(surroundings: Surroundings, name: Name, typed: str) -> Model | None:
 
 
 def known_as(catalogue: Catalogue, typed: str) -> str | None:
-    """As which name the cluster knows what `typed` means, though it may not be able to answer; None for an unknown one."""
+    """As which name the cluster knows what `typed` means, though it may not be able to answer; None for an unknown one.
+    Raises `InvalidField` as `resolve` does.
+    """
     every = tuple(_every_name(catalogue))
     if typed in every:
         return typed
-    wanted = _meant(parse_name(typed), typed)
+    wanted = _meant(_local_name(typed), typed)
     return next((stored for stored in every if wanted & _spellings(stored)), None)
 
 
