@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
-from tropilla.api.blobs import BlobViews
+from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
@@ -29,6 +29,7 @@ from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
 from tropilla.common.errors import TropillaError
 from tropilla.common.generation import Request
+from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
@@ -66,6 +67,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         collaborators.registry,
         collaborators.errands,
         collaborators.streams,
+        arrays_reader(settings, read_arrays),
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
@@ -91,8 +93,9 @@ def from_environment() -> Flask:
     steward = Steward(registry, Survey(bus, registry), inbox.name, swap_seconds=settings.swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
+        served = cluster.pulled(lane)
         submit(celery, asked, lane=lane)
-        if not cluster.pulled(lane):
+        if not served:
             steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:
@@ -110,7 +113,7 @@ def from_environment() -> Flask:
             relay,
             inbox,
             registry,
-            Errands(registry, ask),
+            Errands(registry, ask, cluster.forget),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
             counters,
         )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.conversation import respond
-from tropilla.api.framing import Framing
-from tropilla.api.surface import Chore, ErrandCall, Frame, Listening
+from tropilla.api.surface import Chore, ErrandCall
 from tropilla.common import names
 from tropilla.common.errands import Done, Errand, Refused, Word
-from tropilla.common.errors import StoreUnavailable, TropillaError
+from tropilla.common.errors import StoreClosed, StoreUnavailable, TropillaError
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +32,24 @@ class Book(Protocol):
 
 
 class Errands:
-    """`submit` puts an errand and its flight into the store's queue."""
+    """`submit` puts an errand and its flight into the store's queue. `changed` is told of every errand that is done."""
 
-    def __init__(self, book: Book, submit: Callable[[Errand, str], None]) -> None:
+    def __init__(
+        self, book: Book, submit: Callable[[Errand, str], None], changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._book = book
         self._submit = submit
+        self._changed = changed
 
     def begin(self, call: ErrandCall) -> str:
         """Answers the id of the errand that does it: this one, or one that was under way for the same.
 
-        Raises `StoreUnavailable` at once where nobody would do it: a queue is no answer to who waits.
+        Raises `StoreClosed` at once where nobody would do it: a queue is no answer to who waits.
         """
         if not self._book.staffed(names.STORE_OFFICE):
-            raise StoreUnavailable("the store is not running: models cannot be changed now (tropilla store starts it)")
+            raise StoreClosed("the store is not running: models cannot be changed now (tropilla store starts it)")
+        for errand_id in call.instead_of:
+            self._book.stop_errand(errand_id)
         flight = call.flight or call.errand.id
         errand_id = self._book.begin(call.errand, flight)
         if errand_id == call.errand.id:
@@ -60,6 +64,8 @@ class Errands:
             if not heard:
                 yield None
             for after, word in heard:  # noqa: B007 (the place of the last one)
+                if isinstance(word, Done):
+                    self._changed()
                 yield word
                 if isinstance(word, Done | Refused):
                     return
@@ -73,7 +79,7 @@ def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
     errand_id = errands.begin(call)
     if not call.wait:
         return respond(chore.whole(replace(call, errand=replace(call.errand, id=errand_id)), ()))
-    hearing = _Hearing(errands, errand_id, stops=call.stops and errand_id == call.errand.id)
+    hearing = _Hearing(errands, call, errand_id)
     if call.stream and chore.frames is not None:
         return _streamed(chore, call, hearing)
     try:
@@ -83,27 +89,8 @@ def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
     return respond(chore.whole(call, said)) if hearing.over else Response(status=499)
 
 
-def listen(errands: Errands, framing: Framing, listening: Listening) -> Response:
-    """Streamed. Whoever only listens stops nothing by leaving."""
-    hearing = _Hearing(errands, listening.errand_id, stops=False)
-    response = Response(_body(framing, hearing.words, listening.feed), headers=framing.headers)
-    response.call_on_close(hearing.close)
-    return response
-
-
-def done(errands: Errands, call: ErrandCall) -> Word | None:
-    """The errand's last word; None when its caller has left before."""
-    hearing = _Hearing(errands, errands.begin(call), stops=False)
-    try:
-        said = [word for word in hearing.words if word is not None]
-    finally:
-        hearing.close()
-    return said[-1] if hearing.over else None
-
-
 def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
     """What is refused before anything else was said has a real status: so the first word is awaited here."""
-    assert chore.frames is not None
     try:
         first = next(hearing.words, None)
     except BaseException:
@@ -112,20 +99,20 @@ def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
     if isinstance(first, Refused):
         hearing.close()
         return respond(chore.whole(call, (first,)))
-    words = itertools.chain((first,), hearing.words)
-    response = Response(_body(chore.framing, words, chore.frames(call)), headers=chore.framing.headers)
+    response = Response(_body(chore, call, itertools.chain((first,), hearing.words)), headers=chore.framing.headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
     response.call_on_close(hearing.close)
     return response
 
 
 class _Hearing:
-    """An errand's words, listened to until the last one or until the client leaves. To be closed; `stops`: a caller who
-    leaves before the last one stops the errand.
+    """An errand's words, listened to until the last one or until the client leaves. To be closed: a caller that leaves
+    stops an errand of his own that asks for it (`stops`); others go on.
     """
 
-    def __init__(self, errands: Errands, errand_id: str, *, stops: bool) -> None:
-        self._errands, self._errand_id, self._stops = errands, errand_id, stops
+    def __init__(self, errands: Errands, call: ErrandCall, errand_id: str) -> None:
+        self._errands, self._errand_id = errands, errand_id
+        self._stops = call.stops and errand_id == call.errand.id
         self._left: list[bool] = []
         self._unwatch = hangup.watch(request.environ, lambda: self._left.append(True))
         self.over = False
@@ -146,11 +133,12 @@ class _Hearing:
             log.warning("errand %s could not be stopped: %s", self._errand_id, error.message)
 
 
-def _body(framing: Framing, words: Iterable[Word | None], feed: Callable[[Word], Iterable[Frame]]) -> Iterator[bytes]:
-    frame = framing.frame
+def _body(chore: Chore, call: ErrandCall, words: Iterator[Word | None]) -> Iterator[bytes]:
+    assert chore.frames is not None
+    feed, frame = chore.frames(call), chore.framing.frame
     try:
         for word in words:
             data = b"" if word is None else b"".join(frame(each.data, each.event) for each in feed(word))
-            yield data or framing.heartbeat
+            yield data or chore.framing.heartbeat
     except TropillaError as error:
         yield b"".join(frame(each.data, each.event) for each in feed(Refused("failed", error.message)))

@@ -38,7 +38,7 @@ class Cluster:
         return self._seen
 
     def forget(self) -> None:
-        """What is asked next is read anew: somebody has changed it."""
+        """What was seen is known to be out of date: whoever has just made a model finds it at once."""
         self._seen_at = float("-inf")
 
     def pulled(self, lane: Lane) -> bool:

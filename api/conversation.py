@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, cast
 
 from flask import Response, request
-from tropilla.api import hangup
+from tropilla.api import hangup, overlays
 from tropilla.api.account import Account
 from tropilla.api.framing import Framing, compact
 from tropilla.api.inbox import GONE, Mailbox
@@ -23,6 +23,7 @@ from tropilla.api.watch import PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
+from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Conversation:
         resumed: bool = False,
     ) -> None:
         self.asked, self.account = asked, account
+        #: What is done to a whole answer's text; streams have gone out by then.
+        self.polish = UNPOLISHED
         #: A stream never says nothing for longer.
         self.heartbeat_seconds = settings.heartbeat_seconds
         self.says_places = settings.stream_ids == "yes"
@@ -82,7 +85,7 @@ class Conversation:
         if self.account is not None:
             for choice in completion.choices:
                 self.account.hear(choice.finished)
-        return completion
+        return overlays.polished(completion, self.polish)
 
     def run(self) -> None:
         """Sees to it that the request runs to its end, which nobody waits for, in a thread of its own."""

@@ -12,6 +12,8 @@ from typing import Any
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import (
     ChatPrompt,
+    Choice,
+    Completion,
     Constraint,
     Fit,
     GenerationRequest,
@@ -24,7 +26,8 @@ from tropilla.common.generation import (
     fold_seed,
 )
 from tropilla.common.gotemplate.ollama import OllamaTemplate
-from tropilla.common.recipes import BARE, Overlay, Parameter
+from tropilla.common.polish import polished as polish_text
+from tropilla.common.recipes import BARE, UNPOLISHED, Overlay, Parameter, Polish
 
 _OFF = Sampling()
 #: Roles under which somebody may have said what the overlay's system text would say.
@@ -69,6 +72,26 @@ def prompt(given: Prompt, overlay: Overlay, *, completing: bool = False) -> Prom
             return dataclasses.replace(given, template=overlay.template if overlay.template.completion else None)
         case _:
             return given
+
+
+def polished(completion: Completion, polish: Polish) -> Completion:
+    """The whole answers with what LocalAI's patterns leave of them. What is left stands at the first token that wrote text,
+    so that who reads the tokens reads the same; what each of them spells (`piece`) stays as it was drawn.
+    """
+    if polish == UNPOLISHED:
+        return completion
+    return Completion(tuple(_polished(choice, polish) for choice in completion.choices))
+
+
+def _polished(choice: Choice, polish: Polish) -> Choice:
+    text = polish_text(choice.text, polish)
+    if text == choice.text:
+        return choice
+    first = next(place for place, token in enumerate(choice.tokens) if token.text)
+    tokens = (
+        dataclasses.replace(token, text=text if place == first else "") for place, token in enumerate(choice.tokens)
+    )
+    return dataclasses.replace(choice, text=text, tokens=tuple(tokens))
 
 
 def _sampling(sampling: Sampling, defaults: Mapping[str, Parameter]) -> Sampling:

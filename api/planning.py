@@ -10,13 +10,13 @@ gives up its model finishes what runs. Of a pin that is starving, one load is un
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from tropilla.common.catalogue import PULLS, Catalogue, Definition, Flavour, Lane, Worker
+from tropilla.common.catalogue import PULLS, Catalogue, Definition, Flavour, Lane, State, Worker
 from tropilla.common.orders import Order
 
 #: A worker without work is quiet after so long: workers tell of their requests every second, and a client that sends its
@@ -111,8 +111,12 @@ def remember(view: View, now: float, memory: Memory) -> Memory:
             for w in workers
             if w.state == "ready" and not w.running and not view.queue(w.pin, w)
         },
-        ordered={**memory.ordered, **dict.fromkeys(view.orders, now)},
-        dismissed=(memory.dismissed | let_go) - {pin for pin, _ in serving.values()},
+        ordered={
+            w.name: now if w.name in view.orders else memory.ordered[w.name]
+            for w in workers
+            if w.name in view.orders or w.name in memory.ordered
+        },
+        dismissed=frozenset(view.pins) & (memory.dismissed | let_go) - {pin for pin, _ in serving.values()},
     )
 
 
@@ -139,17 +143,20 @@ class _Plan:
         self._given: set[str] = set()
 
     def orders(self) -> Iterator[tuple[str, Order]]:
-        """1. what starves, 2. what is crowded or waits for a worker that does not come to an end, 3. what is to be there
-        before anybody asks. Only the first takes a worker from another model.
+        """1. what starves, 2. what still does because its worker does not come to an end, or is crowded, 3. what is to be
+        there before anybody asks. Only what starves takes a worker from another model.
         """
         memory, pins = self._memory, self._view.pins
         for pin in _longest_first(memory.starving):
             if not self._view.coming(pin):
-                yield from self._give(pin, self._idle(pin) or self._victim(pin))
+                yield from self._give(pin, self._idle(pin) or self._quiet(pin) or self._busy(pin))
         for pin in _longest_first({**memory.starving, **memory.crowded}):
             since = memory.starving.get(pin, memory.crowded.get(pin, self._now))
             if self._now - since >= self._swap_seconds and not self._soon(pin):
-                yield from self._give(pin, self._idle(pin, helps=True))
+                starves = pin in memory.starving
+                yield from self._give(
+                    pin, self._idle(pin, now=True) or (self._quiet(pin, now=True) if starves else None)
+                )
         for pin, definition in pins.items():
             if definition.preload and pin not in memory.dismissed and not self._had(pin):
                 yield from self._give(pin, self._idle(pin))
@@ -168,12 +175,18 @@ class _Plan:
         mine = worker.own is not None and worker.own.recipe.pin == pin
         yield worker.name, Order(worker.own if mine else self._view.pins[pin])
 
-    def _candidates(self, pin: str) -> Iterator[Worker]:
+    def _candidates(self, pin: str, state: State, *, now: bool) -> list[Worker]:
+        """Free workers that could load it. now: only those that would find who waits in the lanes as they are."""
         able = self._view.catalogue.candidates(self._view.pins[pin])
-        return (worker for worker in able if worker.name in self._free)
+        free = [worker for worker in able if worker.state == state and worker.name in self._free]
+        return [worker for worker in free if not now or self._view.queue(pin, worker)]
 
-    def _idle(self, pin: str, *, helps: bool = False) -> Worker | None:
-        """The idle worker that others will miss least. helps: one that finds those who wait as they wait now."""
+    def _victims(self, pin: str, *, now: bool = False) -> list[Worker]:
+        kept = {each for each, definition in self._view.pins.items() if definition.keeps}
+        return [worker for worker in self._candidates(pin, "ready", now=now) if worker.pin not in kept]
+
+    def _idle(self, pin: str, *, now: bool = False) -> Worker | None:
+        """The idle worker that others will miss least."""
         wanted = self._flavour(pin)
 
         def cost(worker: Worker) -> tuple[Any, ...]:
@@ -182,25 +195,21 @@ class _Plan:
             had = self._memory.ordered.get(worker.name, -math.inf)
             return worker.flavour != wanted, own != pin, had, len(worker.features), worker.name
 
-        idle = (worker for worker in self._candidates(pin) if worker.state == "idle")
-        return min((w for w in idle if not helps or self._view.queue(pin, w)), key=cost, default=None)
+        return min(self._candidates(pin, "idle", now=now), key=cost, default=None)
 
     def _flavour(self, pin: str) -> Flavour:
         return "gpu" if self._view.waiting.get(Lane(pin, "gpu").name, 0) else "cpu"
 
-    def _victim(self, pin: str) -> Worker | None:
-        """The worker whose model gives way: a quiet one, least recently used first, or else one that has had its time, the
-        least wanted first.
-        """
-        kept = {name for name, each in self._view.pins.items() if each.keeps}
-        ready = [w for w in self._candidates(pin) if w.state == "ready" and w.pin not in kept and w.pin != pin]
-        quiet = [worker for worker in ready if self._is_quiet(worker)]
-        if quiet:
-            return min(quiet, key=self._disuse(pin))
-        if self._now - self._memory.starving[pin] < self._swap_seconds:
-            return None
-        served = [worker for worker in ready if self._now - self._ready_since(worker) >= self._swap_seconds]
-        return min(served, key=self._loss(pin), default=None)
+    def _quiet(self, pin: str, *, now: bool = False) -> Worker | None:
+        """A worker whose model nobody wants: least recently used first."""
+        wanted = self._flavour(pin)
+
+        def cost(worker: Worker) -> tuple[Any, ...]:
+            left = math.inf if worker.expires_in is None else worker.expires_in
+            # Idle times are told once a second: closer than that they are equal.
+            return worker.flavour != wanted, -round(worker.idle_seconds), left, worker.name
+
+        return min(filter(self._is_quiet, self._victims(pin, now=now)), key=cost, default=None)
 
     def _is_quiet(self, worker: Worker) -> bool:
         since = max(self._memory.quiet.get(worker.name, math.inf), self._ready_since(worker))
@@ -209,17 +218,13 @@ class _Plan:
     def _ready_since(self, worker: Worker) -> float:
         return self._memory.serving.get(worker.name, ("", self._now))[1]
 
-    def _disuse(self, pin: str) -> Callable[[Worker], tuple[Any, ...]]:
-        wanted = self._flavour(pin)
-
-        def cost(worker: Worker) -> tuple[Any, ...]:
-            left = math.inf if worker.expires_in is None else worker.expires_in
-            # Idle times are told once a second: closer than that they are equal.
-            return worker.flavour != wanted, -round(worker.idle_seconds), left, worker.name
-
-        return cost
-
-    def _loss(self, pin: str) -> Callable[[Worker], tuple[Any, ...]]:
+    def _busy(self, pin: str) -> Worker | None:
+        """A worker whose model has had its time, when this one has waited for as long: the least wanted first, and the only
+        one of a longer queue last.
+        """
+        if self._now - self._memory.starving[pin] < self._swap_seconds:
+            return None
+        served = (w for w in self._victims(pin) if self._now - self._ready_since(w) >= self._swap_seconds)
         wanted, mine = self._flavour(pin), self._view.demand(pin)
 
         def cost(worker: Worker) -> tuple[Any, ...]:
@@ -228,7 +233,7 @@ class _Plan:
             since = self._ready_since(worker)
             return last and theirs > mine, worker.flavour != wanted, theirs + worker.running, since, worker.name
 
-        return cost
+        return min(served, key=cost, default=None)
 
 
 def _longest_first(since: Mapping[str, float]) -> list[str]:

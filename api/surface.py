@@ -134,6 +134,8 @@ class ErrandCall:
     stream: bool = False
     wait: bool = True
     stops: bool = False
+    #: Errands that are given up for it.
+    instead_of: tuple[str, ...] = ()
     answer: Any = None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from flask import Response, request
-from tropilla.api import chores, labels, media, models, placement, streams
+from tropilla.api import chores, labels, listening, media, models, placement, streams
 from tropilla.api.account import Account, Ledger
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -52,6 +52,7 @@ from tropilla.common.errors import (
 )
 from tropilla.common.generation import Request
 from tropilla.common.orders import Order
+from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
 
 View = Callable[..., Response]
@@ -79,6 +80,8 @@ class Views:
     registry: Book
     errands: Errands
     streams: Streams
+    #: As `Surroundings.arrays`.
+    arrays: Callable[[str], Mapping[str, JSON]]
     #: Those of the routes seen so far, by their rules.
     surfaces: dict[str, tuple[Dialect, Surface]] = field(default_factory=dict)
 
@@ -198,7 +201,7 @@ class Views:
                 case ErrandCall():
                     return chores.answer(self.errands, chore, call)
                 case Listening():
-                    return chores.listen(self.errands, chore.framing, call)
+                    return listening.listen(self.errands, chore.framing, call)
                 case Stopping():
                     self.errands.stop(call.errand_id)
                     return respond(call.reply)
@@ -228,12 +231,11 @@ class Views:
 
     def _prepare(self, call: ErrandCall) -> None:
         """Raises what the store refuses it with, or `ClientGone`."""
-        last = chores.done(self.errands, call)
+        last = listening.done(self.errands, call)
         if last is None:
             raise ClientGone
         if isinstance(last, Refused):
             raise ErrandRefused(last)
-        self.cluster.forget()
 
     def _data(self, dialect: Dialect) -> bytes:
         """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
@@ -252,7 +254,9 @@ class Views:
         asked = models.adapted(call.request, model) if model else call.request
         call = replace(call, request=asked, queued=time.time())
         account.understood(call, model.context_length if model else 0)
-        return call, self._conversation(asked, account)
+        conversation = self._conversation(asked, account)
+        conversation.polish = model.overlay.polish if model else UNPOLISHED
+        return call, conversation
 
     def _conversation(self, asked: Request, account: Account | None = None, *, resumed: bool = False) -> Conversation:
         labels.call_request(asked.id)
@@ -279,6 +283,7 @@ class Views:
             variables,
             request.args.to_dict(),
             self.registry.information,
+            self.arrays,
             tasks=self.registry.tasks,
             task=self.registry.task,
         )

@@ -5,6 +5,7 @@
     ├── DecodeError             bytes that are not a message of ours
     │   └── NewerMessage        a message of a newer release
     ├── StoreUnavailable        Redis cannot be reached or refuses                       503
+    │   └── StoreClosed         no process is there to change which models there are     503
     └── RequestError            a request that cannot be served
         ├── MalformedBody       not JSON, not an object                                  400
         ├── BodyTooLarge        more bytes than the server takes                         413
@@ -64,6 +65,10 @@ class NewerMessage(DecodeError):
 
 class StoreUnavailable(TropillaError):
     status = 503
+
+
+class StoreClosed(StoreUnavailable):
+    pass
 
 
 class RequestError(TropillaError):

@@ -100,6 +100,8 @@ class Settings:
     #: Whether server-sent events bear an `id` by which a client that comes again goes on. A hand-made client that takes a
     #: whole event for its data wants "no"; it can still go on with /v1/streams.
     stream_ids: str = dataclasses.field(default="yes", metadata={"among": ("yes", "no")})
+    #: Whether numbers among a model's settings end where Jan's schema ends them, or where the model does.
+    jan_strict: str = dataclasses.field(default="no", metadata={"among": ("yes", "no")})
     #: The status of bodies that are refused on /v1/*: OpenAI's 400 or TGI's 422.
     shared_errors: str = dataclasses.field(default="openai", metadata={"among": ("openai", "tgi")})
     #: What TGI's x-compute-type header says of the machine.

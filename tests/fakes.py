@@ -317,6 +317,7 @@ class FakeAnnouncements:
         self.workers = list(workers)
         self.stored: tuple[Definition, ...] = ()
         self.troubles: dict[str, Trouble] = {}
+        self.failures: dict[str, dict[str, Trouble]] = {}
         #: Lane -> tickets in it.
         self.lanes: dict[str, int] = {}
         self.read = self.counted = 0
@@ -326,7 +327,7 @@ class FakeAnnouncements:
         self.read += 1
         if self.down:
             raise StoreUnavailable("Redis cannot serve")
-        return catalogue(self.workers, self.stored, self.troubles)
+        return catalogue(self.workers, self.stored, self.troubles, self.failures)
 
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]:
         self.counted += 1
@@ -501,6 +502,8 @@ class FakeBook:
 
     def __init__(self, *words: Word, information: dict[str, bytes] | None = None) -> None:
         self.words = list(words)
+        #: What it says of one errand, by its id, instead of `words`.
+        self.said: dict[str, list[Word]] = {}
         self.orders: list[tuple[str, Order]] = []
         self.begun: list[tuple[Errand, str]] = []
         self.stopped: list[str] = []
@@ -524,14 +527,15 @@ class FakeBook:
         return self.flights.setdefault(flight, errand.id)
 
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]:
-        return [(str(place), word) for place, word in enumerate(self.words, start=1) if place > int(after)]
+        words = self.said.get(errand_id, self.words)
+        return [(str(place), word) for place, word in enumerate(words, start=1) if place > int(after)]
 
     def tasks(self) -> tuple[Task, ...]:
         return tuple(task for task in map(self.task, [errand.id for errand, _ in self.begun]) if task and not task.over)
 
     def task(self, errand_id: str) -> Task | None:
         found = next((errand for errand, _ in self.begun if errand.id == errand_id), None)
-        return None if found is None else Task(found, tuple(self.words))
+        return None if found is None else Task(found, tuple(self.said.get(errand_id, self.words)))
 
     def stop_errand(self, errand_id: str) -> None:
         self.stopped.append(errand_id)

@@ -73,6 +73,7 @@ PURE = (
     "api/placement.py",
     "api/planning.py",
     "api/reading.py",
+    "api/states.py",
     "api/surface.py",
     "api/surfaces/",
     "compose/client/answers.py",

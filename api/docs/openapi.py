@@ -19,7 +19,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
 from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Route, method_of
+from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Enquiry, Route, method_of
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
@@ -164,7 +164,8 @@ class _Told:
         }
         if about.takes is not None:
             body = {"schema": self._taken(about), **({} if about.example is None else {"example": about.example})}
-            found["requestBody"] = {"required": True, "content": {JSON_TYPE: body}}
+            needed = not (isinstance(route, Chore | Enquiry) and route.bodiless)
+            found["requestBody"] = {"required": needed, "content": {JSON_TYPE: body}}
         return found
 
     def _taken(self, about: About) -> Any:

@@ -144,14 +144,26 @@ def test_a_caller_who_hears_the_end_stops_nothing() -> None:
 
 def test_a_stream_whose_queue_is_gone_ends_with_the_dialects_last_words() -> None:
     world = World(HALF)
+    said = [[("1", HALF)]]
 
     def fail(*_: Any, **__: Any) -> Any:
+        if said:
+            return said.pop()
         raise StoreUnavailable("Redis cannot serve")
 
     world.book.hear = fail  # type: ignore[method-assign]
-    assert world.ask(stream=True).data == b'{"refused":"Redis cannot serve"}\n'
-    whole_answer = world.ask()
-    assert (whole_answer.status_code, whole_answer.json) == (503, {"oops": "Redis cannot serve"})
+    assert world.ask(stream=True).data.splitlines()[1:] == [b'{"refused":"Redis cannot serve"}']
+    # Nothing was said yet: the status can still tell.
+    for stream in (True, False):
+        answer = world.ask(stream=stream)
+        assert (answer.status_code, answer.json) == (503, {"oops": "Redis cannot serve"})
+
+
+def test_what_is_refused_before_anything_else_was_said_has_a_real_status() -> None:
+    streamed, whole_answer = (World(Refused("invalid", "no")).ask(stream=stream) for stream in (True, False))
+    assert (streamed.status_code, streamed.data) == (whole_answer.status_code, whole_answer.data)
+    late = World(HALF, Refused("invalid", "no")).ask(stream=True)
+    assert (late.status_code, len(late.data.splitlines())) == (200, 2)
 
 
 def test_bad_input_costs_nothing() -> None:

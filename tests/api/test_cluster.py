@@ -17,6 +17,15 @@ def test_the_catalogue_is_read_once_while_it_is_fresh() -> None:
     assert (cluster.pulled(Lane("m", "cpu")), redis.read) == (False, 2)
 
 
+def test_whoever_has_changed_something_sees_it_at_once() -> None:
+    redis = FakeAnnouncements(WORKER)
+    cluster = Cluster(redis, Clock())
+    cluster.catalogue()
+    redis.workers.clear()
+    cluster.forget()
+    assert (cluster.catalogue().models, redis.read) == ((), 2)
+
+
 def test_what_is_stale_is_not_served_while_redis_is_away() -> None:
     clock, redis = Clock(), FakeAnnouncements(WORKER)
     cluster = Cluster(redis, clock)

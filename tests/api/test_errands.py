@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeBook
 from tropilla.api.chores import Errands
 from tropilla.api.surface import ErrandCall
-from tropilla.common.errands import Delete, Done, Errand, Progress
+from tropilla.common.errands import Delete, Done, Errand, Progress, Refused, Word
 from tropilla.common.errors import StoreUnavailable
 
 
@@ -37,3 +37,13 @@ def test_words_are_heard_to_the_last_one() -> None:
     errands, _ = desk(FakeBook(Progress("on it"), Done("m"), Progress("after that")))
     assert list(errands.words("e1", lambda: False)) == [Progress("on it"), Done("m")]
     assert list(errands.words("e1", lambda: True)) == []
+
+
+@pytest.mark.parametrize(("last", "told"), [(Done("m"), 1), (Refused("failed", "no"), 0)])
+def test_what_is_done_has_changed_what_models_there_are(last: Word, told: int) -> None:
+    """It is told before the caller hears of it: his next request finds the model."""
+    changes: list[str] = []
+    errands = Errands(FakeBook(Progress("on it"), last), lambda errand, flight: None, lambda: changes.append("changed"))
+    words = errands.words("e1", lambda: False)
+    assert (next(words), changes) == (Progress("on it"), [])
+    assert (next(words), len(changes)) == (last, told)

@@ -67,7 +67,8 @@ def test_a_browser_may_ask_about_any_path(path: str) -> None:
 
 def test_options_tells_which_methods_a_path_has() -> None:
     assert client().options("/v1/chat/completions").headers["Allow"] == "OPTIONS, POST"
-    assert client().options("/v1/models").headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert client().options("/v1/health").headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert client().options("/v1/models").headers["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/api/tags", "/info", "/v1/nothing"])
@@ -147,10 +148,10 @@ def test_a_doubled_slash_leads_to_the_proper_path() -> None:
     assert (found.status_code, found.headers["Location"]) == (308, "http://localhost/v1/models")
 
 
-@pytest.mark.parametrize("method", ["DELETE", "PUT", "POST"])
-def test_models_are_not_changed_by_openais_route(method: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_model_itself_takes_no_other_methods(method: str) -> None:
     found = client().open("/v1/models/pocket", method=method)
-    assert (found.status_code, found.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert (found.status_code, found.headers["Allow"]) == (405, "DELETE, GET, HEAD, OPTIONS, PATCH")
     assert set(found.json["error"]) == {"message", "type", "param", "code"}
 
 

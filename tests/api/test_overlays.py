@@ -6,9 +6,10 @@ import dataclasses
 from typing import Any
 
 import pytest
+from fakes import answer
 from openai_events import USER, ask, model
 from tropilla.api import overlays
-from tropilla.api.surface import Surface, Surroundings
+from tropilla.api.surface import Fold, Surface, Surroundings
 from tropilla.api.surfaces.anthropic import MESSAGES
 from tropilla.api.surfaces.anthropic.parse import parse_count
 from tropilla.api.surfaces.openai.chat import CHAT
@@ -21,6 +22,7 @@ from tropilla.api.surfaces.tgi.tokens import parse_chat_tokenize
 from tropilla.common.catalogue import Worker, catalogue
 from tropilla.common.generation import (
     ChatPrompt,
+    Completion,
     Constraint,
     Fit,
     GenerationRequest,
@@ -29,7 +31,7 @@ from tropilla.common.generation import (
     Message,
     TextPrompt,
 )
-from tropilla.common.recipes import BARE, Overlay
+from tropilla.common.recipes import BARE, UNPOLISHED, Overlay, Polish
 from tropilla.common.settings import Settings
 
 GO = "{{ range .Messages }}{{ .Content }}{{ end }}"
@@ -251,3 +253,35 @@ def test_a_bare_model_changes_nothing(name: str) -> None:
     surface, body = BODIES[name]
     asked = ask(surface, {**body, "seed": 1}, around(BARE)).request
     assert overlays.laid(asked, model("m"), frozenset()) is asked
+
+
+# -- whole answers ----------------------------------------------------------------------------------------------------
+
+CUT = Polish(cut=("<[^>]*>",), trim_space=("A:",))
+
+
+def completion(*choices: str) -> Completion:
+    fold = Fold(len(choices))
+    for place, text in enumerate(choices):
+        for event in answer(text, choice=place):
+            fold.feed(event)
+    return fold.completion()
+
+
+def test_a_whole_answer_is_polished_in_its_text_and_in_what_its_tokens_tell() -> None:
+    before = completion("A: <b>yes</b> ", "no")
+    after = overlays.polished(before, CUT)
+    assert [choice.text for choice in after.choices] == ["yes", "no"]
+    assert after.choices[1] is before.choices[1]
+    first = after.choices[0]
+    assert ("".join(token.text for token in first.tokens), first.tokens[0].text) == ("yes", "yes")
+    assert [token.id for token in first.tokens] == [token.id for token in before.choices[0].tokens]
+
+
+def test_nothing_may_be_left_of_an_answer_and_an_empty_one_stays() -> None:
+    assert [choice.text for choice in overlays.polished(completion("<b>", ""), CUT).choices] == ["", ""]
+
+
+def test_without_a_polish_an_answer_is_what_was_said() -> None:
+    before = completion(" x ")
+    assert overlays.polished(before, UNPOLISHED) is before

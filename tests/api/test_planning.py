@@ -59,14 +59,26 @@ def planned(seen: View, memory: Memory | None = None) -> dict[str, str]:
         pytest.param(view(worker("v"), worker("w"), waiting={"a.cpu": 1, "b.cpu": 9}), {"v": "a", "w": "b"}, id="two"),
         pytest.param(view(worker("v", "a", state="loading"), waiting={"a.cpu": 1}), {}, id="being loaded"),
         pytest.param(
-            view(worker("v", "b", state="draining", next_pin="a"), worker("w", "c"), waiting={"a.cpu": 1}),
-            {},
-            id="coming when another has drained: nobody else gives way",
-        ),
-        pytest.param(
             view(worker("v", "b", state="draining", next_pin="a"), worker("w"), waiting={"a.cpu": 1}),
             {"w": "a"},
             id="coming when another has drained, for long: an idle one loads it now",
+        ),
+        pytest.param(
+            view(worker("v", "b", state="draining", next_pin="a"), worker("w", "c"), waiting={"a.cpu": 1}),
+            {"w": "a"},
+            id="or one that is quiet",
+        ),
+        pytest.param(
+            view(worker("v", "b", state="draining", next_pin="a"), worker("w", "c", running=1), waiting={"a.cpu": 1}),
+            {},
+            id="but none that is not",
+        ),
+        pytest.param(
+            view(
+                worker("v", "b", state="draining", next_pin="a", flavour="gpu"), worker("w", "c"), waiting={"a.gpu": 1}
+            ),
+            {},
+            id="nor one that would not find who waits",
         ),
         pytest.param(
             view(worker("v"), worker("w"), waiting={"a.cpu": 1}, orders={"v": Order(A)}), {}, id="ordered already"
@@ -185,6 +197,12 @@ def test_who_is_wanted_gives_way_after_a_bounded_while(starved: float, served: f
     seen = view(worker("v", "b", running=1), waiting={"a.cpu": 1, "b.cpu": 1})
     memory = Memory(starving={"a": NOW - starved}, serving={"v": ("b", NOW - served)})
     assert bool(planned(seen, memory)) is gives_way
+
+
+def test_a_worker_that_drains_has_a_while_to_come_to_its_end() -> None:
+    seen = view(worker("v", "b", state="draining", next_pin="a"), worker("w"), waiting={"a.cpu": 1})
+    assert planned(seen, Memory(starving={"a": NOW - 9.9})) == {}
+    assert planned(seen, Memory(starving={"a": NOW - 10})) == {"w": "a"}
 
 
 @pytest.mark.parametrize(("quiet", "served", "gives_way"), [(1.0, 1.0, True), (0.9, 1.0, False), (1.0, 0.9, False)])
@@ -367,7 +385,10 @@ def test_whatever_comes_one_load_is_under_way_for_a_model_and_nothing_thrashes(s
         assert len(set(told)) == len(told), "two workers for one model at once"
         for (name, _), pin in zip(orders, told, strict=True):
             evicts = next(w for w in seen.catalogue.workers if w.name == name).state == "ready"
-            assert not (evicts and (seen.coming(pin) or seen.served(pin))), "without need"
+            assert not (evicts and (seen.loading(pin) or seen.served(pin))), "without need"
+            if seen.coming(pin):
+                oldest = min(request.at for request in requests if request.pin == pin and request.began < 0)
+                assert now - oldest >= SWAP, "its worker may drain in time"
 
     simulation = Simulation(processes, definitions, requests, looked=looked).run()
     served(simulation)

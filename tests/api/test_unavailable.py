@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, errands
+from fakes import WORKER, Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, errands
 from flask.testing import FlaskClient
+from simulated import definition
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
 from tropilla.api.relay import Relay
-from tropilla.common.catalogue import Trouble
+from tropilla.common.catalogue import Trouble, Worker
 from tropilla.common.settings import Settings
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -20,10 +22,12 @@ ODD = Trouble("backend_unsupported", "backend 'exllama2' of model 'odd' is not s
 TROUBLES = {"pull:latest": COMING, "big": BROKEN, "odd": ODD}
 
 
-def client(**settings: Any) -> tuple[FlaskClient, FakeStore]:
+def client(announced: FakeAnnouncements | None = None, **settings: Any) -> tuple[FlaskClient, FakeStore]:
     clock, told = Clock(), Settings(**settings)
-    announced, store, inbox = FakeAnnouncements(), FakeStore(clock), FakeInbox(clock)
-    announced.troubles = TROUBLES
+    store, inbox = FakeStore(clock), FakeInbox(clock)
+    if announced is None:
+        announced = FakeAnnouncements()
+        announced.troubles = TROUBLES
     cluster = Cluster(announced, clock)
     relay = Relay(store, inbox, lambda *_: None, cluster.look_again, told, clock)
     collaborators = Collaborators(told, cluster, relay, inbox, FakeBook(), errands(FakeBook()))  # type: ignore[arg-type]
@@ -108,9 +112,31 @@ def test_tgis_one_model_is_the_operators(path: str, name: str) -> None:
     refused(asked.post(f"/models/{name}", json={"inputs": "hi"}), "tgi", TROUBLES[name])
 
 
-def test_nothing_is_listed_and_nothing_is_well() -> None:
-    asked, _ = client()
-    assert asked.get("/v1/models").json["data"] == []
-    assert asked.get("/api/tags").json["models"] == []
+IDLE = Worker("i", "cpu", "idle", 4, None)
+
+
+@pytest.mark.parametrize(
+    ("workers", "failures", "well"),
+    [
+        ((), {}, False),
+        ((IDLE,), {}, True),
+        ((IDLE,), {"m": {"i": BROKEN}}, False),
+        ((IDLE, replace(IDLE, name="j")), {"m": {"i": BROKEN}}, True),
+        ((replace(IDLE, state="draining"),), {}, False),
+        ((replace(IDLE, state="draining", returns=True),), {}, True),
+        ((replace(WORKER, state="loading"),), {}, True),
+        ((replace(WORKER, state="draining"),), {}, False),
+        ((WORKER,), {"m": {WORKER.name: BROKEN}}, True),
+    ],
+)
+def test_nothing_is_listed_or_said_to_be_well_that_cannot_answer(
+    workers: tuple[Worker, ...], failures: dict[str, dict[str, Trouble]], well: bool
+) -> None:
+    announced = FakeAnnouncements(*workers)
+    announced.stored, announced.failures, announced.troubles = (definition("m"),), failures, TROUBLES
+    asked, _ = client(announced)
+    names = ["m"] if well else []
+    assert [model["id"] for model in asked.get("/v1/models").json["data"]] == names
+    assert len(asked.get("/api/tags").json["models"]) == len(names)
     for path in ("/health", "/v1/health", "/ping", "/"):
-        assert asked.get(path).status_code == 503
+        assert asked.get(path).status_code == (200 if well else 503)

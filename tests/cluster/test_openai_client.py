@@ -115,7 +115,7 @@ def test_models_are_listed_and_found_by_names_with_slashes(named: openai.OpenAI)
     assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.APIStatusError) as forbidden:
         named.models.delete(NAMED)
-    assert forbidden.value.status_code == 405
+    assert forbidden.value.status_code == 409
 
 
 @pytest.mark.parametrize("name", [NAMED, "gpt-4o", "lab/pocket", "pocket", "tgi", "dummy", "", "http://here/v1"])

@@ -11,7 +11,7 @@ from fakes import MODEL
 from tropilla.common import names
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Trouble
-from tropilla.common.errands import Delete, Done, Progress, Word
+from tropilla.common.errands import Delete, Done, Progress, Task, Word
 from tropilla.common.orders import Order
 from tropilla.common.recipes import File, Recipe
 from tropilla.common.registry import Registry
@@ -120,6 +120,20 @@ def test_a_word_is_heard_when_it_is_said(registry: Registry) -> None:
     registry.tell("e4", Done("m"))
     listening.join(30)
     assert heard == [Done("m")]
+
+
+def test_what_was_asked_is_known_with_what_came_of_it(registry: Registry) -> None:
+    asked, joined = Delete("t1", "m"), Delete("t2", "m")
+    registry.begin(asked, "flight")
+    registry.begin(joined, "flight")
+    registry.tell("t1", Progress("on it"))
+    assert Task(asked, (Progress("on it"),)) in registry.tasks()
+    assert registry.task("t2") is None, "it is the first one that is under way"
+    registry.tell("t1", Done("m"), flight="flight")
+    assert asked not in [task.errand for task in registry.tasks()]
+    over = registry.task("t1")
+    assert over == Task(asked, (Progress("on it"), Done("m")))
+    assert over.over
 
 
 def test_an_errand_can_be_stopped(registry: Registry) -> None:

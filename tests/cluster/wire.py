@@ -51,7 +51,10 @@ class Answer:
         return json.loads(self._response.read())
 
     def text(self) -> str:
-        return self._response.read().decode()
+        return self.data().decode()
+
+    def data(self) -> bytes:
+        return self._response.read()
 
     def close(self) -> None:
         self._response.close()

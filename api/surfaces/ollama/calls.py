@@ -66,7 +66,6 @@ def call_for(
         logprobs=given["top_logprobs"] if given["logprobs"] else None,
         want_prompt=want_prompt,
         fit=options.fit,
-        adapter=str(model.overlay.defaults.get("adapter", "")),
         keep_alive=given["keep_alive"],
     )
     answer = Answer(given["model"], hides_thinking=given["think"] is False)

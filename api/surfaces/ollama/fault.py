@@ -11,6 +11,7 @@ from tropilla.common.errors import (
     InvalidField,
     ModelUnavailable,
     Overloaded,
+    StoreClosed,
     StoreUnavailable,
     TropillaError,
     UnknownRoute,
@@ -48,6 +49,7 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     ),
     # Its message is for the operator.
     StoreUnavailable: Words(503, "the request queue cannot be reached"),
+    StoreClosed: Words(503),
 }
 
 

@@ -76,12 +76,12 @@ def _model(surroundings: Surroundings, typed: str) -> Model:
         if not parse_name(typed).valid:
             raise InvalidField(BAD_NAME, param="model")
         raise UnknownModel(parse_name(typed).display)
-    found = surroundings.catalogue.find(known)
-    definition = surroundings.catalogue.define(known)
-    if found is None and definition is None:
-        # Of one that is not there yet only the name is known.
-        raise UnknownModel(parse_name(typed).display)
-    return found or definition.model  # type: ignore[union-attr]
+    if (found := surroundings.catalogue.find(known)) is not None:
+        return found
+    if (definition := surroundings.catalogue.define(known)) is not None:
+        return definition.model
+    # Of one that is not there yet only the name is known.
+    raise UnknownModel(parse_name(typed).display)
 
 
 def _header(surroundings: Surroundings, model: Model) -> dict[str, Any]:

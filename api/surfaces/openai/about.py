@@ -37,10 +37,41 @@ ERROR = record(
 )
 
 _META = dict.fromkeys(("n_vocab", "n_ctx_train", "n_embd", "n_params", "size"), COUNT)
+_FACTS: dict[str, Shape] = {
+    "max_model_len": COUNT,
+    "meta": record("", _META),
+    "aliases": several(TEXT),
+    "parent": TEXT,
+    # Jan's.
+    "type": one_of("model"),
+    "name": TEXT,
+    "format": TEXT,
+    "metadata": OBJECT,
+}
+_MODEL: dict[str, Shape] = {
+    "id": TEXT,
+    "object": one_of("model"),
+    "created": COUNT,
+    "owned_by": TEXT,
+    "source_url": {**TEXT, "format": "uri"},
+}
+_STRINGS: Shape = {**OBJECT, "additionalProperties": TEXT}
 MODEL_ENTRY = record(
     "OpenAIModel",
-    {"id": TEXT, "object": one_of("model"), "created": COUNT, "owned_by": TEXT},
-    {"max_model_len": COUNT, "meta": record("", _META), "aliases": several(TEXT), "parent": TEXT},
+    _MODEL,
+    {
+        **_FACTS,
+        "version": TEXT,
+        "state": one_of("downloading", "ready", "starting", "stopping"),
+        "settings": _STRINGS,
+        "parameters": _STRINGS,
+        "assets": several(TEXT),
+    },
+)
+MODEL_CARD = record(
+    "OpenAIOneModel",
+    {**_MODEL, "state": one_of("not_downloaded", "downloaded", "running", "stopped"), "parameters": OBJECT},
+    {**_FACTS, "engine_parameters": OBJECT, "model_parameters": OBJECT},
 )
 _MODEL_LIST = record(
     "OpenAIModelList",
@@ -207,4 +238,3 @@ STREAM = About(
     query={"from": {"type": "integer", "minimum": 0, "description": "how many events or lines were received"}},
 )
 MODELS = About("List the models", gives=_MODEL_LIST)
-MODEL = About("Show one model", gives=MODEL_ENTRY)

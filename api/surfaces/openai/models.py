@@ -9,13 +9,14 @@ from typing import Any
 
 from tropilla.api.models import aliased, aliases_of, default_model, resolve_exact
 from tropilla.api.surface import Reply, Surroundings
+from tropilla.api.surfaces.openai.cards import absent, card, item
 from tropilla.common.catalogue import Capability, Model
-from tropilla.common.errors import UnknownModel
+from tropilla.common.errors import RequestError, UnknownModel
 
-OWNER = "tropilla"
 #: What clients send who do not mean any model: TGI's and Hugging Face's, and the server's own URL (TGI sheet, section 15).
 _PLACEHOLDERS = frozenset({"", "tgi", "dummy"})
 _URLS = ("http://", "https://")
+_YES = ("1", "true", "yes")
 
 
 def resolve(surroundings: Surroundings, name: str, able: Capability = "completion") -> Model:
@@ -61,15 +62,21 @@ def _other_names(name: str) -> frozenset[str]:
 
 
 def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Every model under each of its names, and every adapter; beside OpenAI's list stand the keys of the one object that
-    TGI's documentation promises.
+    """Every model under each of its names, and every adapter; with `?all=1` also those that have a name and cannot answer.
+    Beside OpenAI's list stand the keys of the one object that TGI's documentation promises.
     """
-    models = surroundings.catalogue.models
+    catalogue, models = surroundings.catalogue, surroundings.catalogue.models
     listed = [
-        entry(surroundings, model, name) for model in models for name in (model.name, *aliases_of(surroundings, model))
+        item(surroundings, model, name) for model in models for name in (model.name, *aliases_of(surroundings, model))
     ]
+    if surroundings.query.get("all", "") in _YES:
+        found = {model.name for model in models}
+        broken = [each.model for each in catalogue.definitions if not each.hidden and each.model.name not in found]
+        listed += [item(surroundings, model, model.name) for model in broken]
+        known = found | {model.name for model in broken}
+        listed += [absent(surroundings, name, listed=True) for name in catalogue.troubles if name not in known]
     adapters = [
-        entry(surroundings, model, adapter)
+        item(surroundings, model, adapter)
         for model in models
         for adapter in model.adapters
         if adapted(surroundings, adapter)
@@ -79,18 +86,33 @@ def listing(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
     body: dict[str, Any] = {"object": "list", "data": data}
     try:
         one = default_model(surroundings)
-    except UnknownModel:
+    except RequestError:
         return Reply(body)
-    single = entry(surroundings, one, one.name)
+    single = item(surroundings, one, one.name)
     return Reply({**body, **{key: single[key] for key in ("id", "created", "owned_by")}})
 
 
 def retrieve(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
-    name = variables["id"]
+    """A model that cannot answer is shown, too, with the reason."""
+    name, catalogue = variables["id"], surroundings.catalogue
     if found := known(surroundings, name):
-        return Reply(entry(surroundings, found, name if name in aliases_of(surroundings, found) else found.name))
+        return Reply(card(surroundings, found, name if name in aliases_of(surroundings, found) else found.name))
     if found := adapted(surroundings, name):
-        return Reply(entry(surroundings, found, name))
+        return Reply(card(surroundings, found, name))
+    broken = unable(surroundings, name)
+    definition = catalogue.define(broken)
+    return Reply(
+        card(surroundings, definition.model, broken) if definition else absent(surroundings, broken, listed=False)
+    )
+
+
+def unable(surroundings: Surroundings, name: str) -> str:
+    """The whole name of a model that is there and cannot answer, or whose files are not there. Raises `UnknownModel`."""
+    catalogue = surroundings.catalogue
+    shown = {each.model.name for each in catalogue.definitions if not each.hidden} | set(catalogue.troubles)
+    near = [each for each in sorted(shown) if name in _other_names(each)]
+    if name in shown or len(near) == 1:
+        return name if name in shown else near[0]
     raise UnknownModel(name)
 
 
@@ -100,23 +122,3 @@ def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
         return Reply({"status": "ok"})
     error = {"message": "No model is ready.", "type": "server_error", "param": None, "code": None}
     return Reply({"error": error, "error_type": "healthcheck"}, 503)
-
-
-def entry(surroundings: Surroundings, model: Model, name: str) -> dict[str, Any]:
-    """OpenAI's four keys, then vLLM's and llama.cpp's extras: of a model by one of its names, or of one of its adapters."""
-    adapter = name in model.adapters and name != model.name
-    return {
-        "id": name,
-        "object": "model",
-        "created": int(model.modified_at),
-        "owned_by": OWNER,
-        **({"parent": model.name} if adapter else {"aliases": aliases_of(surroundings, model)}),
-        "max_model_len": model.context_length,
-        "meta": {
-            "n_vocab": model.vocabulary,
-            "n_ctx_train": model.trained_context,
-            "n_embd": model.embedding_length,
-            "n_params": model.parameter_count,
-            "size": model.size_bytes,
-        },
-    }

@@ -12,7 +12,17 @@ from tropilla.api.framing import NDJSON
 from tropilla.api.surface import Call, Surface
 from tropilla.api.surfaces.ollama import CHAT, GENERATE
 from tropilla.common.errors import ContextExceeded
-from tropilla.common.generation import Alternative, Event, Failed, Finished, Reason, Timings, Usage
+from tropilla.common.generation import (
+    Alternative,
+    Event,
+    Failed,
+    Finished,
+    Prompted,
+    PromptToken,
+    Reason,
+    Timings,
+    Usage,
+)
 
 NOW = "2026-01-02T03:04:05.500000Z"
 METRICS = {
@@ -100,6 +110,17 @@ def test_a_raw_prompt_gets_no_context_back() -> None:
 def test_the_context_ends_where_the_text_ends(events: tuple[Event, ...], context: list[int]) -> None:
     assert lines(GENERATE, call(GENERATE), (HELLO[0], *events))[-1]["context"] == context
     assert whole(GENERATE, call(GENERATE), (HELLO[0], *events)).body["context"] == context
+
+
+def test_no_line_of_a_stream_is_longer_than_gos_client_reads() -> None:
+    """Section 1: 8,000,000 bytes. The last line is the longest, with the ids of a whole context; 2^18 tokens is the largest
+    that models were trained for, and 2^18 ids of seven digits the largest vocabulary.
+    """
+    prompt = tuple(PromptToken(9_999_999, b"x") for _ in range(1 << 18))
+    events = (Prompted(0, 0, prompt), token(1, "a" * 10_000), finished(2))
+    said = lines(GENERATE, call(GENERATE), events)
+    assert len(said[-1]["context"]) > 1 << 18
+    assert max(len(NDJSON.frame(line, "")) for line in said) < 8_000_000
 
 
 def test_a_context_can_be_asked_with_again() -> None:

@@ -24,6 +24,7 @@ from tropilla.common.errors import (
     ModelUnavailable,
     Overloaded,
     RequestError,
+    StoreClosed,
     StoreUnavailable,
     TropillaError,
     UnknownModel,
@@ -159,6 +160,7 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
         "server busy, please try again.  maximum pending requests exceeded",
     ),
     (StoreUnavailable("redis://secret: refused"), 503, "the request queue cannot be reached"),
+    (StoreClosed("the store is not running"), 503, "the store is not running"),
     (
         ContextExceeded("9 > 8", code="context_length", facts={"prompt_tokens": 9, "context": 8}),
         400,

@@ -233,6 +233,17 @@ def test_a_chat_ignores_what_belongs_to_generate() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"), [(None, None), (0, 0.0), ("5m", 300.0), (42.5, 42.5), (-1, -1.0), ("-1m", -1.0)]
+)
+def test_how_long_the_model_stays_rides_on_the_request(given: JSON, kept: float | None) -> None:
+    """Saying nothing is no default of ours: an earlier request's word stands."""
+    assert requested(GENERATE, generate(keep_alive=given)).keep_alive == kept
+    assert requested(CHAT, chat(keep_alive=given)).keep_alive == kept
+    if given != 0:
+        assert loads(CHAT, {"model": "pocket", "keep_alive": given})[0].keep_alive == kept
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         ({}, "load"),

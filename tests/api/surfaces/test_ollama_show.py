@@ -42,6 +42,7 @@ LAID = Overlay(
     parameters=(("seed", 42), ("stop", ("foo", "bar")), ("top_p", 0.9), ("max_tokens", 7), ("temperature", 1.0)),
     licenses=("MIT", "Apache"),
 )
+CLOUD = 'use either :local or :cloud, not both: "x:cloud:local"'
 BARD = dataclasses.replace(POCKET, name="bard:latest", parent="pocket", overlay=LAID)
 
 
@@ -170,8 +171,16 @@ def test_where_nobody_has_told_the_header_the_facts_are_told() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["bard", "BARD:latest", "library/bard", "bard:local", "registry.ollama.ai/library/Bard"]
+)
+def test_a_model_is_shown_by_every_spelling_of_its_name(name: str) -> None:
+    assert shown({"model": name}).body["system"] == LAID.system
+
+
+@pytest.mark.parametrize(
     ("body", "status", "text"),
     [
+        pytest.param({"model": "x:cloud:local"}, 400, CLOUD, id="both-here-and-there"),
         pytest.param({}, 400, "model is required", id="missing"),
         pytest.param(None, 400, "model is required", id="null"),
         pytest.param({"model": "^"}, 400, "invalid model name", id="illegal"),

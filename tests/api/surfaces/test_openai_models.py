@@ -147,7 +147,9 @@ def test_the_list_names_adapters_beside_the_models_with_their_parent() -> None:
     assert body["id"] == "a"
     for entry in body["data"]:
         OpenAIModel.model_validate(entry, strict=True)
-        assert retrieve(around, {"id": entry["id"]}).body == entry
+        alone = retrieve(around, {"id": entry["id"]}).body
+        shared = ("id", "object", "created", "owned_by", "parent", "aliases", "max_model_len", "meta", "source_url")
+        assert {key: alone.get(key) for key in shared} == {key: entry.get(key) for key in shared}
     with pytest.raises(UnknownModel):
         retrieve(around, {"id": "both"})
 

@@ -1,0 +1,46 @@
+"""What the store says of an errand, heard by somebody who did not ask for it just now: streamed, or only its last word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Response, request
+from tropilla.api import hangup
+from tropilla.api.chores import Errands
+from tropilla.api.framing import Framing
+from tropilla.api.surface import ErrandCall, Listening
+from tropilla.common.errands import Done, Refused, Word
+from tropilla.common.errors import TropillaError
+
+
+def listen(errands: Errands, framing: Framing, listening: Listening) -> Response:
+    """Streamed. Whoever only listens stops nothing by leaving."""
+    left: list[bool] = []
+    unwatch = hangup.watch(request.environ, lambda: left.append(True))
+    words = errands.words(listening.errand_id, lambda: bool(left))
+    response = Response(_body(framing, words, listening), headers=framing.headers)
+    # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
+    response.call_on_close(unwatch)
+    return response
+
+
+def done(errands: Errands, call: ErrandCall) -> Done | Refused | None:
+    """The errand's last word; None when its caller has left before."""
+    left: list[bool] = []
+    unwatch = hangup.watch(request.environ, lambda: left.append(True))
+    try:
+        said = [word for word in errands.words(errands.begin(call), lambda: bool(left)) if word is not None]
+    finally:
+        unwatch()
+    last = said[-1] if said else None
+    return last if isinstance(last, Done | Refused) else None
+
+
+def _body(framing: Framing, words: Iterator[Word | None], listening: Listening) -> Iterator[bytes]:
+    try:
+        for word in words:
+            told = () if word is None else listening.feed(word)
+            yield b"".join(framing.frame(each.data, each.event) for each in told) or framing.heartbeat
+    except TropillaError as error:
+        told = listening.feed(Refused("failed", error.message))
+        yield b"".join(framing.frame(each.data, each.event) for each in told)
