@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
-from tropilla.api.blobs import BlobViews
+from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
@@ -28,6 +28,7 @@ from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
 from tropilla.common.errors import TropillaError
 from tropilla.common.generation import Request
+from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
@@ -63,6 +64,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         ledger,
         collaborators.registry,
         collaborators.errands,
+        arrays_reader(settings, read_arrays),
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:

@@ -61,6 +61,8 @@ class Views:
     ledger: Ledger
     registry: Book
     errands: Errands
+    #: As `Surroundings.arrays`.
+    arrays: Callable[[str], Mapping[str, JSON]]
 
     def of(self, dialect: Dialect, route: AnyRoute) -> View:
         match route:
@@ -196,6 +198,7 @@ class Views:
             variables,
             request.args.to_dict(),
             self.registry.information,
+            self.arrays,
         )
 
 

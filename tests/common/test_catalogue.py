@@ -161,7 +161,7 @@ def test_what_is_hidden_is_not_listed_and_nothing_is_the_matter_with_it() -> Non
 def test_what_has_no_files_yet_is_told_by_the_store() -> None:
     coming = Trouble("downloading", "40 %")
     seen = catalogue([IDLE], [M], {"m": coming, "n": coming})
-    assert (names(seen), seen.troubled) == (["m"], {"n": coming})
+    assert (names(seen), seen.troubled) == ([], {"m": coming, "n": coming})
     assert seen.trouble("unheard of") is None
 
 

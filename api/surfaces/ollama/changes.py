@@ -11,14 +11,14 @@ from typing import Any
 from tropilla.api.surface import JSON, Chore, ErrandCall, Reply, Surroundings
 from tropilla.api.surfaces.ollama import about
 from tropilla.api.surfaces.ollama.fields import Boolean, Struct, Text
-from tropilla.api.surfaces.ollama.names import known_as, parse_name
+from tropilla.api.surfaces.ollama.names import DEFAULT_TAG, known_as, parse_name
 from tropilla.api.surfaces.ollama.schemas import read_body
 from tropilla.api.surfaces.ollama.words import SUCCESS, at_once, last, lines, nothing
-from tropilla.common import names
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Copy, Delete, Pull
 from tropilla.common.errors import InvalidField, UnknownModel
 from tropilla.common.generation import new_request_id
+from tropilla.common.sources import HUB_HOSTS
 
 NO_NAME = "model is required"
 BAD_NAME = "invalid model name"
@@ -79,12 +79,21 @@ def parse_pull(body: JSON, surroundings: Surroundings) -> ErrandCall | Reply:
         there = {"status": f"pulling {model.digest[:12]}", "digest": digest, "total": size, "completed": size}
         said = ({"status": "pulling manifest"}, there, {"status": "verifying sha256 digest"})
         return at_once(*said, {"status": "writing manifest"}, SUCCESS, stream=given["stream"])
-    name = known or parse_name(typed).display
-    # One with a port in it is called by the store as it calls such a source.
-    keeps = names.MODEL_NAME.fullmatch(name) is not None
-    errand = Pull(new_request_id(), typed, name if keeps else "", insecure=given["insecure"])
-    flight = f"pull {parse_name(typed).full.lower()}"
+    name = known or parse_name(typed).stored
+    source = _source(typed)
+    errand = Pull(new_request_id(), source, name, insecure=given["insecure"])
+    flight = f"pull {source.lower()}"
     return ErrandCall(errand, surroundings.now, flight=flight, stream=given["stream"], stops=True)
+
+
+def _source(typed: str) -> str:
+    """Where the name comes from, so that the store takes it for nothing else: Ollama's protocol, but for the hub, which has
+    more to give by its own.
+    """
+    name, scheme = parse_name(typed), typed.partition("://")[0].lower()
+    if name.host.lower() in HUB_HOSTS:
+        return f"{name.host}/{name.namespace}/{name.model}" + (f":{name.tag}" if name.tag != DEFAULT_TAG else "")
+    return f"{'http' if scheme == 'http' else 'ollama'}://{name.full}"
 
 
 def parse_push(body: JSON, _: Surroundings) -> Reply:
@@ -137,10 +146,7 @@ def new_name(catalogue: Catalogue, typed: str, field: str) -> str:
     if known is not None:
         check_not_own(catalogue, known, field)
         return known
-    name = parse_name(typed).display
-    if names.MODEL_NAME.fullmatch(name) is None:
-        raise InvalidField(BAD_NAME, param=field)
-    return name
+    return parse_name(typed).stored
 
 
 def check_not_own(catalogue: Catalogue, name: str, field: str) -> None:

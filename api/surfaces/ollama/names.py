@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tropilla.api.models import default_model, missing
 from tropilla.api.surface import Surroundings
@@ -55,6 +55,11 @@ class Name:
         if self.host.lower() != DEFAULT_HOST:
             return self.full
         return own if self.namespace.lower() == DEFAULT_NAMESPACE else f"{self.namespace}/{own}"
+
+    @property
+    def stored(self) -> str:
+        """As the cluster keeps it: as displayed, but a host's port stands behind a dash, for one colon is the tag's."""
+        return replace(self, host=self.host.replace(":", "-")).display
 
     @property
     def remote(self) -> bool:
@@ -114,7 +119,7 @@ def _local_name(typed: str) -> Name:
 
 
 def _find(surroundings: Surroundings, name: Name, typed: str) -> Model | None:
-    wanted = {name.full.lower(), typed.strip().lower()}
+    wanted = _meant(name, typed)
     return next((model for model in surroundings.catalogue.models if wanted & _spellings(model.name)), None)
 
 
@@ -123,7 +128,7 @@ def known_as(catalogue: Catalogue, typed: str) -> str | None:
     every = tuple(_every_name(catalogue))
     if typed in every:
         return typed
-    wanted = {parse_name(typed).full.lower(), typed.strip().lower()}
+    wanted = _meant(parse_name(typed), typed)
     return next((stored for stored in every if wanted & _spellings(stored)), None)
 
 
@@ -131,6 +136,10 @@ def _every_name(catalogue: Catalogue) -> Iterator[str]:
     yield from (model.name for model in catalogue.models)
     yield from (definition.model.name for definition in catalogue.definitions)
     yield from catalogue.troubles
+
+
+def _meant(name: Name, typed: str) -> set[str]:
+    return {name.full.lower(), name.stored.lower(), typed.strip().lower()}
 
 
 def _spellings(stored: str) -> set[str]:

@@ -85,9 +85,6 @@ REFUSED: list[Any] = [
     ),
     pytest.param("/api/copy", {"source": "x", "destination": "y"}, 404, 'model "x" not found', id="copy-unknown"),
     pytest.param(
-        "/api/copy", {"source": "llama3", "destination": "h:5/n/m"}, 400, "invalid model name", id="copy-to-a-port"
-    ),
-    pytest.param(
         "/api/copy",
         {"source": "llama3", "destination": "Pocket"},
         400,
@@ -104,20 +101,51 @@ def test_each_route_refuses_in_its_own_words(path: str, body: JSON, status: int,
     assert (reply.status, reply.body) == (status, {"error": text})
 
 
+LIBRARY = "ollama://registry.ollama.ai/library/"
 ERRANDS: list[Any] = [
-    pytest.param("/api/pull", {"model": "mistral"}, Pull("", "mistral", "mistral:latest"), id="pull-new"),
+    pytest.param(
+        "/api/pull",
+        {"model": "mistral"},
+        Pull("", LIBRARY + "mistral:latest", "mistral:latest"),
+        id="pull-new",
+    ),
     pytest.param(
         "/api/pull", {"name": "hf.co/o/r:Q4_0"}, Pull("", "hf.co/o/r:Q4_0", "hf.co/o/r:Q4_0"), id="pull-by-name"
     ),
-    pytest.param("/api/pull", {"model": "LLAMA3"}, Pull("", "LLAMA3", "Llama3:latest"), id="row-22-pull-in-any-case"),
-    pytest.param("/api/pull", {"model": "half"}, Pull("", "half", "half:latest"), id="pull-what-is-on-its-way"),
+    pytest.param(
+        "/api/pull",
+        {"model": "LLAMA3"},
+        Pull("", LIBRARY + "LLAMA3:latest", "Llama3:latest"),
+        id="row-22-pull",
+    ),
+    pytest.param(
+        "/api/pull",
+        {"model": "half"},
+        Pull("", LIBRARY + "half:latest", "half:latest"),
+        id="pull-again",
+    ),
     pytest.param(
         "/api/pull",
         {"model": "http://localhost:5000/library/m", "insecure": True},
-        Pull("", "http://localhost:5000/library/m", "", insecure=True),
+        Pull("", "http://localhost:5000/library/m:latest", "localhost-5000/library/m:latest", insecure=True),
         id="pull-from-a-port",
     ),
+    pytest.param(
+        "/api/pull",
+        {"model": "h:5/n/f.gguf"},
+        Pull("", "ollama://h:5/n/f.gguf:latest", "h-5/n/f.gguf:latest"),
+        id="a-path",
+    ),
+    pytest.param(
+        "/api/pull", {"model": "hf.co/o/r"}, Pull("", "hf.co/o/r", "hf.co/o/r:latest"), id="pull-from-the-hub"
+    ),
     pytest.param("/api/delete", {"model": "llama3"}, Delete("", "Llama3:latest"), id="delete"),
+    pytest.param(
+        "/api/copy",
+        {"source": "llama3", "destination": "h:5/n/m"},
+        Copy("", "Llama3:latest", "h-5/n/m:latest"),
+        id="copy-to-a-port",
+    ),
     pytest.param("/api/delete", {"name": "ORG/bard:Q4"}, Delete("", "org/Bard:q4"), id="row-22-delete-in-any-case"),
     pytest.param("/api/delete", {"model": "half"}, Delete("", "half:latest"), id="delete-what-is-on-its-way"),
     pytest.param(

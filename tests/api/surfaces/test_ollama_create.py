@@ -119,7 +119,6 @@ REFUSED: list[Any] = [
     pytest.param(None, 400, "invalid model name", id="missing"),
     pytest.param({"from": "pocket"}, 400, "invalid model name", id="no-name"),
     pytest.param(create(model="^"), 400, "invalid model name", id="illegal"),
-    pytest.param(create(model="h:5/n/m"), 400, "invalid model name", id="a-port"),
     pytest.param(
         create(model="pocket"), 400, 'model "pocket" belongs to a worker that was started with it', id="a-workers-own"
     ),

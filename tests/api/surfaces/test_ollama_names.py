@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from ollama_scene import LIPS, POCKET, surroundings
-from tropilla.api.surfaces.ollama.names import name_of, parse_name, resolve
+from tropilla.api.surfaces.ollama.names import known_as, name_of, parse_name, resolve
 from tropilla.common.errors import InvalidField, UnknownModel
 
 
@@ -65,6 +65,14 @@ def test_what_the_grammar_forbids_is_no_name(text: str) -> None:
 )
 def test_a_model_answers_to_every_spelling_of_its_name(text: str) -> None:
     assert resolve(surroundings(), text) == POCKET
+
+
+@pytest.mark.parametrize("text", ["h:5/n/m", "h-5/n/m", "http://H:5/n/m:latest"])
+def test_a_port_is_kept_behind_a_dash_and_found_behind_a_colon(text: str) -> None:
+    assert parse_name("h:5/n/m").stored == "h-5/n/m:latest"
+    kept = dataclasses.replace(POCKET, name="h-5/n/m:latest")
+    assert resolve(surroundings(kept), text) == kept
+    assert known_as(surroundings(kept).catalogue, text) == "h-5/n/m:latest"
 
 
 @pytest.mark.parametrize("text", ["Apple/Lips:Code", "apple/lips:code", "registry.ollama.ai/APPLE/lips:CODE"])
