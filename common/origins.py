@@ -74,7 +74,7 @@ def spell(source: Source) -> str:
         case RegistryModel(host, namespace, model, tag, insecure):
             return f"{'http' if insecure else 'oci'}://{host}/{namespace}/{model}:{tag}"
         case LocalFile(path):
-            return path if path.startswith(("/", "./")) else f"./{path}"
+            return path if path.startswith("/") else f"./{path}"
 
 
 def public(source: Source) -> str:

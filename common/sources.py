@@ -188,7 +188,7 @@ def _local(path: str) -> Source:
     if ".." in path.split("/"):
         raise InvalidSource(f"{path} leads out of its folder")
     file_name(path.rpartition("/")[2])
-    return LocalFile(path)
+    return LocalFile(path.removeprefix("./"))
 
 
 def _registry(text: str) -> Source:

@@ -24,8 +24,8 @@ WIDTH, HEADS, FEED_FORWARD, TRAINED = 32, 4, 64, 96
 EPSILON = 1e-5
 
 
-def _start(path: Path, architecture: str, layers: int) -> gguf.GGUFWriter:
-    writer = gguf.GGUFWriter(path, architecture)
+def _start(path: Path, architecture: str, layers: int, *, shards_of: int = 0) -> gguf.GGUFWriter:
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=shards_of)
     writer.add_name("tiny")
     writer.add_vocab_size(len(TOKENS))
     writer.add_context_length(TRAINED)
@@ -124,10 +124,20 @@ class Encoder:
         return (x - x.mean(-1, keepdims=True)) / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
 
-def write_decoder(path: Path, *, pooling: gguf.PoolingType | None = None, causal: bool = True, layers: int = 2) -> Path:
-    """A llama with the encoder's vocabulary; an embedding model where it has a pooling."""
+def write_decoder(
+    path: Path,
+    *,
+    pooling: gguf.PoolingType | None = None,
+    causal: bool = True,
+    layers: int = 2,
+    shards_of: int = 0,
+) -> Path:
+    """A llama with the encoder's vocabulary; an embedding model where it has a pooling.
+
+    With `shards_of`, in several files of so many tensors, beside `path`.
+    """
     draw = numpy.random.default_rng(2)
-    writer = _start(path, "llama", layers)
+    writer = _start(path, "llama", layers, shards_of=shards_of)
     writer.add_head_count_kv(HEADS)
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_layer_norm_rms_eps(EPSILON)

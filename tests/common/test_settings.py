@@ -65,6 +65,10 @@ def test_aliases_are_pairs() -> None:
         assert f"{PREFIX}MODEL_ALIASES={text!r} must be ALIAS=NAME" in refusal(model_aliases=text)
 
 
+def test_hosts_that_models_come_from_are_checked_at_the_start() -> None:
+    assert "'https://h', wanted are" in refusal(pull_hosts="*,https://h")
+
+
 def test_every_default_is_within_its_own_bounds() -> None:
     assert Settings.from_environment(Settings().to_environment()) == Settings.from_environment({})
 

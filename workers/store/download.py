@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal
-from urllib.parse import urlsplit
 
 from tropilla.common.errands import Progress
 from tropilla.common.ggml import what_is
@@ -23,6 +22,7 @@ from tropilla.workers.store.wire import Answer, Unreachable, Wire
 REPORT_SECONDS = 0.2
 #: Room that is left on the disk beside a file, as a part of it.
 SPARE = 0.05
+LEAST_FREE_BYTES = 256 << 20
 
 
 def download(wanted: Wanted, pulling: Pulling, wire: Wire, *, again: bool, report: Report, stopped: Asked) -> File:
@@ -121,9 +121,9 @@ class _Transfer:
         return File(digest, size, self._wanted.name)
 
     def _check_room(self) -> None:
-        if self._size is None:
-            return
-        needed = int((self._size - self.partial.completed) * (1 + SPARE))
+        """Of a file whose size nobody tells, so much as leaves the disk usable."""
+        missing = LEAST_FREE_BYTES if self._size is None else self._size - self.partial.completed
+        needed = int(missing * (1 + SPARE))
         free = self._pulling.free_bytes(self.partial.path.parent)
         if needed > free:
             message = f"{self._wanted.name} needs {needed:,} more bytes on the disk, and {free:,} are free"
@@ -209,12 +209,14 @@ class _Transfer:
         return f"{self._wanted.name} has {found:,} bytes where it is, and {self._size or 0:,} were announced"
 
     def _glance(self, *, now: bool = False) -> None:
-        """Whether it is still wanted: about once a second. Raises `Stopped`."""
+        """Whether it is still wanted: about once a second. Raises `Stopped` and `FetchFailed`."""
         time = self._pulling.clock()
         if now or time - self._looked >= GLANCE_SECONDS:
             self._looked = time
             if self._stopped():
                 raise Stopped
+            if self._size is None:
+                self._check_room()
 
     def _tell(self, completed: int, *, at_once: bool = False) -> None:
         time = self._pulling.clock()
@@ -229,8 +231,8 @@ def _failure(answer: Answer, address: Address) -> FetchFailed:
     expect_patience(answer)
     what = f"{address.shown} answers with status {answer.status}"
     if answer.status in (401, 403):
-        if answer.host != urlsplit(address.url).hostname:
-            # A signature that has run out: the first address gives out a new one.
+        if answer.url != address.url:
+            # A signature that has run out, where we were sent: the first address gives out a new one.
             raise Unreachable(f"{what} at {answer.host}")
         return FetchFailed("download_failed", f"{what}: it is not for everybody", refusal="forbidden")
     if answer.status in (404, 410):

@@ -104,8 +104,9 @@ def describe(file: HubFile, hub: Hub, wire: Wire) -> Wanted:
         # The length of a redirect says nothing.
         own = answer.headers.get("content-length", "") if answer.status == 200 else ""
         size = answer.headers.get("x-linked-size", own)
-        commit = answer.headers.get("x-repo-commit", "")
-    pinned = HubFile(file.repo, commit if re.fullmatch("[0-9a-f]{40}", commit) else file.revision, file.path)
+        found = re.fullmatch("[0-9a-f]{40}", answer.headers.get("x-repo-commit", ""))
+        commit = found[0] if found else ""
+    pinned = HubFile(file.repo, commit or file.revision, file.path)
     return Wanted(
         name=file.path.rpartition("/")[2],
         addresses=(hub.address(pinned),),
@@ -137,11 +138,9 @@ def paths_of(repo: str, revision: str, hub: Hub, wire: Wire) -> tuple[str, ...]:
 def _files(listing: Any, repo: str) -> list[str]:
     if not isinstance(listing, list):
         raise FetchFailed("download_failed", f"the listing of {repo} makes no sense")
-    return [
-        item["path"]
-        for item in listing
-        if isinstance(item, dict) and item.get("type") == "file" and isinstance(item.get("path"), str)
-    ]
+    paths = [item.get("path") for item in listing if isinstance(item, dict) and item.get("type") == "file"]
+    # A listing that leads out of the repository would lead out of the cache's folder, too.
+    return [path for path in paths if isinstance(path, str) and not {"", ".", ".."} & set(path.split("/"))]
 
 
 def _failure(answer: Answer, repo: str, path: str) -> FetchFailed:

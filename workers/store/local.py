@@ -64,7 +64,9 @@ def take(found: Found, pulling: Pulling, *, report: Report, stopped: Asked) -> F
     try:
         pulling.blobs.prepare()
         if found.sha256 and pulling.blobs.has(found.sha256):
-            return File(found.sha256, pulling.blobs.path(found.sha256).stat().st_size, found.name)
+            size = pulling.blobs.path(found.sha256).stat().st_size
+            report(_word(found, size, size))
+            return File(found.sha256, size, found.name)
         if found.kept and (file := _link(found, pulling, report, stopped)):
             return file
         return _copy(found, pulling, report, stopped)
@@ -118,19 +120,24 @@ def _checked(found: Found, digest: str) -> str:
 
 def _pieces(found: Found, report: Report, stopped: Asked) -> Iterator[bytes]:
     """All of it. Raises `FetchFailed`, `Stopped` and `OSError`."""
-    total, done, name = found.path.stat().st_size, 0, found.name
+    total, done = found.path.stat().st_size, 0
     with found.path.open("rb") as file:
         beginning = file.read(BEGINNING_BYTES)
         if not beginning.startswith(MAGIC):
             what = what_is(beginning)
             message = f"it is {what}" if what else f"it does not begin with {MAGIC.decode()}"
-            raise FetchFailed("not_gguf", f"{name} is not a GGUF file: {message}", refusal="invalid")
+            raise FetchFailed("not_gguf", f"{found.name} is not a GGUF file: {message}", refusal="invalid")
         file.seek(0)
         for number, piece in enumerate(iter(lambda: file.read(_PIECE_BYTES), b"")):
             if number % _PIECES_PER_WORD == 0:
                 if stopped():
                     raise Stopped
-                report(Progress(f"pulling {name}", total=total, completed=done, name=name))
+                report(_word(found, total, done))
             done += len(piece)
             yield piece
-    report(Progress(f"pulling {name}", total=total, completed=done, name=name))
+    report(_word(found, total, done))
+
+
+def _word(found: Found, total: int, done: int) -> Progress:
+    digest = f"sha256:{found.sha256}" if found.sha256 else ""
+    return Progress(f"pulling {found.sha256[:12] or found.name}", digest, total, done, found.name)

@@ -63,7 +63,7 @@ def pick(repo: str, groups: tuple[Group, ...], quant: str) -> Group:
         exact = tuple(group for group in groups if group.label.lower() == word.lower())
         fitting = fitting or exact or tuple(group for group in groups if group.goes_by(word))
     if len(fitting) != 1:
-        listed = ", ".join(sorted(_shown(group) for group in fitting or groups))
+        listed = ", ".join(_choices(fitting or groups))
         wanted = f"no {quant}" if quant and not fitting else "several models"
         raise FetchFailed("download_failed", f"{repo} has {wanted}; ask for one of: {listed}", refusal="invalid")
     if fitting[0].missing:
@@ -81,5 +81,7 @@ def _label(stem: str) -> str:
     return found[-1].upper() if found else ""
 
 
-def _shown(group: Group) -> str:
-    return group.label if group.label else group.paths[0]
+def _choices(groups: tuple[Group, ...]) -> list[str]:
+    """How to ask for each: by its quantization where no other has that."""
+    labels = [group.label for group in groups]
+    return sorted(g.label if g.label and labels.count(g.label) == 1 else g.paths[0].rpartition("/")[2] for g in groups)

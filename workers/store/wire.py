@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import certifi
 import urllib3
@@ -23,7 +23,7 @@ from tropilla.common.errors import TropillaError
 from tropilla.common.hosts import DEFAULT_PORTS, Hosts, is_public
 from tropilla.workers.store.pulling import FetchFailed
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Timeout
 from urllib3.util.connection import create_connection
 
@@ -35,7 +35,6 @@ CHUNK_BYTES = 1 << 20
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: A server that says when to come back is not waited for any longer than this, in seconds.
 MAX_RETRY_AFTER = 120.0
-
 #: everywhere: redirects are followed. here: only to the same host, others are the answer.
 Follow = Literal["everywhere", "here"]
 
@@ -84,7 +83,7 @@ class Answer:
         try:
             return json.loads(self.body(MAX_JSON_BYTES))
         except (ValueError, RecursionError) as error:
-            raise FetchFailed("download_failed", f"{self.host} answers with something that is not JSON") from error
+            raise FetchFailed("download_failed", f"{self.host} answers with what is not JSON") from error
 
     @property
     def host(self) -> str:
@@ -121,19 +120,15 @@ class Wire:
 
         Raises `Unreachable` and `Forbidden`.
         """
-        origin = _origin(urlsplit(url))
+        origin = _origin(url)
         for _ in range(MAX_REDIRECTS + 1):
-            own = _origin(urlsplit(url)) == origin
             # Once away, always away: a host that sends us back must not get a token onto another path of its choice.
-            authorization = authorization if own else ""
+            authorization = authorization if _origin(url) == origin else ""
             sent = {"accept-encoding": "identity", "user-agent": "tropilla", **(headers or {})}
             with self._hop(method, url, sent | ({"authorization": authorization} if authorization else {})) as answer:
-                location = answer.headers.get("location")
-                if answer.status not in _REDIRECTS or not location:
-                    yield answer
-                    return
-                following = urljoin(url, location)
-                if follow == "here" and _origin(urlsplit(following)) != origin:
+                with _sensible():
+                    following = urljoin(url, answer.headers.get("location", "")) if answer.status in _REDIRECTS else url
+                if following == url or (follow == "here" and _origin(following) != origin):
                     yield answer
                     return
             url = following
@@ -141,13 +136,11 @@ class Wire:
 
     @contextmanager
     def _hop(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
-        try:
-            parts = urlsplit(url)
-            scheme, host, port = _origin(parts)
-        except ValueError as error:
-            raise Forbidden(f"an address that makes no sense: {error}") from error
-        if not host or parts.username is not None or (refusal := self._hosts.refusal(scheme, host, port)):
-            raise Forbidden(refusal if host and parts.username is None else "an address without a host, or with a user")
+        (scheme, host, port), parts = _origin(url), urlsplit(url)
+        if not host or parts.username is not None:
+            raise Forbidden("nothing is fetched from an address without a host, or with a user")
+        if refusal := self._hosts.refusal(scheme, host, port):
+            raise Forbidden(refusal)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with self._pool(scheme, host, port) as pool:
             with _trouble(url):
@@ -164,14 +157,14 @@ class Wire:
         trusted = self._hosts.trusts(scheme, host, port)
         if scheme == "https":
             secure = urllib3.HTTPSConnectionPool(host, port, timeout=self._timeout, ssl_context=self._context)
-            secure.ConnectionCls = _TrustedSecure if trusted else _PublicSecure
+            secure.ConnectionCls = _TrustedSecure if trusted else _Secure
             return secure
         plain = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout)
-        plain.ConnectionCls = _TrustedPlain if trusted else _PublicPlain
+        plain.ConnectionCls = _TrustedPlain if trusted else _Plain
         return plain
 
 
-class _Resolving(HTTPConnection):
+class _Plain(HTTPConnection):
     """Connects to an address that it has looked at."""
 
     trusted = False
@@ -191,31 +184,25 @@ class _Resolving(HTTPConnection):
         try:
             found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as error:
-            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+            if error.args[0] == socket.EAI_AGAIN:
                 raise
             raise FetchFailed("download_failed", f"there is no host {self.host}", refusal="unknown") from error
         addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
         allowed = addresses if self.trusted else [address for address in addresses if is_public(address)]
         if not allowed:
-            raise Forbidden(
-                f"{self.host} is at {', '.join(addresses)}, which is no public address: nothing is fetched from there"
-            )
+            raise Forbidden(f"{self.host} is at {', '.join(addresses)}, which is no public address: it is not asked")
         return allowed
 
 
-class _PublicPlain(_Resolving):
+class _Secure(_Plain, HTTPSConnection):
     pass
 
 
-class _TrustedPlain(_Resolving):
+class _TrustedPlain(_Plain):
     trusted = True
 
 
-class _PublicSecure(_Resolving, HTTPSConnection):
-    pass
-
-
-class _TrustedSecure(_Resolving, HTTPSConnection):
+class _TrustedSecure(_Secure):
     trusted = True
 
 
@@ -235,14 +222,28 @@ def _trouble(url: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
         return "it says nothing"
+    if isinstance(error, ProtocolError):
+        return "the connection broke off"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _origin(parts: SplitResult) -> tuple[str, str, int]:
-    """(scheme, host, port), in lower case. Raises `ValueError`."""
-    scheme = parts.scheme.lower()
-    host = (parts.hostname or "").rstrip(".")
-    return scheme, host, parts.port or DEFAULT_PORTS.get(scheme, 0)
+def _origin(url: str) -> tuple[str, str, int]:
+    """(scheme, host, port), in lower case. Raises `Forbidden`."""
+    with _sensible():
+        parts = urlsplit(url)
+        return (
+            parts.scheme.lower(),
+            (parts.hostname or "").rstrip("."),
+            parts.port or DEFAULT_PORTS.get(parts.scheme, 0),
+        )
+
+
+@contextmanager
+def _sensible() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise Forbidden(f"nothing is fetched from an address that makes no sense: {error}") from error
 
 
 def _host(url: str) -> str:
