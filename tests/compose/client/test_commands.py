@@ -183,7 +183,8 @@ def test_pull_says_how_it_goes_in_lines_where_nobody_watches(standin: StandIn, t
     assert (pulled.status, pulled.out) == (0, "")
     assert [line.split(" (")[0] for line in pulled.err.splitlines()] == [
         "pulling manifest", "efefefefefef: 400 B of 1.0 KB", "efefefefefef: 1.0 KB of 1.0 KB",
-        "verifying sha256 digest", "success", "hf.co/o/r:Q4_K_M is here",
+        "verifying sha256 digest",
+        "hf.co/o/r:Q4_K_M is here",
     ]  # fmt: skip
     assert standin.asked[0].body == {"model": "hf.co/o/r:Q4_K_M", "stream": True, "insecure": True}
 
