@@ -131,6 +131,17 @@ def test_what_is_piped_in_stands_behind_the_question(standin: StandIn, tropilla:
     assert [asked.body["messages"][-1]["content"] for asked in standin.asked] == ["sum up:\n\na text\n", "only this"]
 
 
+def test_what_is_no_text_is_refused(standin: StandIn) -> None:
+    for typed, piped in (([], b"caf\xe9 \xff"), ([b"caf\xe9"], b"")):
+        done = subprocess.run(
+            [sys.executable, "-m", "tropilla.compose.cli", "run", "--url", standin.url, "m", *typed],
+            input=piped, capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONUTF8": "1"},
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr == b"tropilla: the prompt, or what is piped in, is not UTF-8 text\n"
+    assert standin.asked == []
+
+
 def test_without_a_question_there_is_nothing_to_answer(standin: StandIn, tropilla: Tropilla) -> None:
     refused = tropilla("run", "m")
     assert refused.status == 2
