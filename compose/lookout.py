@@ -50,8 +50,11 @@ def waiting_for(sighting: Sighting, workers: Sequence[WorkerPlan]) -> str | None
         return f"{', '.join(each.name for each in waiting)}: {doing}"
     if not sighting.store:
         return "store: not open yet"
-    if sighting.health != http.client.OK:
-        return f"api: GET /health answers {sighting.health}" if sighting.health else "api: no answer yet"
+    if not sighting.health:
+        return "api: no answer yet"
+    # Where nobody has a model yet, that no model answers is what it should say.
+    if sighting.health != http.client.OK and any(each.model for each in workers):
+        return f"api: GET /health answers {sighting.health}"
     return None
 
 

@@ -153,6 +153,7 @@ class Application:
     def __init__(self, wanted: Wanted, book: Book, submit: Callable[[Errand, str], None]) -> None:
         self.over = False
         self._errand = wanted.errand()
+        self._said = wanted.manifest.warnings
         self._book = book
         self._submit = submit
         self._following = ""
@@ -191,7 +192,7 @@ class Application:
                 raise NotApplied(f"the manifest could not be applied: {word.message}")
             case Done():
                 self.over = True
-                return [f"manifest: {warning}" for warning in word.warnings]
+                return [f"manifest: {warning}" for warning in word.warnings if warning not in self._said]
             case Progress():
                 line = PullLine(word.status, word.digest, word.total, word.completed, word.name)
                 said = self._minutes.take(self._pull, self._pull.feed(line, now), now)

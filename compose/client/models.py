@@ -28,7 +28,8 @@ def run_pull(asked: Namespace, environment: Mapping[str, str]) -> int:
     if not pull.succeeded:
         raise Unreachable(f"the cluster's answer broke off at {pull.status!r}: the same command goes on from there")
     if not client.json:
-        client.screen.say(f"{asked.model} is here")
+        named = "" if "://" not in asked.model else ": `tropilla list` shows what it is called"
+        client.screen.say(f"{asked.model} is here{named}")
     return 0
 
 

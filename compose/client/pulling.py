@@ -81,7 +81,7 @@ class Minutes:
 
     def take(self, pull: Pull, coming: Coming | None, now: float) -> str | None:
         if coming is None:
-            news = pull.status if pull.status != self._status else None
+            news = pull.status if pull.status != self._status and not pull.succeeded else None
             self._status = pull.status
             return news
         over = bool(coming.total) and coming.completed >= coming.total

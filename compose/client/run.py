@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from tropilla.common.errors import ConfigurationError
@@ -21,9 +21,7 @@ from tropilla.compose.client.wire import LOAD_SECONDS
 def run_run(asked: Namespace, environment: Mapping[str, str]) -> int:
     client = Client(asked, environment)
     talk = Talk(_wishes(asked))
-    piped = "" if sys.stdin.isatty() else sys.stdin.read()
-    # What to do with a text stands before the text.
-    prompt = "\n\n".join(filter(str.strip, (" ".join(asked.prompt), piped)))
+    prompt = _prompt(asked.prompt)
     if prompt:
         with client.hinting(asked.model):
             _once(client, talk, prompt, thoughts=not asked.hide_thinking)
@@ -35,6 +33,18 @@ def run_run(asked: Namespace, environment: Mapping[str, str]) -> int:
     with History(client.settings.home):
         chat(talk, lambda body: _pieces(client, body), client.screen, thoughts=not asked.hide_thinking)
     return 0
+
+
+def _prompt(typed: Sequence[str]) -> str:
+    """What to do with a text stands before the text. Raises `ConfigurationError` for what is none."""
+    try:
+        piped = "" if sys.stdin.isatty() else sys.stdin.read()
+        prompt = "\n\n".join(filter(str.strip, (" ".join(typed), piped)))
+        # Python hides bytes that are no text from itself, not from others.
+        prompt.encode()
+    except UnicodeError as error:
+        raise ConfigurationError("the prompt, or what is piped in, is not UTF-8 text") from error
+    return prompt
 
 
 def _wishes(asked: Namespace) -> Wishes:

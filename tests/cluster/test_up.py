@@ -23,8 +23,9 @@ from cluster.herd import free_port, wait_for
 class Up:
     """A running `tropilla up` and everything it has said so far."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, **settings: str) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("TROPILLA_")}
+        clean |= {f"TROPILLA_{key.upper()}": value for key, value in settings.items()}
         self.output = folder / f"up-{len(list(folder.iterdir()))}.log"
         argv = [sys.executable, "-m", "tropilla.compose.cli", "up", "--home", str(folder / "home"), *flags]
         with self.output.open("wb") as output:

@@ -30,6 +30,12 @@ def test_idle_workers_are_waited_for_until_they_are_there_whatever_they_do() -> 
         assert waiting_for(seen("loading", state, health=200), plans) == "cpu-1: loading pocket"
 
 
+def test_without_a_model_an_api_that_says_so_is_ready() -> None:
+    plans = plan_workers([], {}, idle={"cpu": 1})
+    assert waiting_for(seen("idle", health=503), plans) is None
+    assert waiting_for(seen("idle"), plans) == "api: no answer yet"
+
+
 def test_then_the_store_is_waited_for() -> None:
     assert waiting_for(replace(seen("ready", "ready", health=200), store=False), PLANS) == "store: not open yet"
 

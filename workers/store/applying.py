@@ -28,7 +28,7 @@ Found = dict[str, Shelved | Trouble]
 def apply(asked: Apply, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, stopped: Asked) -> Done:
     """What goes wrong with one model is that model's trouble, and a warning. Raises `Refusal` and `Stopped`."""
     try:
-        manifest = parse(asked.manifest)
+        manifest = parse(asked.manifest, model=asked.model, runtime=asked.runtime)
     except ManifestError as error:
         raise Refusal("invalid", error.message, error.param or "manifest") from error
     pulling = replace(pulling, roots=(Path(asked.folder),))

@@ -5,6 +5,7 @@ Each route has its own words for a name that is none.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,14 @@ from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Copy, Delete, Pull
 from tropilla.common.errors import InvalidField, UnknownModel
 from tropilla.common.generation import new_request_id
-from tropilla.common.sources import HUB_HOSTS
+from tropilla.common.origins import HubFile, HubRepo, InvalidSource, WebFile
+from tropilla.common.sources import HUB_HOSTS, parse_source
 
 NO_NAME = "model is required"
 BAD_NAME = "invalid model name"
 _NO_PUSH = "pushing is not supported: this server has no registry to push to"
+#: Addresses that would be names too, of a host called as the repository's owner.
+HUB_SCHEMES = ("hf", "huggingface")
 _OWN = 'model "{name}" belongs to a worker that was started with it'
 
 
@@ -69,6 +73,12 @@ def parse_pull(body: JSON, surroundings: Surroundings) -> ErrandCall | Reply:
     """A model that came from nowhere else (a worker's own, or made here) is there as it is: only others can be fetched."""
     given = read_body(_PULL, body)
     typed = name_in(given)
+    if _is_address(typed):
+        # More than Ollama takes, and nothing that it would take for a name. What it is called is made from it.
+        address = Pull(new_request_id(), typed, insecure=given["insecure"])
+        # Flower shows flights, and addresses may hold secrets.
+        flight = f"pull {hashlib.sha256(typed.encode()).hexdigest()[:16]}"
+        return ErrandCall(address, surroundings.now, flight=flight, stream=given["stream"], stops=True)
     if not parse_name(typed).valid:
         raise InvalidField(BAD_NAME, param="model")
     known = known_as(surroundings.catalogue, typed)
@@ -88,6 +98,21 @@ def parse_pull(body: JSON, surroundings: Surroundings) -> ErrandCall | Reply:
 def _fetched(catalogue: Catalogue) -> set[str]:
     """The models that came from another machine."""
     return {each.model.name for each in catalogue.stored if each.source and not each.source.startswith("file:")}
+
+
+def _is_address(typed: str) -> bool:
+    """A file of the web or of the hub, by its whole address. Files of the store's own machine are nothing that a caller may
+    ask for.
+    """
+    scheme, separator, path = typed.lower().partition("://")
+    # `http://host/folder/file.gguf` could be a name, too.
+    if not separator or (parse_name(typed).valid and scheme not in HUB_SCHEMES and not path.endswith(".gguf")):
+        return False
+    try:
+        source = parse_source(typed)
+    except InvalidSource:
+        return False
+    return isinstance(source, WebFile | HubFile | HubRepo)
 
 
 def _source(typed: str) -> str:

@@ -189,6 +189,34 @@ def test_pulls_of_one_name_are_one_flight_and_other_errands_are_alone() -> None:
     assert (copy.flight, copy.stops) == ("", False)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://huggingface.co/o/r/resolve/main/f.gguf",
+        "https://example.com/models/f.gguf?token=secret",
+        "http://127.0.0.1:8000/f.gguf",
+        "http://127.0.0.1:8000/models/f.gguf",
+        "hf://o/r/f.gguf",
+        "huggingface://o/r/f.gguf",
+    ],
+)
+def test_addresses_that_are_no_names_are_pulled_as_they_are_and_named_by_the_store(address: str) -> None:
+    assert errand("/api/pull", {"model": address, "insecure": True}) == Pull("", address, insecure=True)
+    one, same, other = (parsed("/api/pull", {"model": each}) for each in (address, address, f"{address}2"))
+    assert isinstance(one, ErrandCall)
+    assert isinstance(same, ErrandCall)
+    assert isinstance(other, ErrandCall)
+    assert one.flight == same.flight != other.flight
+    assert "secret" not in one.flight
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd.gguf", "file:///etc/passwd.gguf", "../f.gguf", "^"])
+def test_files_of_the_stores_machine_and_nonsense_are_no_addresses(path: str) -> None:
+    refused = parsed("/api/pull", {"model": path})
+    assert isinstance(refused, Reply)
+    assert (refused.status, refused.body) == (400, {"error": "invalid model name"})
+
+
 def ndjson(reply: Any) -> list[JSON]:
     assert reply.headers["Content-Type"] == "application/x-ndjson"
     return [orjson.loads(line) for line in reply.body.splitlines()]

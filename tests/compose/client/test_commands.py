@@ -131,6 +131,17 @@ def test_what_is_piped_in_stands_behind_the_question(standin: StandIn, tropilla:
     assert [asked.body["messages"][-1]["content"] for asked in standin.asked] == ["sum up:\n\na text\n", "only this"]
 
 
+def test_what_is_no_text_is_refused(standin: StandIn) -> None:
+    for typed, piped in (([], b"caf\xe9 \xff"), ([b"caf\xe9"], b"")):
+        done = subprocess.run(
+            [sys.executable, "-m", "tropilla.compose.cli", "run", "--url", standin.url, "m", *typed],
+            input=piped, capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONUTF8": "1"},
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr == b"tropilla: the prompt, or what is piped in, is not UTF-8 text\n"
+    assert standin.asked == []
+
+
 def test_without_a_question_there_is_nothing_to_answer(standin: StandIn, tropilla: Tropilla) -> None:
     refused = tropilla("run", "m")
     assert refused.status == 2
@@ -183,7 +194,8 @@ def test_pull_says_how_it_goes_in_lines_where_nobody_watches(standin: StandIn, t
     assert (pulled.status, pulled.out) == (0, "")
     assert [line.split(" (")[0] for line in pulled.err.splitlines()] == [
         "pulling manifest", "efefefefefef: 400 B of 1.0 KB", "efefefefefef: 1.0 KB of 1.0 KB",
-        "verifying sha256 digest", "success", "hf.co/o/r:Q4_K_M is here",
+        "verifying sha256 digest",
+        "hf.co/o/r:Q4_K_M is here",
     ]  # fmt: skip
     assert standin.asked[0].body == {"model": "hf.co/o/r:Q4_K_M", "stream": True, "insecure": True}
 
