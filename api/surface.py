@@ -240,6 +240,8 @@ class Page:
     path: str
     answer: Callable[[Surroundings, Mapping[str, str]], Reply]
     about: About = UNTOLD
+    #: The catalogue is read anew for it: what its caller has just brought about is in it.
+    fresh: bool = False
 
 
 AnyRoute = Route | Enquiry | Batch | Chore | Report | Page

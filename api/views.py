@@ -81,6 +81,8 @@ class Views:
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
+            if page.fresh:
+                self.cluster.forget()
             return respond(page.answer(self._surroundings(variables), variables))
 
         return view

@@ -86,6 +86,7 @@ WORDY = Dialect(
         Page("/about", about),
         Page("/about/<path:name>", about),
         Page("/text", lambda s, v: Reply("hi")),
+        Page("/now", about, fresh=True),
     ),
     ("",),
     fault,
@@ -218,6 +219,12 @@ def test_an_enquiry_that_fails_is_told_in_the_dialects_words_or_the_routes(
 def test_a_full_queue_is_told_in_the_routes_words(world: World) -> None:
     world.store.room = False
     assert asks(world, own=True).status_code == 418
+
+
+def test_a_page_may_want_to_see_what_has_just_happened(world: World) -> None:
+    assert world.client.get("/about").status_code == 200
+    world.announcements.workers.clear()
+    assert [world.client.get(path).status_code for path in ("/about", "/now", "/about")] == [200, 404, 404]
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

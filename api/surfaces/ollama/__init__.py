@@ -45,7 +45,7 @@ OLLAMA = Dialect(
         Page("/api/version", version, about.VERSION),
         Page("/api/status", status, about.STATUS),
         Page("/api/tags", tags, about.TAGS),
-        Page("/api/ps", loaded, about.LOADED),
+        Page("/api/ps", loaded, about.LOADED, fresh=True),
         *show.ROUTES,
         *changes.ROUTES,
         *create.ROUTES,
