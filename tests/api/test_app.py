@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import (
+    MODEL,
     WORKER,
     Clock,
     FakeAnnouncements,
@@ -55,6 +56,8 @@ def parse(body: Any, surroundings: Surroundings) -> Call | Reply:
         return Reply({"done": True}, 200)
     if not isinstance(body, dict) or "prompt" not in body:
         raise InvalidField("prompt is missing", param="prompt", problem="missing")
+    if surroundings.catalogue.find(body.get("model", "m")) is None:
+        raise UnknownModel(body["model"])
     return Call(request(body.get("id", "r"), model=body.get("model", "m")), bool(body.get("stream")), surroundings.now)
 
 
@@ -321,6 +324,20 @@ def test_an_enquiry_that_fails_is_told_in_the_dialects_words_or_the_routes(
 def test_a_full_queue_is_told_in_the_routes_words(world: World) -> None:
     world.store.room = False
     assert asks(world, own=True).status_code == 418
+
+
+def test_a_page_shows_what_has_just_happened(world: World) -> None:
+    assert world.client.get("/about").status_code == 200
+    world.announcements.workers.clear()
+    assert world.client.get("/about").status_code == 404
+
+
+def test_a_model_that_was_made_a_moment_ago_at_another_process_is_found(world: World) -> None:
+    made = replace(WORKER, name="v@host", model=replace(MODEL, name="made"))
+    assert world.say(model="made").status_code == 404
+    world.announcements.workers.append(made)
+    world.will_say(*answer("hello"))
+    assert world.say(model="made").json == {"text": "hello"}
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
