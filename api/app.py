@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
+from tropilla.api.asking import Asking
 from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -58,16 +59,18 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions["tropilla"] = collaborators
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
+    cluster, registry = collaborators.cluster, collaborators.registry
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
     views = Views(
         settings,
-        collaborators.cluster,
+        cluster,
         collaborators.relay,
         collaborators.counters,
         ledger,
-        collaborators.registry,
+        registry,
+        asking,
         collaborators.errands,
         collaborators.streams,
-        arrays_reader(settings, read_arrays),
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from flask import Response, request
-from tropilla.api import chores, labels, listening, media, models, placement, streams
+from flask import Response
+from tropilla.api import chores, labels, listening, models, placement, streams
 from tropilla.api.account import Account, Ledger
+from tropilla.api.asking import Asking, blaming
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
@@ -18,7 +19,6 @@ from tropilla.api.counters import Counters
 from tropilla.api.relay import Relay
 from tropilla.api.streams import Streams
 from tropilla.api.surface import (
-    JSON,
     Answered,
     AnyRoute,
     Batch,
@@ -41,31 +41,20 @@ from tropilla.api.surface import (
     Surroundings,
 )
 from tropilla.api.watch import ClientGone
-from tropilla.common.errands import Refused, Task
-from tropilla.common.errors import (
-    GenerationFailed,
-    ModelUnavailable,
-    TropillaError,
-    UnknownModel,
-    UnknownStream,
-    UnreadableBody,
-)
+from tropilla.common.errands import Refused
+from tropilla.common.errors import TropillaError, UnknownStream
 from tropilla.common.generation import Request
 from tropilla.common.orders import Order
 from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
 
 View = Callable[..., Response]
-Understood = TypeVar("Understood")
 
 
-class Book(Protocol):
+class Orders(Protocol):
     """What is needed of `registry.Registry`."""
 
     def order(self, worker: str, order: Order) -> bool: ...
-    def information(self, digest: str) -> bytes | None: ...
-    def tasks(self) -> tuple[Task, ...]: ...
-    def task(self, errand_id: str) -> Task | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +66,10 @@ class Views:
     relay: Relay
     counters: Counters
     ledger: Ledger
-    registry: Book
+    registry: Orders
+    asking: Asking
     errands: Errands
     streams: Streams
-    #: As `Surroundings.arrays`.
-    arrays: Callable[[str], Mapping[str, JSON]]
     #: Those of the routes seen so far, by their rules.
     surfaces: dict[str, tuple[Dialect, Surface]] = field(default_factory=dict)
 
@@ -105,20 +93,20 @@ class Views:
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
-            return respond(page.answer(self._surroundings(variables, fresh=True), variables))
+            return respond(page.answer(self.asking.around(variables, fresh=True), variables))
 
         return view
 
     def _report(self, report: Report) -> View:
         def view(**variables: str) -> Response:
-            surroundings = self._surroundings(variables)
+            surroundings = self.asking.around(variables)
             return respond(report.answer(surroundings, self.counters.read(surroundings.catalogue)))
 
         return view
 
     def _resumption(self, _: Resumption) -> View:
         def view(**variables: str) -> Response:
-            around = self._surroundings(variables)
+            around = self.asking.around(variables)
             return self._resumed(variables["id"], streams.heard(around.query), around)
 
         return view
@@ -132,7 +120,7 @@ class Views:
         try:
             call = streams.again(surface, kept, around)
             conversation = self._conversation(call.request, resumed=True)
-            with _blaming(call.prompt_field):
+            with blaming(call.prompt_field):
                 return streamed(surface, call, conversation, heard)
         except TropillaError as error:
             return respond(dialect.fault(error))
@@ -141,13 +129,13 @@ class Views:
         surface = route.surface
 
         def view(**variables: str) -> Response:
-            data = self._data(dialect)
-            around = self._surroundings(variables)
+            data = self.asking.data(dialect)
+            around = self.asking.around(variables)
             if (last := streams.placed(around.headers.get("last-event-id", ""))) is not None:
                 return self._resumed(*last, around)
             with self.ledger.open() as account:
-                body = self._body(dialect, data)
-                call = self._understood(surface.parse, body, around)
+                body = self.asking.body(dialect, data)
+                call = self.asking.understood(surface.parse, body, around)
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
@@ -158,20 +146,22 @@ class Views:
                 call, conversation = self._begun(account, call)
                 if call.stream:
                     self.streams.keep(route.path, body, around, call)
-                with _blaming(call.prompt_field):
+                with blaming(call.prompt_field):
                     return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
 
         return view
 
     def _batch(self, dialect: Dialect, batch: Batch) -> View:
         def view(**variables: str) -> Response:
-            data = self._data(dialect)
+            data = self.asking.data(dialect)
             with ExitStack() as accounts:
                 first = accounts.enter_context(self.ledger.open())
-                calls = self._understood(batch.parse, self._body(dialect, data), self._surroundings(variables))
+                calls = self.asking.understood(
+                    batch.parse, self.asking.body(dialect, data), self.asking.around(variables)
+                )
                 opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
                 begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
-                with _blaming(calls[0].prompt_field):
+                with blaming(calls[0].prompt_field):
                     completions = together([conversation for _, conversation in begun])
                 return respond(batch.answer(tuple(call for call, _ in begun), completions, time.time()))
 
@@ -179,9 +169,9 @@ class Views:
 
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
         def view(**variables: str) -> Response:
-            data = self._data(dialect)
-            body = None if enquiry.bodiless and not data.strip() else self._body(dialect, data)
-            question = self._understood(enquiry.parse, body, self._surroundings(variables))
+            data = self.asking.data(dialect)
+            body = None if enquiry.bodiless and not data.strip() else self.asking.body(dialect, data)
+            question = self.asking.understood(enquiry.parse, body, self.asking.around(variables))
             if isinstance(question, Dismissal):
                 return self._dismiss(question)
             return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer)
@@ -190,9 +180,9 @@ class Views:
 
     def _chore(self, dialect: Dialect, chore: Chore) -> View:
         def view(**variables: str) -> Response:
-            data = self._data(dialect)
-            body = None if chore.bodiless and not data.strip() else self._body(dialect, data)
-            call = chore.parse(body, self._surroundings(variables, fresh=True))
+            data = self.asking.data(dialect)
+            body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data)
+            call = chore.parse(body, self.asking.around(variables, fresh=True))
             match call:
                 case Reply():
                     return respond(call)
@@ -221,7 +211,7 @@ class Views:
             self._conversation(question.request).run()
             return respond(question.reply)
         try:
-            with _blaming(question.prompt_field):
+            with blaming(question.prompt_field):
                 events = answers(self._conversation(question.request))
             return respond(answer(question, events, time.time()))
         except TropillaError as error:
@@ -236,17 +226,6 @@ class Views:
             raise ClientGone
         if isinstance(last, Refused):
             raise ErrandRefused(last)
-
-    def _data(self, dialect: Dialect) -> bytes:
-        """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
-        kind = request.headers.get("Content-Type", "")
-        if not dialect.reads(kind):
-            raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
-        return request.get_data(cache=False)
-
-    def _body(self, dialect: Dialect, data: bytes) -> JSON:
-        encoding = request.headers.get("Content-Encoding", "")
-        return dialect.value(media.unpacked(data, encoding, self.settings.max_body_bytes))
 
     def _begun(self, account: Account, call: Call) -> tuple[Call, Conversation]:
         """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""
@@ -263,38 +242,3 @@ class Views:
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
         return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed)
-
-    def _understood(
-        self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
-    ) -> Understood:
-        """A model that nobody knows may have been made at another process a moment ago: that is looked into."""
-        try:
-            return parse(body, around)
-        except (UnknownModel, ModelUnavailable):
-            return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
-
-    def _surroundings(self, variables: Mapping[str, str], *, fresh: bool = False) -> Surroundings:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return Surroundings(
-            self.cluster.catalogue(fresh=fresh),
-            self.settings,
-            time.time(),
-            headers,
-            variables,
-            request.args.to_dict(),
-            self.registry.information,
-            self.arrays,
-            tasks=self.registry.tasks,
-            task=self.registry.task,
-        )
-
-
-@contextmanager
-def _blaming(prompt_field: str) -> Iterator[None]:
-    """A prompt that the worker refuses is a fault of the field it came from."""
-    try:
-        yield
-    except GenerationFailed as error:
-        if error.status < 500:
-            error.param = prompt_field
-        raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-from fakes import Clock, FakeBook, FakeInbox, FakeStore, errands
+from fakes import Clock, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from openai_events import model
 from tropilla.api.app import Collaborators, create_app
@@ -72,6 +72,7 @@ class Scene:
             self.inbox,  # type: ignore[arg-type]
             self.book,  # type: ignore[arg-type]
             errands(self.book),
+            streams(),
         )
         self.client: FlaskClient = create_app(collaborators).test_client()
 

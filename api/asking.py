@@ -1,0 +1,84 @@
+"""What the HTTP request at hand says: bytes -> a value -> what a dialect makes of it, by what is known of the cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from flask import request
+from tropilla.api import media
+from tropilla.api.cluster import Cluster
+from tropilla.api.surface import JSON, Dialect, Surroundings
+from tropilla.common.errands import Task
+from tropilla.common.errors import GenerationFailed, ModelUnavailable, UnknownModel, UnreadableBody
+from tropilla.common.settings import Settings
+
+Understood = TypeVar("Understood")
+
+
+class Book(Protocol):
+    """What is needed of `registry.Registry`."""
+
+    def information(self, digest: str) -> bytes | None: ...
+    def tasks(self) -> tuple[Task, ...]: ...
+    def task(self, errand_id: str) -> Task | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Of whichever request Flask serves now."""
+
+    settings: Settings
+    cluster: Cluster
+    registry: Book
+    #: As `Surroundings.arrays`.
+    arrays: Callable[[str], Mapping[str, JSON]]
+
+    def data(self, dialect: Dialect) -> bytes:
+        """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
+        kind = request.headers.get("Content-Type", "")
+        if not dialect.reads(kind):
+            raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
+        return request.get_data(cache=False)
+
+    def body(self, dialect: Dialect, data: bytes) -> JSON:
+        encoding = request.headers.get("Content-Encoding", "")
+        return dialect.value(media.unpacked(data, encoding, self.settings.max_body_bytes))
+
+    def understood(
+        self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
+    ) -> Understood:
+        """A model that nobody knows may have been made at another process a moment ago: that is looked into."""
+        try:
+            return parse(body, around)
+        except (UnknownModel, ModelUnavailable):
+            return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
+
+    def around(self, variables: Mapping[str, str], *, fresh: bool = False) -> Surroundings:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return Surroundings(
+            self.cluster.catalogue(fresh=fresh),
+            self.settings,
+            time.time(),
+            headers,
+            variables,
+            request.args.to_dict(),
+            self.registry.information,
+            self.arrays,
+            tasks=self.registry.tasks,
+            task=self.registry.task,
+        )
+
+
+@contextmanager
+def blaming(prompt_field: str) -> Iterator[None]:
+    """A prompt that the worker refuses is a fault of the field it came from."""
+    try:
+        yield
+    except GenerationFailed as error:
+        if error.status < 500:
+            error.param = prompt_field
+        raise
