@@ -28,7 +28,8 @@ class Book(Protocol):
     def staffed(self, office: str) -> bool: ...
     def begin(self, errand: Errand, flight: str) -> str: ...
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]: ...
-    def stop_errand(self, errand_id: str) -> None: ...
+    def attend(self, errand_id: str, more: int) -> int: ...
+    def stop_errand(self, errand_id: str, *, discard: bool) -> None: ...
 
 
 class Errands:
@@ -49,7 +50,7 @@ class Errands:
         if not self._book.staffed(names.STORE_OFFICE):
             raise StoreClosed("the store is not running: models cannot be changed now (tropilla store starts it)")
         for errand_id in call.instead_of:
-            self._book.stop_errand(errand_id)
+            self._book.stop_errand(errand_id, discard=True)
         flight = call.flight or call.errand.id
         errand_id = self._book.begin(call.errand, flight)
         if errand_id == call.errand.id:
@@ -71,7 +72,17 @@ class Errands:
                     return
 
     def stop(self, errand_id: str) -> None:
-        self._book.stop_errand(errand_id)
+        """For good."""
+        self._book.stop_errand(errand_id, discard=True)
+
+    def attend(self, errand_id: str) -> None:
+        """Somebody listens from now on."""
+        self._book.attend(errand_id, 1)
+
+    def leave(self, errand_id: str, *, stops: bool) -> None:
+        """Somebody listens no more. stops: the errand pauses, if nobody else does."""
+        if self._book.attend(errand_id, -1) <= 0 and stops:
+            self._book.stop_errand(errand_id, discard=False)
 
 
 def answer(errands: Errands, chore: Chore, call: ErrandCall) -> Response:
@@ -107,7 +118,7 @@ def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
 
 class _Hearing:
     """An errand's words, listened to until the last one or until the client leaves. To be closed: a caller that leaves
-    stops an errand of his own that asks for it (`stops`); others go on.
+    pauses an errand of his own that asks for it (`stops`), unless others listen too.
     """
 
     def __init__(self, errands: Errands, call: ErrandCall, errand_id: str) -> None:
@@ -117,6 +128,7 @@ class _Hearing:
         self._unwatch = hangup.watch(request.environ, lambda: self._left.append(True))
         self.over = False
         self.words = self._words()
+        errands.attend(errand_id)
 
     def _words(self) -> Iterator[Word | None]:
         for word in self._errands.words(self._errand_id, lambda: bool(self._left)):
@@ -125,12 +137,10 @@ class _Hearing:
 
     def close(self) -> None:
         self._unwatch()
-        if self.over or not self._stops:
-            return
         try:
-            self._errands.stop(self._errand_id)
+            self._errands.leave(self._errand_id, stops=self._stops and not self.over)
         except StoreUnavailable as error:
-            log.warning("errand %s could not be stopped: %s", self._errand_id, error.message)
+            log.warning("errand %s could not be left: %s", self._errand_id, error.message)
 
 
 def _body(chore: Chore, call: ErrandCall, words: Iterator[Word | None]) -> Iterator[bytes]:

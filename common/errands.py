@@ -137,6 +137,9 @@ class Refused:
 
 Word = Progress | Done | Refused
 
+#: How an errand is stopped. pause: what there is of its files stays, for the next one like it. discard: it goes.
+Stop = Literal["pause", "discard"]
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

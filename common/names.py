@@ -112,6 +112,11 @@ def errand_stop_key(errand_id: str) -> str:
     return f"tropilla:errand:{errand_id}:stop"
 
 
+def errand_listeners_key(errand_id: str) -> str:
+    """How many listen to the errand."""
+    return f"tropilla:errand:{errand_id}:listeners"
+
+
 def flight_key(flight: str) -> str:
     """The errand that is under way for one thing that only one should be."""
     return f"tropilla:flight:{flight}"

@@ -13,7 +13,7 @@ from typing import Any, cast
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, redis_errors_translated
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, catalogue
-from tropilla.common.errands import Errand, Task, Word
+from tropilla.common.errands import Errand, Task, Stop, Word
 from tropilla.common.orders import Order
 
 #: An order that its worker has not taken by then is void, in milliseconds.
@@ -23,6 +23,8 @@ LOADING_MS = 24 * 3600 * 1000
 #: What was said of an errand is kept so long after its last word, in milliseconds, and so many words of it.
 ERRAND_MS = 24 * 3600 * 1000
 ERRAND_WORDS = 1000
+#: A flight that nobody renews is over after so long, in milliseconds: its errand never reached the store.
+FLIGHT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ class Registry:
         """
         key = names.flight_key(flight)
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.set(key, errand.id, nx=True, px=ERRAND_MS)
+        pipeline.set(key, errand.id, nx=True, px=FLIGHT_MS)
         pipeline.get(key)
         _, holder = pipeline.execute()
         if holder == errand.id.encode():
@@ -226,6 +228,14 @@ class Registry:
             pipeline.sadd(names.ERRANDS_KEY, errand.id)
             pipeline.execute()
         return cast(bytes, holder).decode()
+
+    @redis_errors_translated
+    def keep_flights(self, flights: Sequence[str]) -> None:
+        """They are still under way."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for flight in flights:
+            pipeline.pexpire(names.flight_key(flight), FLIGHT_MS)
+        pipeline.execute()
 
     def tasks(self) -> tuple[Task, ...]:
         """Everything that was asked of the store and is not over, by id."""
@@ -271,10 +281,20 @@ class Registry:
         ]
 
     @redis_errors_translated
-    def stop_errand(self, errand_id: str) -> None:
-        """Somebody wants it to stop: the store looks at this while it works."""
-        self._redis.set(names.errand_stop_key(errand_id), b"1", px=ERRAND_MS)
+    def attend(self, errand_id: str, more: int) -> int:
+        """So many more listen to an errand, or fewer; answers how many do."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.incrby(names.errand_listeners_key(errand_id), more)
+        pipeline.pexpire(names.errand_listeners_key(errand_id), ERRAND_MS)
+        return int(pipeline.execute()[0])
 
     @redis_errors_translated
-    def stopped(self, errand_id: str) -> bool:
-        return bool(self._redis.exists(names.errand_stop_key(errand_id)))
+    def stop_errand(self, errand_id: str, *, discard: bool) -> None:
+        """Somebody wants it to stop: the store looks at this while it works. discard: and never to go on with it."""
+        self._redis.set(names.errand_stop_key(errand_id), b"discard" if discard else b"pause", px=ERRAND_MS)
+
+    @redis_errors_translated
+    def stopped(self, errand_id: str) -> Stop | None:
+        """How somebody wants it to stop, if somebody does."""
+        found = cast("bytes | None", self._redis.get(names.errand_stop_key(errand_id)))
+        return cast(Stop, found.decode()) if found is not None else None

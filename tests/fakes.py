@@ -507,6 +507,8 @@ class FakeBook:
         self.orders: list[tuple[str, Order]] = []
         self.begun: list[tuple[Errand, str]] = []
         self.stopped: list[str] = []
+        self.discarded = False
+        self.listeners = 0
         self.flights: dict[str, str] = {}
         #: Whether a store is there to do errands.
         self.open = True
@@ -537,8 +539,13 @@ class FakeBook:
         found = next((errand for errand, _ in self.begun if errand.id == errand_id), None)
         return None if found is None else Task(found, tuple(self.said.get(errand_id, self.words)))
 
-    def stop_errand(self, errand_id: str) -> None:
+    def attend(self, errand_id: str, more: int) -> int:
+        self.listeners += more
+        return self.listeners
+
+    def stop_errand(self, errand_id: str, *, discard: bool) -> None:
         self.stopped.append(errand_id)
+        self.discarded = discard
 
 
 def errands(book: FakeBook) -> Errands:

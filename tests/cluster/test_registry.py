@@ -138,8 +138,14 @@ def test_what_was_asked_is_known_with_what_came_of_it(registry: Registry) -> Non
 
 def test_an_errand_can_be_stopped(registry: Registry) -> None:
     assert not registry.stopped("e5")
-    registry.stop_errand("e5")
-    assert registry.stopped("e5")
+    registry.stop_errand("e5", discard=False)
+    assert registry.stopped("e5") == "pause"
+    registry.stop_errand("e5", discard=True)
+    assert registry.stopped("e5") == "discard"
+
+
+def test_who_listens_to_an_errand_is_counted(registry: Registry) -> None:
+    assert [registry.attend("e6", more) for more in (1, 1, -1, -1)] == [1, 2, 1, 0]
 
 
 def test_waiting_tickets_are_counted_by_lane(registry: Registry, herd: Herd) -> None:

@@ -184,7 +184,7 @@ def test_a_pull_that_is_stopped_says_so_and_leaves_nothing(herd: Herd, upstream:
     server, _ = upstream
     counter = Counter(herd)
     pull = counter.begin(Pull(some_id(), server.url("/m.gguf"), "m:latest"))
-    counter.registry.stop_errand(pull)
+    counter.registry.stop_errand(pull, discard=True)
     herd.start_store(pull_hosts=server.place)
     last = list(counter.words(pull))[-1]
     assert isinstance(last, Refused)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from tropilla.common import names
 from tropilla.common.bus import Bus
-from tropilla.common.errands import Done, Errand, Refused, Word
+from tropilla.common.errands import Done, Errand, Refused, Stop, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.registry import Registry
 from tropilla.workers.store.pulling import Stopped
@@ -39,7 +39,16 @@ class Held:
 
     errand: Errand
     tag: str
+    flight: str
     stop: threading.Event = field(default_factory=threading.Event)
+    #: Set before `stop` where nobody will go on with it.
+    discard: threading.Event = field(default_factory=threading.Event)
+
+    def heed(self, wish: Stop | None) -> None:
+        if wish == "discard":
+            self.discard.set()
+        if wish is not None:
+            self.stop.set()
 
 
 class Desk:
@@ -79,15 +88,14 @@ class Desk:
         if again and any(isinstance(word, Done | Refused) for _, word in self._registry.hear(errand.id)):
             # Whoever did it was gone before its ticket was: the flight may be somebody else's by now.
             return "done already"
-        held = Held(errand, tag)
+        held = Held(errand, tag, flight)
         if self._held.setdefault(errand.id, held) is not held:
             return "held: a second delivery"
         kind = type(errand).__name__.lower()
         log.info("%s %s%s", kind, errand.id, " is taken up again" if again else "")
         try:
             # It may have been stopped while it waited.
-            if self._registry.stopped(errand.id):
-                held.stop.set()
+            held.heed(self._registry.stopped(errand.id))
             word = self._done(held, again=again)
             self._registry.tell(errand.id, word, flight=flight)
         finally:
@@ -114,6 +122,8 @@ class Desk:
         except Refusal as error:
             return error.word
         except Stopped as error:
+            if held.discard.is_set():
+                error.discard()
             return Refused("cancelled", error.message)
         except StoreUnavailable:
             raise
@@ -139,6 +149,6 @@ class Desk:
             self._leave("another store has taken over")
         held = list(self._held.values())
         self._bus.renew_tickets([one.tag for one in held], time.time())
+        self._registry.keep_flights([one.flight for one in held])
         for one in held:
-            if self._registry.stopped(one.errand.id):
-                one.stop.set()
+            one.heed(self._registry.stopped(one.errand.id))

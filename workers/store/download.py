@@ -13,7 +13,15 @@ from tropilla.common.ggml import what_is
 from tropilla.common.gguf import MAGIC
 from tropilla.common.recipes import File
 from tropilla.workers.store.partial import Partial, Record
-from tropilla.workers.store.patience import GLANCE_SECONDS, RETRIES, backoff, expect_patience, patiently, wait
+from tropilla.workers.store.patience import (
+    GLANCE_SECONDS,
+    RETRIES,
+    backoff,
+    breaking_off,
+    expect_patience,
+    patiently,
+    wait,
+)
 from tropilla.workers.store.pulling import Asked, FetchFailed, Pulling, Report, Stopped
 from tropilla.workers.store.wanted import Address, Remote, Wanted, action_for, size_of, validator_of
 from tropilla.workers.store.wire import Answer, Unreachable, Wire
@@ -77,8 +85,8 @@ class _Transfer:
                     return self._take(address, again)
                 except FetchFailed as error:
                     troubles.append(error)
-        except Stopped:
-            self.partial.discard()
+        except Stopped as stop:
+            stop.leftovers.append(self.partial.discard)
             raise
         finally:
             self.partial.close()
@@ -167,13 +175,16 @@ class _Transfer:
         promised = size_of(answer.status, answer.headers)
         if remote.size is not None and promised is not None and promised != remote.size:
             raise FetchFailed("download_failed", self._wrong_size(promised))
-        for chunk in answer.chunks():
-            self.partial.append(chunk)
-            self._check_beginning()
-            if remote.size is not None and self.partial.completed > remote.size:
-                raise self._spoilt("download_failed", self._wrong_size(self.partial.completed))
-            self._glance()
-            self._tell(self.partial.completed)
+        with breaking_off(answer, self._stopped):
+            for chunk in answer.chunks():
+                self.partial.append(chunk)
+                self._check_beginning()
+                if remote.size is not None and self.partial.completed > remote.size:
+                    raise self._spoilt("download_failed", self._wrong_size(self.partial.completed))
+                self._glance()
+                self._tell(self.partial.completed)
+        # What was broken off because nobody wants it may look whole.
+        self._glance(now=True)
         if remote.size is not None and self.partial.completed < remote.size:
             raise Unreachable(f"{answer.host} ended after {self.partial.completed:,} of {remote.size:,} bytes")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tropilla.workers.store.pulling import Asked, FetchFailed, Pulling, Stopped
@@ -16,6 +18,26 @@ RETRIES = 6
 FIRST_RETRIES = 2
 #: How often a sleeper looks whether it is still wanted, in seconds.
 GLANCE_SECONDS = 1.0
+
+
+@contextmanager
+def breaking_off(answer: Answer, stopped: Asked) -> Iterator[None]:
+    """While its body is read: a line that says nothing for long keeps nobody who wants to stop."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(GLANCE_SECONDS):
+            if stopped():
+                answer.break_off()
+                return
+
+    looking = threading.Thread(target=look, name="breaking off", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
 
 
 def backoff(turn: int, chance: float) -> float:

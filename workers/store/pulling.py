@@ -31,10 +31,15 @@ class FetchFailed(TropillaError):
 
 
 class Stopped(TropillaError):
-    """The caller wanted it to stop: what was there of the file is deleted."""
+    """The caller wanted it to stop. What there is of its files stays, for whoever goes on, unless `discard` is called."""
 
     def __init__(self) -> None:
         super().__init__("the download was stopped")
+        self.leftovers: list[Callable[[], None]] = []
+
+    def discard(self) -> None:
+        for remove in self.leftovers:
+            remove()
 
 
 def free_bytes(folder: Path) -> int:

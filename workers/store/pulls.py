@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from tropilla.common.catalogue import Definition, Trouble
 from tropilla.common.errands import Done, Progress, Pull, Word
-from tropilla.common.origins import InvalidSource, Source, public, suggested_name
+from tropilla.common.origins import HubFile, InvalidSource, Source, public, suggested_name
 from tropilla.common.recipes import BARE, Overlay, Recipe
 from tropilla.common.sources import parse_source
 from tropilla.workers.store import facts, naming
@@ -19,6 +20,9 @@ from tropilla.workers.store.refusals import Refusal, Unfit
 from tropilla.workers.store.stock import Stock, files_of
 
 Say = Callable[[Word], None]
+
+#: A revision that always is the same content.
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Fetch(Protocol):
@@ -54,7 +58,6 @@ def pull(asked: Pull, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, st
             stopped=unwanted,
         )
         definition, warnings = _described(name, fetched, stock)
-        say(Progress("writing manifest"))
         with stock.changing:
             if unwanted():
                 raise Stopped
@@ -63,8 +66,11 @@ def pull(asked: Pull, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, st
 
 
 def _there(present: Definition, source: Source, sha256: str, stock: Stock) -> bool:
+    """Whether nothing new can have come since: the content is named, not only a place where it was."""
     named = {file.digest for file in present.recipe.files}
-    return present.source == public(source) and stock.here(present.recipe) and (not sha256 or sha256 in named)
+    fixed = bool(sha256) or (isinstance(source, HubFile) and bool(_COMMIT.fullmatch(source.revision)))
+    same = present.source == public(source) and stock.here(present.recipe)
+    return same and fixed and (not sha256 or sha256 in named)
 
 
 def _replayed(present: Definition) -> Iterator[Progress]:
@@ -89,7 +95,8 @@ def _troubled(name: str, stock: Stock, *, new: bool) -> Iterator[None]:
     try:
         yield
     except FetchFailed as error:
-        say(Trouble(error.code, error.message))
+        # A name that means nothing where it was looked for means nothing here.
+        say(None if error.refusal in ("unknown", "invalid") else Trouble(error.code, error.message))
         raise Refusal(error.refusal, error.message, "source" if error.refusal == "invalid" else "") from error
     except Unfit as error:
         say(error.trouble)

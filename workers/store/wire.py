@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
@@ -68,6 +68,14 @@ class Answer:
         with _trouble(self.url):
             while chunk := self._response.read1(CHUNK_BYTES):
                 yield chunk
+
+    def break_off(self) -> None:
+        """From another thread: whoever waits for more of the body gets none."""
+        connection = self._response.connection
+        line = connection.sock if isinstance(connection, HTTPConnection) else None
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def body(self, limit: int) -> bytes:
         """The whole body. Raises `Unreachable`, and `FetchFailed` for more than `limit` bytes."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
-from tropilla.common.errands import Delete, Done, Errand, Progress, Refused, Word
+from tropilla.common.errands import Delete, Done, Errand, Progress, Refused, Stop, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.pulling import Stopped
@@ -47,8 +47,11 @@ class FakeLedger:
     def hear(self, errand_id: str) -> list[tuple[str, Word]]:
         return [(str(place), word) for place, (heard, word) in enumerate(self.words) if heard == errand_id]
 
-    def stopped(self, errand_id: str) -> bool:
-        return errand_id in self.wanted_to_stop
+    def stopped(self, errand_id: str) -> Stop | None:
+        return "discard" if errand_id in self.wanted_to_stop else None
+
+    def keep_flights(self, flights: Sequence[str]) -> None:
+        self.kept_flights = list(flights)
 
 
 class FakeShelves:
