@@ -212,6 +212,12 @@ def test_who_is_not_wanted_gives_way_after_a_moment(quiet: float, served: float,
     assert bool(planned(view(worker("v", "b"), waiting=WAITS), memory)) is gives_way
 
 
+def test_whoever_has_not_taken_its_last_order_is_asked_after_the_others() -> None:
+    seen = view(worker("v", features=("avx",)), worker("w", features=("avx", "avx2")), waiting=WAITS)
+    assert planned(seen, Memory(ordered={"v": NOW - 15})) == {"w": "a"}
+    assert planned(seen, Memory(ordered={"v": NOW - 30, "w": NOW - 15})) == {"v": "a"}
+
+
 def test_the_longest_wait_comes_first() -> None:
     seen = view(worker("w"), waiting={"a.cpu": 9, "b.cpu": 1, "c.cpu": 5})
     assert planned(seen, Memory(starving={"a": NOW - 2, "b": NOW - 3, "c": NOW - 1})) == {"w": "b"}

@@ -137,15 +137,21 @@ def test_what_cannot_be_loaded_says_so_and_its_worker_serves_another(
 def test_a_stream_that_waits_for_its_model_gets_signs_of_life(
     make_herd: HerdMaker, client: Callable[[Herd], httpx.Client]
 ) -> None:
+    """The first worker is only announced: it takes no order, until it is gone and another one gets it."""
     herd = make_herd(heartbeat_seconds=0.5)
     Registry(herd.bus).define(stored(herd, "alpha", pocket.path()))
-    idle_workers(herd, 1)
+    hung = Worker("hung@test", "cpu", "idle", 2, None)
+    herd.bus.announce(hung, milliseconds=60_000)
+    herd.start_api()
     body = {"model": "alpha", "messages": MESSAGES, "max_tokens": 4, "stream": True}
     with client(herd).stream("POST", "/v1/chat/completions", json=body) as response:
-        lines = [line for line in response.iter_lines() if line]
+        lines = (line for line in response.iter_lines() if line)
+        assert next(lines).startswith(":")
+        herd.bus.leave(hung.name)
+        herd.start_worker("--idle", ready=False)
+        *_, last = lines
     assert response.status_code == 200
-    assert lines[0].startswith(":")
-    assert lines[-1] == "data: [DONE]"
+    assert last == "data: [DONE]"
 
 
 def test_what_a_gpu_worker_leaves_behind_is_done_by_a_cpu_worker_and_so_is_what_it_does_not_manage(

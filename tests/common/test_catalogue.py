@@ -156,6 +156,8 @@ def test_what_is_hidden_is_not_listed_and_nothing_is_the_matter_with_it() -> Non
     for workers in ([WORKER], [IDLE], []):
         seen = catalogue([replace(worker, ordered=True) for worker in workers], [definition("m", hidden=True)])
         assert (names(seen), seen.trouble("m"), seen.troubled) == ([], None, {})
+    told = catalogue([], [definition("m", hidden=True)], {"m": FAILED})
+    assert told.troubled == {}
 
 
 def test_what_has_no_files_yet_is_told_by_the_store() -> None:
