@@ -13,7 +13,7 @@ from typing import Any, cast
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, redis_errors_translated
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, catalogue
-from tropilla.common.errands import Errand, Task, Stop, Word
+from tropilla.common.errands import Errand, Stop, Task, Word
 from tropilla.common.orders import Order
 
 #: An order that its worker has not taken by then is void, in milliseconds.

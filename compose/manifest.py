@@ -144,7 +144,7 @@ class Book(Protocol):
 
     def begin(self, errand: Errand, flight: str) -> str: ...
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]: ...
-    def stop_errand(self, errand_id: str) -> None: ...
+    def stop_errand(self, errand_id: str, *, discard: bool) -> None: ...
 
 
 class Application:
@@ -184,7 +184,7 @@ class Application:
             self._following = holder
         else:
             # What was wanted before is not wanted any more. With its last word the flight is free.
-            self._book.stop_errand(holder)
+            self._book.stop_errand(holder, discard=False)
 
     def _sentences(self, word: Word, now: float) -> list[str]:
         match word:
