@@ -232,8 +232,7 @@ class _Transfer:
     def _tell(self, completed: int, *, at_once: bool = False) -> None:
         time = self._pulling.clock()
         if at_once or time - self._told >= REPORT_SECONDS:
-            self._told = time
-            wanted = self._wanted
+            self._told, wanted = time, self._wanted
             self._report(Progress(wanted.status, wanted.digest, self._size or 0, completed, wanted.name))
 
 

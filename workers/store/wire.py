@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
@@ -62,6 +62,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     _response: urllib3.BaseHTTPResponse
+    _line: socket.socket
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives. Raises `Unreachable`."""
@@ -71,11 +72,8 @@ class Answer:
 
     def break_off(self) -> None:
         """From another thread: whoever waits for more of the body gets none."""
-        connection = self._response.connection
-        line = connection.sock if isinstance(connection, HTTPConnection) else None
-        if line is not None:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
 
     def body(self, limit: int) -> bytes:
         """The whole body. Raises `Unreachable`, and `FetchFailed` for more than `limit` bytes."""
@@ -150,38 +148,56 @@ class Wire:
         if refusal := self._hosts.refusal(scheme, host, port):
             raise Forbidden(refusal)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        with self._pool(scheme, host, port) as pool:
+        lines: list[socket.socket] = []
+
+        def keep(line: socket.socket) -> None:
+            lines.append(open_lines.enter_context(line))
+
+        with ExitStack() as open_lines, self._pool(scheme, host, port, keep) as pool:
             with _trouble(url):
                 response = pool.urlopen(
                     method, target, headers=headers, retries=False, redirect=False, preload_content=False,
                     decode_content=False, assert_same_host=False,
                 )  # fmt: skip
             try:
-                yield Answer(url, response.status, {k.lower(): v for k, v in response.headers.items()}, response)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                yield Answer(url, response.status, headers, response, lines[-1])
             finally:
                 response.close()
 
-    def _pool(self, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
+    def _pool(
+        self, scheme: str, host: str, port: int, keep: Callable[[socket.socket], None]
+    ) -> urllib3.HTTPConnectionPool:
         trusted = self._hosts.trusts(scheme, host, port)
         if scheme == "https":
-            secure = urllib3.HTTPSConnectionPool(host, port, timeout=self._timeout, ssl_context=self._context)
+            secure = urllib3.HTTPSConnectionPool(
+                host, port, timeout=self._timeout, ssl_context=self._context, keep=keep
+            )
             secure.ConnectionCls = _TrustedSecure if trusted else _Secure
             return secure
-        plain = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout)
+        plain = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout, keep=keep)
         plain.ConnectionCls = _TrustedPlain if trusted else _Plain
         return plain
 
 
 class _Plain(HTTPConnection):
-    """Connects to an address that it has looked at."""
+    """Connects to an address that it has looked at. `keep` gets the connection by another name: TLS and http.client have
+    the first one to themselves.
+    """
 
     trusted = False
+
+    def __init__(self, *args: Any, keep: Callable[[socket.socket], None], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._keep = keep
 
     def _new_conn(self) -> socket.socket:
         trouble: OSError | None = None
         for address in self._addresses():
             try:
-                return create_connection((address, self.port), self.timeout, socket_options=self.socket_options)
+                connected = create_connection((address, self.port), self.timeout, socket_options=self.socket_options)
+                self._keep(connected.dup())
+                return connected
             except OSError as error:
                 trouble = error
         assert trouble is not None

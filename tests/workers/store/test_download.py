@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from tropilla.common.catalogue import TroubleCode
 from tropilla.common.errands import Progress
 from tropilla.common.hosts import parse_hosts
 from tropilla.common.recipes import File
+from tropilla.workers.store import patience
 from tropilla.workers.store.download import REPORT_SECONDS, download
 from tropilla.workers.store.partial import Partial
 from tropilla.workers.store.pulling import FetchFailed, Pulling, Stopped
@@ -51,6 +53,7 @@ class Scene:
     clock: Clock = field(default_factory=Clock)
     said: list[Progress] = field(default_factory=list)
     free: int = 1 << 40
+    stall_seconds: float = 0.3
 
     def serve(self, *turns: str, data: bytes = DATA, **more: object) -> Content:
         content = Content(data, *turns, **more)  # type: ignore[arg-type]
@@ -61,7 +64,7 @@ class Scene:
     def pulling(self) -> Pulling:
         return Pulling(
             self.home,
-            stall_seconds=0.3,
+            stall_seconds=self.stall_seconds,
             free_bytes=lambda _: self.free,
             clock=self.clock.read,
             sleep=self.clock.sleep,
@@ -305,13 +308,25 @@ def test_a_signature_that_ran_out_is_asked_for_again(scene: Scene) -> None:
     assert len(scene.upstream.asked) == 3
 
 
-def test_stopping_leaves_nothing(scene: Scene) -> None:
+def test_stopping_leaves_what_there_is_to_whoever_goes_on_unless_nobody_will(scene: Scene) -> None:
     scene.serve()
     scene.clock.per_look = 1.0
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stop:
         scene.fetch(stopped=lambda: bool(scene.said) and scene.said[-1].completed > 0)
-    assert scene.partials() == []
+    assert scene.partials() != []
     assert not any((scene.home / "models" / "blobs").iterdir())
+    stop.value.discard()
+    assert scene.partials() == []
+
+
+def test_stopping_does_not_wait_for_a_line_that_says_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "GLANCE_SECONDS", 0.01)
+    scene.serve("stall:2000")
+    scene.stall_seconds = 60
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        scene.fetch(stopped=lambda: bool(scene.upstream.gets))
+    assert time.monotonic() - began < 30
 
 
 def test_stopping_ends_the_wait_before_a_retry(scene: Scene) -> None:
@@ -319,7 +334,6 @@ def test_stopping_ends_the_wait_before_a_retry(scene: Scene) -> None:
     with pytest.raises(Stopped):
         scene.fetch(stopped=lambda: scene.clock.now > 2)
     assert scene.clock.now < 4
-    assert scene.partials() == []
 
 
 def test_an_exception_of_the_listener_keeps_what_is_there(scene: Scene) -> None:
