@@ -68,7 +68,7 @@ def own_definition(settings: Settings) -> Definition:
     model = describe(name, path, header, size.context, adapters)
     file = File(model.digest, model.size_bytes, path.name, str(path))
     recipe = Recipe(name, (file,), adapters=tuple((called, _file(each)) for called, each in adapters.items()))
-    return Definition(model, recipe, source=str(path), preload=True)
+    return Definition(model, recipe, source=f"file:{path.name}", preload=True)
 
 
 def is_still_there(own: Definition) -> bool:

@@ -151,7 +151,7 @@ def test_a_stream_that_waits_for_its_model_gets_signs_of_life(
         herd.start_worker("--idle", ready=False)
         *_, last = lines
     assert response.status_code == 200
-    assert last == "data: [DONE]"
+    assert last == "data: [DONE]", last
 
 
 def test_what_a_gpu_worker_leaves_behind_is_done_by_a_cpu_worker_and_so_is_what_it_does_not_manage(

@@ -91,17 +91,30 @@ _DELETED = record("JanDeleted", {"id": TEXT, "object": one_of("model"), "deleted
 _ABORTED = record("", {"message": TEXT, "taskId": TEXT}, {"id": TEXT, "object": one_of("model")})
 _SOURCE = "https://huggingface.co/TheBloke/zephyr-7B-beta-GGUF/blob/main/zephyr-7b-beta.Q4_K_M.gguf"
 
+#: A model that is a worker's own, or on its way; and a store that is not there.
+_NOT_NOW: dict[int, Shape] = {409: ERROR, 503: ERROR}
 #: Where the path does not name the model, the body has to.
-START = About("Load a model", takes=StartSchema(), gives=STATED, also={202: STATED}, example={"model": "pocket"})
-START_ID = About("Load a model", takes=SettingsSchema(), gives=STATED, also={202: STATED}, example={"ctx_len": 2048})
+START = About(
+    "Load a model", takes=StartSchema(), gives=STATED, also={202: STATED, **_NOT_NOW}, example={"model": "pocket"}
+)
+START_ID = About("Load a model", takes=SettingsSchema(), gives=STATED, also={202: STATED, **_NOT_NOW}, example={})
 STOP = About("Let go of a model", takes=NamedSchema(), gives=STATED, example={"model": "pocket"})
 STOP_ID = About("Let go of a model", gives=STATED)
 STATUS = About("Say how things stand with a model", gives=STATED)
-CHANGE = About("Change a model's settings", takes=SettingsSchema(), gives=STATED, example={"temperature": 0.5})
+CHANGE = About(
+    "Change a model's settings", takes=SettingsSchema(), gives=STATED, example={"temperature": 0.5}, also=_NOT_NOW
+)
 _NEEDS = either(*(there(name, {**TEXT, "minLength": 1}) for name in SOURCES))
-PULL = About("Begin to download a model", takes=PullSchema(), needs=_NEEDS, gives=_PULLED, example={"model": _SOURCE})
-PULL_ID = About("Begin to download a model", takes=FetchSchema(), gives=_PULLED, example={})
-DOWNLOAD = About("Begin to download a model that has a name and no files", gives=_PULLED)
+PULL = About(
+    "Begin to download a model",
+    takes=PullSchema(),
+    needs=_NEEDS,
+    gives=_PULLED,
+    example={"model": _SOURCE},
+    also=_NOT_NOW,
+)
+PULL_ID = About("Begin to download a model", takes=FetchSchema(), gives=_PULLED, example={}, also=_NOT_NOW)
+DOWNLOAD = About("Begin to download a model that has a name and no files", gives=_PULLED, also=_NOT_NOW)
 TASKS = About(
     "List the downloads that are under way", gives=record("", {"object": one_of("list"), "data": several(TASK)})
 )
@@ -112,7 +125,8 @@ IMPORT = About(
     "Make a model of a file on the server",
     takes=ImportSchema(),
     gives=record("", _STATED, {"modelHandle": TEXT, "warning": TEXT}),
+    also=_NOT_NOW,
     example={"model": "mine", "modelPath": "/models/mine.gguf"},
 )
-DELETE = About("Delete a model", takes=DeleteSchema(), gives=_DELETED)
+DELETE = About("Delete a model", takes=DeleteSchema(), gives=_DELETED, also=_NOT_NOW)
 MODEL = About("Show one model", gives=MODEL_CARD)
