@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 OUTAGE_SECONDS = 30.0
 #: How long a queued request waits for a worker to come back when none is left that could load its model, in seconds.
 ABANDONED_SECONDS = 10.0
+#: A ticket that is in no lane and has made nobody take its request for so long is lost, in seconds.
+LOST_TICKET_SECONDS = 2.0
 #: Redis lets a key go this much after its time, in seconds.
 EXPIRY_SECONDS = 0.02
 
@@ -52,6 +54,7 @@ class Store(Protocol):
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
     def held_for(self, request_id: str) -> float | None: ...
     def attempts(self, request_id: str) -> int | None: ...
+    def waiting(self, lane: str) -> int: ...
     def conclude(
         self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
     ) -> int | None: ...
@@ -85,7 +88,7 @@ class Watch:
         self.last: Event | None = None
         self._open = request.choices
         self._given_up = False
-        self._began = self._heard = self._pulsed = self._answered = clock()
+        self._began = self._heard = self._pulsed = self._answered = self._put_at = clock()
 
     @property
     def ended(self) -> bool:
@@ -178,7 +181,7 @@ class Watch:
             log.warning(
                 "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next
             )
-            self._submit(self._lane)
+            self._put(self._lane)
             self._replaced = attempts
         else:
             yield from self._queue(now, attempts)
@@ -189,11 +192,18 @@ class Watch:
         if isinstance(found, Lane):
             if found != self._lane:
                 log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
-                self._submit(found)
-                self._lane = found
+                self._put(found)
+            elif now - self._put_at >= LOST_TICKET_SECONDS and not self._store.waiting(self._lane.name):
+                # Redis gave it to a worker that was just killed, and who cannot say so. A second ticket does no harm.
+                log.warning("request %s: its ticket is lost; there is another one", self._request.id)
+                self._put(self._lane)
         # A worker that died is being replaced; what else is the matter stays so for a while.
         elif found.code != "no_worker" or now - self._heard > ABANDONED_SECONDS:
             yield from self._conclude("model_unavailable", found.message, attempts)
+
+    def _put(self, lane: Lane) -> None:
+        self._submit(lane)
+        self._lane, self._put_at = lane, self._clock()
 
     def _conclude(self, code: FailureCode, message: str, attempt: int | None) -> Iterator[Event]:
         """Ends the request for everybody, then tells what the journal says: a worker may have been faster."""

@@ -352,6 +352,8 @@ class FakeStore:
         self.released: list[str] = []
         #: Redis does not answer before this time.
         self.down_until = float("-inf")
+        #: Tickets that nobody has popped.
+        self.tickets = 1
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
@@ -408,6 +410,10 @@ class FakeStore:
         self._answer()
         self.inbox = inbox
         return self.attempt is not None
+
+    def waiting(self, lane: str) -> int:
+        self._answer()
+        return self.tickets
 
     def release(self, request_id: str) -> None:
         self._answer()

@@ -13,7 +13,7 @@ from tropilla.api.relay import Relay
 from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
-from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt
+from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
 from tropilla.common.settings import Settings
 
 GONE_ALL = Trouble("no_worker", "no worker serves m any more")
@@ -579,3 +579,25 @@ def test_a_gap_found_while_redis_is_away_is_filled_later() -> None:
     first, _, third, *_ = world.inbox.script
     world.inbox.script = [first, outage(world, seconds=5), third]
     assert world.events() == SAID
+
+
+def test_a_ticket_that_vanished_with_the_worker_that_popped_it_is_replaced() -> None:
+    world = World()
+
+    def vanish() -> None:
+        world.store.tickets = 0
+
+    def come() -> None:
+        assert len(world.submitted) == 2
+        world.store.write(*answer("late"))
+
+    world.inbox.script = [vanish, None, come, None]
+    assert [event for event in world.events() if isinstance(event, Token)] != []
+    assert world.submitted == [("r", "m.cpu"), ("r", "m.cpu")]
+
+
+def test_a_ticket_that_still_waits_is_not_doubled() -> None:
+    world = World()
+    world.inbox.script = [*[None] * 20, lambda: world.store.write(*answer("late"))]
+    world.events()
+    assert world.submitted == [("r", "m.cpu")]

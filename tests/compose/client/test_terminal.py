@@ -31,7 +31,11 @@ class Terminal:
     """A command on a terminal of so many columns."""
 
     def __init__(self, *arguments: str, home: Path, url: str, columns: int = 100, **environment: str) -> None:
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("TROPILLA_", "NO_COLOR", "COLUMNS", "LINES"))}
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("TROPILLA_", "NO_COLOR", "COLUMNS", "LINES"))
+        }
         variables = {**clean, "TERM": "xterm", "TROPILLA_HOME": str(home), "TROPILLA_URL": url, **environment}
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
