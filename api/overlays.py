@@ -30,7 +30,7 @@ from tropilla.common.polish import polished as polish_text
 from tropilla.common.recipes import BARE, UNPOLISHED, Overlay, Parameter, Polish
 
 _OFF = Sampling()
-#: Roles under which somebody may have said what the overlay's system text would say.
+#: Roles of a first message that takes the place of the overlay's system text.
 _INSTRUCTING = frozenset({"system", "developer"})
 
 
@@ -59,12 +59,8 @@ def prompt(given: Prompt, overlay: Overlay, *, completing: bool = False) -> Prom
     """A prompt with the overlay's template, system text and messages. What a request brings itself stays."""
     match given:
         case ChatPrompt():
-            messages = (*overlay.messages, *given.messages)
-            instructed = any(message.role in _INSTRUCTING for message in messages)
-            system = (Message("system", overlay.system),) if overlay.system and not instructed else ()
-            return dataclasses.replace(
-                given, template=given.template or overlay.template, messages=(*system, *messages)
-            )
+            messages = conversation(given.messages, overlay)
+            return dataclasses.replace(given, template=given.template or overlay.template, messages=messages)
         case InfillPrompt() if isinstance(overlay.template, str) and overlay.template and not given.template:
             fills = "suffix" in OllamaTemplate(overlay.template).mentions
             return dataclasses.replace(given, template=overlay.template) if fills else given
@@ -72,6 +68,15 @@ def prompt(given: Prompt, overlay: Overlay, *, completing: bool = False) -> Prom
             return dataclasses.replace(given, template=overlay.template if overlay.template.completion else None)
         case _:
             return given
+
+
+def conversation(said: tuple[Message, ...], overlay: Overlay) -> tuple[Message, ...]:
+    """The overlay's system text and messages, then the caller's. A conversation that begins with a system text of its own
+    spares the overlay's; one that comes later says something else (contracts, Ollama sheet 5.4).
+    """
+    leads = bool(said) and said[0].role in _INSTRUCTING
+    system = (Message("system", overlay.system),) if overlay.system and not leads else ()
+    return (*system, *overlay.messages, *said)
 
 
 def polished(completion: Completion, polish: Polish) -> Completion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.surface import JSON, Call, Dismissal, Question, Surroundings
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
 from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of
@@ -12,7 +13,7 @@ from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.history import history
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
-from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for, conversation
+from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for
 from tropilla.api.surfaces.ollama.said import show_message
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, read_body
 from tropilla.common.errors import InvalidField
@@ -37,7 +38,7 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Dism
         return load_of(given, surroundings, model)
     tools = tuple(_tools(given))
     effort = effort_of(given, model)
-    messages = conversation(model, history(given["messages"]))
+    messages = overlays.conversation(tuple(history(given["messages"])), model.overlay)
     prompt = ChatPrompt(messages, tools=tools, effort=effort, template=chat_template(model))
     constraint = constraint_for(model, constraint_of(given))
     if given["_debug_render_only"]:
