@@ -6,7 +6,7 @@ Workers know weights and nothing else (`common.recipes`): so every request bring
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from tropilla.common.catalogue import Model
@@ -50,7 +50,7 @@ def laid(
         sampling=_sampling(request.sampling, defaults),
         max_tokens=_max_tokens(defaults["max_tokens"], model) if "max_tokens" in defaults else request.max_tokens,
         stop=_stop(request.stop, overlay, said),
-        constraint=request.constraint or _grammar(request, overlay),
+        constraint=request.constraint or grammar(request.prompts, overlay),
         fit=_fit(request.fit, defaults, model),
     )
 
@@ -77,6 +77,12 @@ def conversation(said: tuple[Message, ...], overlay: Overlay) -> tuple[Message, 
     leads = bool(said) and said[0].role in _INSTRUCTING
     system = (Message("system", overlay.system),) if overlay.system and not leads else ()
     return (*system, *overlay.messages, *said)
+
+
+def grammar(prompts: Iterable[Prompt], overlay: Overlay) -> Constraint | None:
+    """What binds answers that the caller leaves free; not where he wants calls: they have a form of their own."""
+    calls = any(isinstance(each, ChatPrompt) and each.tools for each in prompts)
+    return Constraint("gbnf", overlay.grammar) if overlay.grammar and not calls else None
 
 
 def polished(completion: Completion, polish: Polish) -> Completion:
@@ -128,12 +134,6 @@ def _stop(asked: tuple[str, ...], overlay: Overlay, said: Collection[str]) -> tu
     if isinstance(overlay.template, LocalTemplates):
         return tuple(dict.fromkeys((*asked, *own)))
     return asked if "stop" in said else own
-
-
-def _grammar(request: GenerationRequest, overlay: Overlay) -> Constraint | None:
-    """Not where the caller wants calls: they have a form of their own."""
-    calls = any(isinstance(each, ChatPrompt) and each.tools for each in request.prompts)
-    return Constraint("gbnf", overlay.grammar) if overlay.grammar and not calls else None
 
 
 def _fit(fit: Fit, defaults: Mapping[str, Parameter], model: Model) -> Fit:

@@ -13,7 +13,7 @@ from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.history import history
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
-from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for
+from tropilla.api.surfaces.ollama.overlays import chat_template
 from tropilla.api.surfaces.ollama.said import show_message
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, read_body
 from tropilla.common.errors import InvalidField
@@ -40,7 +40,7 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Dism
     effort = effort_of(given, model)
     messages = overlays.conversation(tuple(history(given["messages"])), model.overlay)
     prompt = ChatPrompt(messages, tools=tools, effort=effort, template=chat_template(model))
-    constraint = constraint_for(model, constraint_of(given))
+    constraint = constraint_of(given) or overlays.grammar((prompt,), model.overlay)
     if given["_debug_render_only"]:
         return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import Constraint, LocalTemplates, Message
+from tropilla.common.generation import LocalTemplates, Message
 from tropilla.common.gotemplate.faults import ParseError
 from tropilla.common.gotemplate.ollama import OllamaTemplate
 
@@ -35,10 +35,6 @@ def one_turn(model: Model, prompt: str, *, system: str, goes_on: bool) -> tuple[
     opening = () if goes_on else model.overlay.messages
     text = system or model.overlay.system
     return (*((Message("system", text),) if text else ()), *opening, Message("user", prompt))
-
-
-def constraint_for(model: Model, asked: Constraint | None) -> Constraint | None:
-    return asked or (Constraint("gbnf", model.overlay.grammar) if model.overlay.grammar else None)
 
 
 @lru_cache(maxsize=64)
