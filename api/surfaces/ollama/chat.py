@@ -10,7 +10,7 @@ from tropilla.api.surface import JSON, Call, Dismissal, Question, Surroundings
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
 from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of
 from tropilla.api.surfaces.ollama.debug import rendering_of
-from tropilla.api.surfaces.ollama.history import history
+from tropilla.api.surfaces.ollama.history import history, remembered
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
 from tropilla.api.surfaces.ollama.overlays import chat_template
@@ -38,7 +38,7 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Dism
         return load_of(given, surroundings, model)
     tools = tuple(_tools(given))
     effort = effort_of(given, model)
-    messages = overlays.conversation(tuple(history(given["messages"])), model.overlay)
+    messages = remembered(overlays.conversation(tuple(history(given["messages"])), model.overlay), model)
     prompt = ChatPrompt(messages, tools=tools, effort=effort, template=chat_template(model))
     constraint = constraint_of(given) or overlays.grammar((prompt,), model.overlay)
     if given["_debug_render_only"]:
