@@ -6,7 +6,7 @@ Workers know weights and nothing else (`common.recipes`): so every request bring
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from tropilla.common.catalogue import Model
@@ -30,7 +30,7 @@ from tropilla.common.polish import polished as polish_text
 from tropilla.common.recipes import BARE, UNPOLISHED, Overlay, Parameter, Polish
 
 _OFF = Sampling()
-#: Roles under which somebody may have said what the overlay's system text would say.
+#: Roles of a first message that takes the place of the overlay's system text.
 _INSTRUCTING = frozenset({"system", "developer"})
 
 
@@ -50,7 +50,7 @@ def laid(
         sampling=_sampling(request.sampling, defaults),
         max_tokens=_max_tokens(defaults["max_tokens"], model) if "max_tokens" in defaults else request.max_tokens,
         stop=_stop(request.stop, overlay, said),
-        constraint=request.constraint or _grammar(request, overlay),
+        constraint=request.constraint or grammar(request.prompts, overlay),
         fit=_fit(request.fit, defaults, model),
     )
 
@@ -59,12 +59,8 @@ def prompt(given: Prompt, overlay: Overlay, *, completing: bool = False) -> Prom
     """A prompt with the overlay's template, system text and messages. What a request brings itself stays."""
     match given:
         case ChatPrompt():
-            messages = (*overlay.messages, *given.messages)
-            instructed = any(message.role in _INSTRUCTING for message in messages)
-            system = (Message("system", overlay.system),) if overlay.system and not instructed else ()
-            return dataclasses.replace(
-                given, template=given.template or overlay.template, messages=(*system, *messages)
-            )
+            messages = conversation(given.messages, overlay)
+            return dataclasses.replace(given, template=given.template or overlay.template, messages=messages)
         case InfillPrompt() if isinstance(overlay.template, str) and overlay.template and not given.template:
             fills = "suffix" in OllamaTemplate(overlay.template).mentions
             return dataclasses.replace(given, template=overlay.template) if fills else given
@@ -72,6 +68,21 @@ def prompt(given: Prompt, overlay: Overlay, *, completing: bool = False) -> Prom
             return dataclasses.replace(given, template=overlay.template if overlay.template.completion else None)
         case _:
             return given
+
+
+def conversation(said: tuple[Message, ...], overlay: Overlay) -> tuple[Message, ...]:
+    """The overlay's system text and messages, then the caller's. A conversation that begins with a system text of its own
+    spares the overlay's; one that comes later says something else (contracts, Ollama sheet 5.4).
+    """
+    leads = bool(said) and said[0].role in _INSTRUCTING
+    system = (Message("system", overlay.system),) if overlay.system and not leads else ()
+    return (*system, *overlay.messages, *said)
+
+
+def grammar(prompts: Iterable[Prompt], overlay: Overlay) -> Constraint | None:
+    """What binds answers that the caller leaves free; not where he wants calls: they have a form of their own."""
+    calls = any(isinstance(each, ChatPrompt) and each.tools for each in prompts)
+    return Constraint("gbnf", overlay.grammar) if overlay.grammar and not calls else None
 
 
 def polished(completion: Completion, polish: Polish) -> Completion:
@@ -123,12 +134,6 @@ def _stop(asked: tuple[str, ...], overlay: Overlay, said: Collection[str]) -> tu
     if isinstance(overlay.template, LocalTemplates):
         return tuple(dict.fromkeys((*asked, *own)))
     return asked if "stop" in said else own
-
-
-def _grammar(request: GenerationRequest, overlay: Overlay) -> Constraint | None:
-    """Not where the caller wants calls: they have a form of their own."""
-    calls = any(isinstance(each, ChatPrompt) and each.tools for each in request.prompts)
-    return Constraint("gbnf", overlay.grammar) if overlay.grammar and not calls else None
 
 
 def _fit(fit: Fit, defaults: Mapping[str, Parameter], model: Model) -> Fit:

@@ -168,11 +168,11 @@ def _finished_in(index: int, row: list[Any]) -> Finished:
 
 
 def _embedded_out(event: Embedded) -> list[object]:
-    return ["e", event.choice, base64.b64encode(event.vector).decode(), event.tokens, event.worker]
+    return ["e", event.choice, base64.b64encode(event.vector).decode(), event.tokens, event.worker, event.seconds]
 
 
 def _embedded_in(index: int, row: list[Any]) -> Embedded:
-    return Embedded(index, row[1], base64.b64decode(row[2], validate=True), row[3], row[4])
+    return Embedded(index, row[1], base64.b64decode(row[2], validate=True), row[3], row[4], row[5])
 
 
 def _tokenized_out(event: Tokenized) -> list[object]:

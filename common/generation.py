@@ -466,6 +466,8 @@ class Embedded:
     #: Of the input.
     tokens: int
     worker: str = ""
+    #: Since the worker had the request's inputs as tokens, of its own clock.
+    seconds: float = 0.0
 
     @property
     def floats(self) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tropilla.common.errors import InvalidPrompt
@@ -16,7 +17,8 @@ from tropilla.common.generation import ChatPrompt, GenerationRequest, LocalTempl
 from tropilla.common.grammar import grammar_of, thought
 from tropilla.workers.calls import grammar as grammar_of_calls
 from tropilla.workers.calls import opens_reasoning
-from tropilla.workers.families import GENERIC, Family, family_of, reasoning_tags
+from tropilla.workers.families import GENERIC, Family, Tags, family_of, reasoning_tags
+from tropilla.workers.gochat import shows_tools
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.replies import Reply, Shape
 from tropilla.workers.sampler import Matcher
@@ -28,32 +30,45 @@ class Grammars(Protocol):
     def matcher(self, grammar: str) -> Matcher: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How calls are written, and what stands around a reasoning."""
+
+    family: Family
+    reasoning: Tags | None
+
+    @property
+    def tags(self) -> frozenset[str]:
+        around = () if self.reasoning is None else (self.reasoning.open, self.reasoning.close)
+        return self.family.markers.union(around)
+
+
 class Answers:
     """For one model. template: its chat template. special: spelling -> id of tokens that no text spells."""
 
     def __init__(self, template: ChatTemplate, grammars: Grammars, *, special: Mapping[str, int]) -> None:
         source = template.source(tools=True)
-        self._family = family_of(source) if template.knows_tools else GENERIC
-        self._tags = reasoning_tags(template.source(tools=False)) or reasoning_tags(source)
+        family = family_of(source) if template.knows_tools else GENERIC
+        self._own = Notation(family, reasoning_tags(template.source(tools=False)) or reasoning_tags(source))
         self._grammars = grammars
         self._special = special
-        read = {*self._family.markers}
-        if self._tags is not None:
-            read |= {self._tags.open, self._tags.close}
-        #: Tags that are markers of the vocabulary, and nevertheless part of what is read.
-        self.tags = frozenset(tag.encode() for tag in read if tag in special)
+
+    def tags(self, prompt: Prompt) -> frozenset[bytes]:
+        """Tags that are markers of the vocabulary, and nevertheless part of what is read."""
+        return frozenset(tag.encode() for tag in self._notation(prompt).tags if tag in self._special)
 
     def reply(self, request: GenerationRequest, prompt: Prompt, end: str) -> Reply | None:
         """What reads the answer; None where all of it is text. end: how the rendered prompt ends."""
         if not request.parse_reply:
             return None
-        inside = opens_reasoning(end, self._tags)
+        notation = self._notation(prompt)
+        inside = opens_reasoning(end, notation.reasoning)
         if not isinstance(prompt, ChatPrompt) or not _calls(prompt):
-            return Reply(Shape(reasoning=self._tags, inside=inside))
+            return Reply(Shape(reasoning=notation.reasoning, inside=inside))
         shape = Shape(
-            family=self._family_for(prompt),
+            family=notation.family,
             tools=frozenset(tool.name for tool in prompt.tools),
-            reasoning=self._tags,
+            reasoning=notation.reasoning,
             inside=inside,
             forced=prompt.tool_choice == "required",
             several=prompt.parallel_calls,
@@ -71,18 +86,26 @@ class Answers:
                 parts = {"calls": calls} if prompt.tool_choice == "required" else {"calls": calls, **parts}
         return self._grammars.matcher(self._composed(parts, prompt, end)) if parts else None
 
-    def _family_for(self, prompt: ChatPrompt) -> Family:
-        """The model's own notation, unless LocalAI's templates teach it another (aikit's llama-3.1 does)."""
-        template = prompt.template
-        taught = template.function + template.chat_message if isinstance(template, LocalTemplates) else ""
-        family = family_of(taught)
-        return self._family if family is GENERIC else family
+    def _notation(self, prompt: Prompt) -> Notation:
+        """The model's own, unless the prompt's template teaches it another (aikit's llama-3.1 does). Where a template shows
+        no tools they are told in words, and so is how to call them.
+        """
+        template = prompt.template if isinstance(prompt, ChatPrompt) else ""
+        if not template:
+            return self._own
+        if isinstance(template, LocalTemplates):
+            taught, reasoning = family_of(template.function + template.chat_message), None
+        elif shows_tools(template):
+            taught, reasoning = family_of(template), reasoning_tags(template)
+        else:
+            return Notation(GENERIC, reasoning_tags(template) or self._own.reasoning)
+        return Notation(self._own.family if taught is GENERIC else taught, reasoning or self._own.reasoning)
 
     def _grammar_of_calls(self, prompt: ChatPrompt, *, beside: bool) -> dict[str, str] | None:
         """Calls that must come, or that may; beside a constraint on everything else, the answer may be calls instead."""
         try:
             asked = dataclasses.replace(prompt, tool_choice="required") if beside else prompt
-            lark = grammar_of_calls(self._family_for(prompt), asked, self._special)
+            lark = grammar_of_calls(self._notation(prompt).family, asked, self._special)
         except ValueError as error:
             if prompt.tool_choice == "auto" and not beside:
                 # Clients describe arguments in all sorts of ways; unbound, the model may still call.
@@ -100,7 +123,7 @@ class Answers:
 
     def _thought(self, prompt: Prompt, end: str) -> tuple[str, list[str]]:
         """What comes before the answer, and the Lark rules it is made of."""
-        tags = self._tags
+        tags = self._notation(prompt).reasoning
         inside = opens_reasoning(end, tags)
         if tags is None or not (inside or (isinstance(prompt, ChatPrompt) and prompt.effort != "off")):
             return "", []

@@ -7,8 +7,9 @@ a pass and what is said of it; an embedder, which it is given, evaluates.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +40,8 @@ class _Order:
     waiting: deque[list[int]]
     dimensions: int | None
     normalize: bool
+    #: When it came, in the desk's time.
+    since: float
     choice: int = 0
     tokens: int = 0
 
@@ -46,9 +49,10 @@ class _Order:
 class Desk:
     """Gathers the inputs of many requests and evaluates them in passes, oldest first. All methods belong to one thread."""
 
-    def __init__(self, embedder: Embedder, *, worker: str) -> None:
+    def __init__(self, embedder: Embedder, *, worker: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._embedder = embedder
         self._worker = worker
+        self._clock = clock
         #: By request, in order of arrival. Whoever stands here has an input waiting.
         self._orders: dict[str, _Order] = {}
 
@@ -62,7 +66,9 @@ class Desk:
         self.take_away(job.request_id, job.attempt - 1)
         # An earlier attempt has told the first of them, one event each.
         done = job.next_index
-        self._orders[job.request_id] = _Order(job, deque(inputs[done:]), dimensions, normalize, choice=done)
+        self._orders[job.request_id] = _Order(
+            job, deque(inputs[done:]), dimensions, normalize, self._clock(), choice=done
+        )
 
     def cancel(self, request_id: str) -> list[Outgoing]:
         """Nobody wants the request: ends it. Unknown ones are ignored.
@@ -127,7 +133,8 @@ class Desk:
         if ends:
             del self._orders[job.request_id]
             job.outcome = f"embedded, {order.choice} inputs of {order.tokens} tokens"
-        return Outgoing(job, Embedded(job.number(), choice, data, size, self._worker), ends)
+        seconds = self._clock() - order.since
+        return Outgoing(job, Embedded(job.number(), choice, data, size, self._worker, seconds), ends)
 
     def _fail(self, order: _Order, failure: GenerationFailed) -> Outgoing:
         del self._orders[order.job.request_id]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from tropilla.common.generation import ChatPrompt, Effort, InfillPrompt, Message
@@ -19,7 +19,7 @@ from tropilla.common.gotemplate.values import Struct
 from tropilla.workers.gotools import call_seen, tools_seen
 from tropilla.workers.markers import CUT, Markers
 from tropilla.workers.toolless import described, spoken
-from tropilla.workers.turns import guarded, with_system
+from tropilla.workers.turns import PROBE, guarded, with_system, without_system
 
 #: Fitting a prompt renders it some times over, and a client's next request brings the same template.
 _parsed = lru_cache(maxsize=32)(OllamaTemplate)
@@ -50,8 +50,8 @@ class GoChat:
 
     @property
     def knows_tools(self) -> bool:
-        """Whether it shows tools; otherwise they are told in a system text."""
-        return self._template.takes_messages and "tools" in self._template.mentions
+        """Whether it shows tools; otherwise they are told in words."""
+        return shows_tools(self.source)
 
     @property
     def thinks(self) -> bool:
@@ -76,14 +76,26 @@ class GoChat:
         data = {"Prompt": guard(prompt.prefix), "Suffix": guard(prompt.suffix), "Response": "", **_thinking(None)}
         return self._template.whole(data)
 
+    @cached_property
+    def _takes_system(self) -> bool:
+        """Whether a system text reaches the prompt, found out by trying. One that fails at it says nothing of that."""
+        try:
+            return PROBE in self.chat(ChatPrompt((Message("system", PROBE), Message("user", "Hi"))))
+        except ExecutionError:
+            return True
+
     def _told(self, prompt: ChatPrompt) -> tuple[Message, ...]:
-        """The messages, with what the template cannot show said in words."""
+        """The messages, with what the template cannot show said in words. Whose system texts a template leaves out is its
+        author's choice; but not the tools, which nobody wrote it for: those stand before what the user says.
+        """
         messages = prompt.messages
         knows_calls = self._template.takes_messages and "toolcalls" in self._template.mentions
         if any(message.tool_calls or message.role == "tool" for message in messages) and not knows_calls:
             messages = spoken(messages)
         if prompt.tools and not self.knows_tools:
             messages = with_system(messages, described(prompt))
+            if not self._takes_system:
+                messages = tuple(without_system(messages))
         return messages
 
     def _guarded(self, messages: tuple[Message, ...], prompt: ChatPrompt) -> tuple[list[Message], bool]:
@@ -149,6 +161,12 @@ class GoChat:
         if not isinstance(said, dict):
             raise ExecutionError("the template's variables are not a JSON object")
         return dict(guarded(said, self._markers.guard))
+
+
+def shows_tools(source: str) -> bool:
+    """Whether a Go template does. Raises `ParseError`."""
+    template = _parsed(source)
+    return template.takes_messages and "tools" in template.mentions
 
 
 def collated(messages: Iterable[Message]) -> tuple[str, list[Message]]:

@@ -12,10 +12,10 @@ from typing import Any
 from tropilla.common.generation import Effort, Message, Tool, ToolCall
 from tropilla.workers.jinja import Program, TemplateFault
 from tropilla.workers.switches import SWITCHES, candidates
-from tropilla.workers.turns import Manners, tool_entry, turn
+from tropilla.workers.turns import PROBE, Manners, tool_entry, turn
 
-#: Short, and without anything that a template could split, strip or escape.
-PROBE, OTHER = "tropillaprobe", "tropillaother"
+#: A second text to look for, where two are to be told apart.
+OTHER = "tropillaother"
 #: Nine letters, as the strictest templates want them, and as OpenAI writes them.
 SHORT, LONG = "probecall", "call_0123456789abcdef01234567"
 #: What the reasoning of an earlier turn is called; the first that a template mentions.

@@ -149,7 +149,7 @@ class Intake:
             shift_keep=keep if request.fit.shift else None,
             logprobs=request.logprobs,
             prompt_logprobs=request.prompt_logprobs if scores else None,
-            tags=self._answers.tags if request.parse_reply else frozenset(),
+            tags=self._answers.tags(prompt) if request.parse_reply else frozenset(),
             show_markers=request.show_markers,
         )
 

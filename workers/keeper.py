@@ -117,10 +117,14 @@ class Keeper:
     def become(self, state: State, **changes: Any) -> None:
         """Announces a new state, and what else changes of the worker, at once."""
         self._worker = dataclasses.replace(self._worker, state=state, **changes)
+        self.tell()
+
+    def tell(self) -> None:
+        """Announces the worker at once; where that cannot be done the next beat does."""
         try:
             self._announce()
         except StoreUnavailable as error:
-            log.warning("state %s is not announced yet: %s", state, error.message)
+            log.warning("state %s is not announced yet: %s", self._worker.state, error.message)
 
     def progress(self, done: float) -> None:
         """How much of a model that is loading is there, 0 to 1: for the next beat."""

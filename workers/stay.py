@@ -20,11 +20,13 @@ class Stay:
         self._since = now
         self.running = 0
 
-    def began(self, keep_alive: float | None) -> None:
-        """A request is here. keep_alive: what it brings; None leaves it as it was."""
+    def began(self, keep_alive: float | None) -> bool:
+        """A request is here. keep_alive: what it brings; None leaves it as it was. Answers whether that is new."""
         self.running += 1
+        before = self._keep
         if keep_alive is not None:
             self._keep = _seconds(keep_alive)
+        return self._keep != before
 
     def ended(self, now: float) -> None:
         """A request that had begun is over."""

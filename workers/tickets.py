@@ -106,7 +106,10 @@ class Tickets:
 
     def _visit(self, request: Request, claim: Claim, tag: str) -> str:
         with self._lock:
-            self._stay.began(None if isinstance(request, TokenizeRequest) else request.keep_alive)
+            changed = self._stay.began(None if isinstance(request, TokenizeRequest) else request.keep_alive)
+        if changed:
+            # Whoever asks how long it stays, now that he has said so, is told that.
+            self._keeper.tell()
         try:
             return self._run(request, claim, tag)
         finally:

@@ -17,6 +17,8 @@ from tropilla.common.generation import Message, Tool, ToolCall
 SYSTEM_ROLES = frozenset({"system", "developer"})
 #: Some templates insist on call ids of nine letters and digits.
 SHORT_ID = 9
+#: Looked for in what a template makes of it. Short, and without anything that one could split, strip or escape.
+PROBE = "tropillaprobe"
 
 Guard = Callable[[str], str]
 

@@ -182,6 +182,13 @@ def test_a_conversation_with_a_system_text_keeps_its_own(surface: Surface, body:
     assert [message.content for message in prompt.messages] == ["Own", "Hi"]
 
 
+@pytest.mark.parametrize("stored", [(), (EARLIER,), (Message("system", "Stored"), EARLIER)])
+def test_a_system_text_that_comes_later_stands_beside_the_models(stored: tuple[Message, ...]) -> None:
+    body = {"messages": [USER, {"role": "system", "content": "Own"}]}
+    prompt = chatted(CHAT, body, Overlay(system="Be brief.", messages=stored))
+    assert prompt.messages == (SYSTEM, *stored, Message("user", "Hi"), Message("system", "Own"))
+
+
 @pytest.mark.parametrize(
     ("parse", "body"),
     [

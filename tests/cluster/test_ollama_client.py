@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -179,6 +180,8 @@ def test_a_model_is_made_of_an_uploaded_file_loaded_on_demand_and_let_go_of(clie
     assert told.size
     assert told.context_length
     assert told.expires_at is not None
+    # What this request brought, not what held before it.
+    assert 590 < told.expires_at.timestamp() - time.time() <= 601
     verbose = client._request_raw("POST", "/api/show", json={"model": "mine", "verbose": True}).json()
     assert len(verbose["model_info"]["tokenizer.ggml.tokens"]) == read_header(pocket.path()).vocabulary
     assert {"name", "type", "shape"} <= verbose["tensors"][0].keys()

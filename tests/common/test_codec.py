@@ -76,7 +76,7 @@ EVENTS: list[Event] = [
     Prompted(0, 1, (PromptToken(5, b"\x80a"), PromptToken(6, b"x", -2.5, (Alternative(7, b"\xff", -0.5),)))),
     Finished(9, 1, "stop", Usage(1, 2, 3, 1), 0, "\n\n", Timings(0.5, 0.25, 1.25, 2.0), "cpu-1@host"),
     Finished(9, 1, "stop", Usage(1, 2, 3), 0, stop_token=17),
-    Embedded(2, 1, b"\x00\x00\x80?\x00\x00\x00\xbf", 4, "cpu-1@host"),
+    Embedded(2, 1, b"\x00\x00\x80?\x00\x00\x00\xbf", 4, "cpu-1@host", 0.25),
     Tokenized(1, 1, (PromptToken(5, b"\xf0\x9f"), PromptToken(6, b"x", special=True)), "naïve\n", "cpu-1@host"),
     Loaded(0, 0, 1.25, "cpu-1@host"),
     Failed(0, "context_length", 'too "long"\n', {"prompt_tokens": 9, "context": 4}),

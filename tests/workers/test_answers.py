@@ -97,6 +97,32 @@ def test_localais_templates_may_teach_another_notation() -> None:
         assert not made.takes(calls.replace("look", "leap"))
 
 
+MISTRALS = "{{ range .Messages }}{{ .Content }}{{ .ToolCalls }}{{ end }}{{ .Tools }}[TOOL_CALLS]"
+
+
+@pytest.mark.parametrize(
+    ("template", "calls"),
+    [
+        pytest.param(MISTRALS, '[TOOL_CALLS] [{"name": "look", "arguments": {"at": "it"}}]', id="its-own-notation"),
+        pytest.param("{{ range .Messages }}{{ end }}{{ .Tools }}", CALL, id="none-that-is-known-is-the-models"),
+        pytest.param("{{ .Prompt }}", '{"name": "look", "arguments": {"at": "it"}}', id="told-in-words"),
+    ],
+)
+def test_a_names_go_template_teaches_its_notation(template: str, calls: str) -> None:
+    made = compiled(TOOL, constraint=None, tool_choice="required", template=template)
+    assert made is not None
+    assert made.takes(calls)
+    assert not made.takes(calls.replace("look", "leap"))
+
+
+def test_tags_of_the_template_that_wrote_the_prompt_are_read() -> None:
+    special = {"[TOOL_CALLS]": 7, "<tool_call>": 8, "<think>": 9, "</think>": 10}
+    answers = Answers(ChatTemplate(THINKS), Grammars(), special=special)  # type: ignore[arg-type]
+    own, theirs = (ChatPrompt((Message("user", "x"),), (TOOL,), template=template) for template in ("", MISTRALS))
+    assert answers.tags(own) == {b"<tool_call>", b"<think>", b"</think>"}
+    assert answers.tags(theirs) == {b"[TOOL_CALLS]", b"<think>", b"</think>"}
+
+
 def test_nothing_binds_an_answer_that_nobody_bound() -> None:
     assert compiled(constraint=None) is None
     assert compiled(TOOL, constraint=None, tool_choice="none") is None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 import pytest
-from fakes import BOS, EOS, FakeOutbox, FakeVocabulary, job
+from fakes import BOS, EOS, Clock, FakeOutbox, FakeVocabulary, job
 from numpy.typing import NDArray
 from tropilla.common.errors import ContextExceeded, GenerationFailed, InvalidPrompt
 from tropilla.common.generation import (
@@ -57,7 +57,8 @@ class FakeEmbedder:
 class Bench:
     def __init__(self, *, sequences: int = 4, tokens: int = 16) -> None:
         self.embedder = FakeEmbedder(sequences=sequences, tokens=tokens)
-        self.desk = Desk(self.embedder, worker="w")
+        self.clock = Clock()
+        self.desk = Desk(self.embedder, worker="w", clock=self.clock)
         self.out = FakeOutbox()
 
     def add(
@@ -102,6 +103,15 @@ def test_a_request_gets_a_vector_for_each_input_and_ends_with_the_last() -> None
     assert [(e.choice, e.tokens, e.worker) for e in bench.out.events["a"]] == [(0, 2, "w"), (1, 1, "w"), (2, 3, "w")]  # type: ignore[union-attr]
     assert posted.ended.is_set()
     assert (posted.outcome, posted.open_choices) == ("embedded, 3 inputs of 6 tokens", 0)
+
+
+def test_each_vector_tells_how_long_its_request_has_been_here() -> None:
+    bench = Bench(tokens=2)
+    bench.clock.advance(5.0)
+    bench.add("a", [1, 2], [3, 4])
+    bench.embedder.before_pass = lambda _: bench.clock.advance(0.25)
+    bench.finish()
+    assert [event.seconds for event in bench.out.events["a"]] == [0.25, 0.5]  # type: ignore[union-attr]
 
 
 def test_one_pass_takes_inputs_of_many_requests_oldest_first() -> None:

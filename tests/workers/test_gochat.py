@@ -303,6 +303,18 @@ def test_a_template_without_tools_is_told_of_them() -> None:
     assert GoChat(MISTRAL, Markers()).knows_tools
 
 
+@pytest.mark.parametrize(
+    "source", ["P: {{ .Prompt }}", '{{ range .Messages }}{{ if eq .Role "user" }}P: {{ .Content }}{{ end }}{{ end }}']
+)
+def test_tools_are_told_to_the_user_where_a_template_shows_no_system_text(source: str) -> None:
+    asked = (Message("system", "be brief"), user("Paris?"))
+    assert chat(source, *asked) == "P: Paris?"
+    text = chat(source, *asked, tools=TOOLS)
+    assert text.startswith("P: be brief\n\nYou can call these functions")
+    assert '"get_current_weather"' in text
+    assert text.endswith("\n\nParis?")
+
+
 def test_neighbours_of_one_role_are_one_message_but_not_results() -> None:
     two = Message("tool", "1"), Message("tool", "2")
     systems, messages = collated([HELPFUL, user("Hello"), user("How are you?"), *two, Message("system", "x")])

@@ -45,11 +45,13 @@ def test_time_runs_from_the_end_of_the_last_request(clock: Clock) -> None:
 def test_what_a_request_brings_sticks_until_another_brings_something_else(clock: Clock) -> None:
     stay = Stay(FOR_EVER, clock())
     seen = []
-    for keep_alive in (60.0, None, 2.5, None, -1.0, None, 0.0):
-        stay.began(keep_alive)
+    for keep_alive in (-2.0, 60.0, None, 60.0, 2.5, None, -1.0, None, 0.0):
+        changed = stay.began(keep_alive)
         stay.ended(clock())
-        seen.append(stay.expires_in(clock()))
-    assert seen == [60.0, 60.0, 2.5, 2.5, None, None, 0.0]
+        seen.append((stay.expires_in(clock()), changed))
+    times, changes = zip(*seen, strict=True)
+    assert times == (None, 60.0, 60.0, 60.0, 2.5, 2.5, None, None, 0.0)
+    assert changes == (False, True, False, False, True, False, True, False, True)
 
 
 def test_no_time_at_all_ends_with_the_last_request(clock: Clock) -> None:

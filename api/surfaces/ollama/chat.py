@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.surface import JSON, Call, Dismissal, Question, Surroundings
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
 from tropilla.api.surfaces.ollama.checks import Want, check_capabilities, check_top_logprobs, constraint_of
 from tropilla.api.surfaces.ollama.debug import rendering_of
-from tropilla.api.surfaces.ollama.history import history
+from tropilla.api.surfaces.ollama.history import history, remembered
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
-from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for, conversation
+from tropilla.api.surfaces.ollama.overlays import chat_template
 from tropilla.api.surfaces.ollama.said import show_message
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, read_body
 from tropilla.common.errors import InvalidField
@@ -37,9 +38,9 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Dism
         return load_of(given, surroundings, model)
     tools = tuple(_tools(given))
     effort = effort_of(given, model)
-    messages = conversation(model, history(given["messages"]))
+    messages = remembered(overlays.conversation(tuple(history(given["messages"])), model.overlay), model)
     prompt = ChatPrompt(messages, tools=tools, effort=effort, template=chat_template(model))
-    constraint = constraint_for(model, constraint_of(given))
+    constraint = constraint_of(given) or overlays.grammar((prompt,), model.overlay)
     if given["_debug_render_only"]:
         return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(

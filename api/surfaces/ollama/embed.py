@@ -90,12 +90,13 @@ def answer_embed(question: Question, vectors: tuple[Any, ...], now: float) -> Re
     """Without numbers where there was nothing to compute."""
     if isinstance(question.request, LoadRequest):
         return _reply({"model": question.answer, "embeddings": []})
+    total, computing = now - question.received, max(vector.seconds for vector in vectors)
     body = {
         "model": question.answer,
         "embeddings": [vector.floats for vector in vectors],
-        "total_duration": nanoseconds(now - question.received),
-        # The workers do not say how much of it was loading. Never 0, which Ollama's own clients take for absent.
-        "load_duration": nanoseconds(0),
+        "total_duration": nanoseconds(total),
+        # As with a generation: whatever the worker did not compute in was spent on the way.
+        "load_duration": nanoseconds(total - computing),
         "prompt_eval_count": sum(vector.tokens for vector in vectors),
     }
     return _reply(body)

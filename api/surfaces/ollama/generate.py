@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tropilla.api import overlays
 from tropilla.api.surface import JSON, Call, Dismissal, Question, Surroundings
 from tropilla.api.surfaces.ollama.calls import call_for, effort_of, options_of
 from tropilla.api.surfaces.ollama.checks import (
@@ -17,7 +18,7 @@ from tropilla.api.surfaces.ollama.checks import (
 from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
-from tropilla.api.surfaces.ollama.overlays import chat_template, constraint_for, infill_template, one_turn
+from tropilla.api.surfaces.ollama.overlays import chat_template, infill_template, one_turn
 from tropilla.api.surfaces.ollama.said import show_response
 from tropilla.api.surfaces.ollama.schemas import GenerateSchema, read_body
 from tropilla.common.catalogue import Model
@@ -46,7 +47,7 @@ def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Question | 
     _check_context(given, model)
     effort = effort_of(given, model)
     prompt = _prompt(given, model, effort)
-    constraint = constraint_for(model, constraint_of(given))
+    constraint = constraint_of(given) or overlays.grammar((prompt,), model.overlay)
     if given["_debug_render_only"]:
         return rendering_of(given, surroundings, model=model, prompt=prompt)
     return call_for(

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tropilla.api.surfaces.ollama.names import name_of
+from tropilla.common.catalogue import Model
 from tropilla.common.generation import Message, ToolCall
+
+#: Models that were trained without the thoughts of earlier turns: an architecture's beginning, and a name.
+_FORGETFUL_FAMILY, _FORGETFUL_NAME = "qwen3", "deepseek-r1"
+#: A first block of thoughts; one that never ends is all there is.
+_THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 
 
 def history(given: Iterable[Mapping[str, Any]]) -> Iterator[Message]:
@@ -24,6 +32,21 @@ def history(given: Iterable[Mapping[str, Any]]) -> Iterator[Message]:
                 waiting.remove(answered)
                 message = _labelled(message, answered)
         yield message
+
+
+def remembered(messages: tuple[Message, ...], model: Model) -> tuple[Message, ...]:
+    """Where a model should not see what it thought in earlier turns, without the thoughts that clients have left in the
+    texts of those (section 5.4).
+    """
+    if not (model.family.startswith(_FORGETFUL_FAMILY) or name_of(model).model.lower() == _FORGETFUL_NAME):
+        return messages
+    turn = max((place for place, message in enumerate(messages) if message.role == "user"), default=0)
+    return tuple(
+        dataclasses.replace(message, content=_THOUGHTS.sub("", message.content))
+        if message.role == "assistant" and place < turn
+        else message
+        for place, message in enumerate(messages)
+    )
 
 
 def _message(given: Mapping[str, Any]) -> Message:

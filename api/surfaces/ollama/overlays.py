@@ -12,11 +12,10 @@ Which template writes a prompt, the first that there is:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import Constraint, LocalTemplates, Message
+from tropilla.common.generation import LocalTemplates, Message
 from tropilla.common.gotemplate.faults import ParseError
 from tropilla.common.gotemplate.ollama import OllamaTemplate
 
@@ -34,18 +33,8 @@ def infill_template(model: Model, given: str = "") -> str:
 def one_turn(model: Model, prompt: str, *, system: str, goes_on: bool) -> tuple[Message, ...]:
     """goes_on: the tokens of an earlier turn stand before it, and with them whatever the name puts first."""
     opening = () if goes_on else model.overlay.messages
-    return (*_system(system or model.overlay.system), *opening, Message("user", prompt))
-
-
-def conversation(model: Model, messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The name's system text is spared only where the request begins with one."""
-    said = tuple(messages)
-    leads = bool(said) and said[0].role == "system"
-    return (*_system("" if leads else model.overlay.system), *model.overlay.messages, *said)
-
-
-def constraint_for(model: Model, asked: Constraint | None) -> Constraint | None:
-    return asked or (Constraint("gbnf", model.overlay.grammar) if model.overlay.grammar else None)
+    text = system or model.overlay.system
+    return (*((Message("system", text),) if text else ()), *opening, Message("user", prompt))
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +44,3 @@ def mentions(source: str) -> frozenset[str]:
         return OllamaTemplate(source).mentions
     except ParseError:
         return frozenset()
-
-
-def _system(text: str) -> tuple[Message, ...]:
-    return (Message("system", text),) if text else ()

@@ -4,7 +4,7 @@ vLLM.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tropilla.api.models import aliased, aliases_of, default_model, resolve_exact
@@ -44,11 +44,23 @@ def adapted(surroundings: Surroundings, adapter: str) -> Model | None:
 
 
 def known(surroundings: Surroundings, name: str) -> Model | None:
-    """The model of this name or alias, or the only one it can be short for."""
+    """The model of this name or alias, or the one it stands for."""
     exact = surroundings.catalogue.find(name) or aliased(surroundings, name)
     if exact is not None:
         return exact
-    near = [model for model in surroundings.catalogue.models if name in _other_names(model.name)]
+    meant = _meant(name, [model.name for model in surroundings.catalogue.models])
+    return surroundings.catalogue.find(meant) if meant else None
+
+
+def _meant(name: str, names: Sequence[str]) -> str | None:
+    """Which of the names it stands for: as Ollama takes it, in whatever case and `latest` where it has no tag, so that its
+    clients and these ask the same model; or else the only one it can be short for.
+    """
+    typed = name.lower()
+    for spelled in (typed, f"{typed}:latest"):
+        if whole := next((each for each in names if each.lower() == spelled), None):
+            return whole
+    near = [each for each in names if typed in _other_names(each.lower())]
     return near[0] if len(near) == 1 else None
 
 
@@ -110,10 +122,10 @@ def unable(surroundings: Surroundings, name: str) -> str:
     """The whole name of a model that is there and cannot answer, or whose files are not there. Raises `UnknownModel`."""
     catalogue = surroundings.catalogue
     shown = {each.model.name for each in catalogue.definitions if not each.hidden} | set(catalogue.troubles)
-    near = [each for each in sorted(shown) if name in _other_names(each)]
-    if name in shown or len(near) == 1:
-        return name if name in shown else near[0]
-    raise UnknownModel(name)
+    meant = name if name in shown else _meant(name, sorted(shown))
+    if meant is None:
+        raise UnknownModel(name)
+    return meant
 
 
 def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:

@@ -18,7 +18,7 @@ from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, Loaded, 
 LONG = ContextExceeded("long", code="context_length", facts={"prompt_tokens": 9, "context": 8})
 NAN = GenerationFailed("the embedding contains NaN or Inf values")
 LOADED = (Loaded(0, 0, 1.5, "w"),)
-VECTORS = tuple(Embedded(at, at, struct.pack("<3f", at, 0.5, -1.0), 4, "w") for at in range(2))
+VECTORS = tuple(Embedded(at, at, struct.pack("<3f", at, 0.5, -1.0), 4, "w", 0.1 + at / 10) for at in range(2))
 
 
 def embed(**more: Any) -> JSON:
@@ -188,7 +188,7 @@ def test_vectors_are_told_in_order_with_whole_numbers_beside_them() -> None:
     read = EmbedResponse.model_validate(reply.body)
     assert read.model == "Bert"
     assert [list(vector) for vector in read.embeddings] == [[0.0, 0.5, -1.0], [1.0, 0.5, -1.0]]
-    assert (read.total_duration, read.load_duration, read.prompt_eval_count) == (500_000_000, 1, 8)
+    assert (read.total_duration, read.load_duration, read.prompt_eval_count) == (500_000_000, 300_000_000, 8)
     assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
 
 

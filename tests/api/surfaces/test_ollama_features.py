@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
-from ollama_scene import TURN, asked, chat, generate, requested, wise_chat, wise_generate
+from ollama_scene import POCKET, TURN, asked, chat, generate, requested, surroundings, wise_chat, wise_generate
 from tropilla.api.surface import JSON
 from tropilla.api.surfaces.ollama import CHAT, GENERATE
 from tropilla.common.generation import ChatPrompt, Constraint, InfillPrompt, Message, TextPrompt, Tool, ToolCall
@@ -128,3 +129,29 @@ def test_thoughts_and_calls_of_earlier_turns_are_kept() -> None:
         Message("assistant", "", tool_calls=(ToolCall("add", "{}", "1"),), reasoning="Add."),
         Message("tool", "3", name="add", tool_call_id="1"),
     )
+
+
+#: An earlier turn's text, and what is left of it.
+THOUGHT: list[tuple[str, str]] = [
+    ("<think>Hm.</think>\n\nYes.", "Yes."),
+    (" \n<think>a\nb</think> Yes. <think>c</think>", "Yes. <think>c</think>"),
+    ("<think>cut off", ""),
+    ("Text first. <think>Hm.</think> Yes.", "Text first. <think>Hm.</think> Yes."),
+]
+
+
+@pytest.mark.parametrize(("text", "left"), THOUGHT)
+@pytest.mark.parametrize(
+    ("name", "family", "forgets"),
+    [("m", "qwen3", True), ("m", "qwen3moe", True), ("DeepSeek-R1:8b", "qwen2", True), ("m", "qwen2", False)],
+)
+def test_thoughts_in_the_texts_of_earlier_turns_are_left_out_for_models_trained_without_them(
+    text: str, left: str, *, name: str, family: str, forgets: bool
+) -> None:
+    model = dataclasses.replace(POCKET, name=name, family=family)
+    said = {"role": "assistant", "content": text}
+    body = chat(model=name, messages=[TURN, said, TURN, said])
+    (prompt,) = requested(CHAT, body, surroundings(model)).prompts
+    assert isinstance(prompt, ChatPrompt)
+    # The last turn's, which this answer goes on with, stay.
+    assert [message.content for message in prompt.messages] == ["Hi", left if forgets else text, "Hi", text]

@@ -157,3 +157,10 @@ def test_a_grammar_binds_what_the_caller_leaves_free() -> None:
     around = laid(grammar='root ::= "x"')
     assert requested(GENERATE, generate(), around).constraint == Constraint("gbnf", 'root ::= "x"')
     assert requested(CHAT, chat(format="json"), around).constraint == Constraint("json")
+
+
+def test_a_grammar_does_not_bind_calls() -> None:
+    around = laid(WISE, grammar='root ::= "x"')
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert requested(CHAT, chat(model="wise", tools=tools), around).constraint is None
+    assert requested(CHAT, chat(model="wise", tools=tools, format="json"), around).constraint == Constraint("json")

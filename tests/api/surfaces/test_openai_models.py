@@ -28,6 +28,12 @@ from tropilla.common.settings import Settings
         (("a", "org/b:q4"), "b:q4", "org/b:q4"),
         (("a", "org/b:q4"), "b", "org/b:q4"),
         (("b", "org/b"), "b", "b"),
+        # As Ollama's clients ask for it.
+        (("a", "b:latest", "b:q4", "org/b:latest"), "b", "b:latest"),
+        (("Org/B:Q4", "org/c"), "oRG/b:q4", "Org/B:Q4"),
+        (("B:latest", "b:q4"), "b", "B:latest"),
+        (("a", "Org/B:Q4"), "b", "Org/B:Q4"),
+        (("b", "B"), "B", "B"),
         (("a", "b"), "tgi", "a"),
         (("a", "b"), "dummy", "a"),
         (("a", "b"), "", "a"),
