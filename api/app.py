@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
@@ -28,7 +29,7 @@ from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
-from tropilla.common.errors import TropillaError
+from tropilla.common.errors import StoreUnavailable, TropillaError
 from tropilla.common.generation import Request
 from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
@@ -36,6 +37,8 @@ from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,9 @@ def _answered(dialect: Dialect, settings: Settings, view: View) -> View:
         except RequestEntityTooLarge:
             return refuse(media.too_large(request.max_content_length or 0))
         except TropillaError as error:
+            if isinstance(error, StoreUnavailable):
+                # The caller is told no more than that.
+                log.warning("%s %s: %s", request.method, request.path, error.message)
             return refuse(error)
 
     return answer

@@ -30,6 +30,9 @@ PRESENCE_MS = 5000
 #: A request that so many workers were lost over is not tried again: it may be what kills them.
 MAX_LOST_WORKERS = 2
 CONNECT_SECONDS = 3.0
+#: Of one process; an API process has up to 2000 callers, each of which may wait for Redis on one of its own. redis-py's
+#: limit is 100, and whoever comes after that would hear that Redis cannot serve.
+MAX_CONNECTIONS = 4096
 #: A script that has not answered by then will not.
 ANSWER_SECONDS = 10.0
 #: Redis sends what a subscriber should know at least this often, so that a dead connection is found.
@@ -126,6 +129,7 @@ def _connect(url: str, *, answer_seconds: float | None) -> redis.Redis:
             socket_timeout=answer_seconds,
             socket_keepalive=True,
             health_check_interval=10,
+            max_connections=MAX_CONNECTIONS,
         )
     except ValueError as error:
         raise ConfigurationError(f"{_shown(url)} is not a Redis URL: {error}") from error

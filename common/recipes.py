@@ -54,6 +54,8 @@ class Recipe:
     flavours: tuple[Flavour, ...] = ()
     #: What the processor must know: one of `INSTRUCTION_SETS`, "" is anything.
     instruction_set: str = ""
+    #: The worker that loads it says all that it and llama.cpp have to say.
+    debug: bool = False
 
     @property
     def size_bytes(self) -> int:

@@ -120,8 +120,15 @@ class Local:
             for sentence in application.news(time.monotonic()):
                 self._log.say(sentence)
             self._turn(LOOK_SECONDS)
-        if self._cluster.plans:
-            self._wait(lookout, lambda seen: waiting_for_models(seen.catalogue, wanted.models))
+        over = time.monotonic()
+
+        def missing(seen: Sighting) -> str | None:
+            # What was seen before is what the models were like before this manifest, troubles and all.
+            if seen.began < over:
+                return "a look at the models"
+            return waiting_for_models(seen.catalogue, wanted.models) if self._cluster.plans else None
+
+        self._wait(lookout, missing)
 
     def _forget_workers(self, bus: Bus) -> None:
         """Workers of ours that were killed a moment ago may still be announced as ready."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from tropilla.common import names
@@ -30,7 +31,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One look at everything. `store`: whether it takes errands. `health` is the status of GET /health, 0 for none."""
+    """One look at everything. `store`: whether it takes errands. `health` is the status of GET /health, 0 for none.
+    `began`: what happened before that, on the clock that only goes forward, has been seen.
+    """
 
     redis: bool = False
     store: bool = False
@@ -38,6 +41,7 @@ class Sighting:
     health: int = 0
     flower: bool = False
     refusal: TropillaError | None = None
+    began: float = 0.0
 
 
 def waiting_for(sighting: Sighting, workers: Sequence[WorkerPlan]) -> str | None:
@@ -131,8 +135,9 @@ class Lookout:
 
     def _run(self) -> None:
         while not self._closed.is_set():
+            began = time.monotonic()
             try:
-                self.latest = self._look()
+                self.latest = replace(self._look(), began=began)
             except Exception as error:  # a thread that ends silently would be waited for for ever
                 self.latest = Sighting(refusal=TropillaError(f"looking at the cluster failed: {error!r}"))
             self._closed.wait(self._every_seconds)

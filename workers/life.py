@@ -150,6 +150,9 @@ class Life:
     def _load(self, definition: Definition) -> Pin:
         """In a thread of its own: Python hears signals only in the main one, and llama.cpp would keep it for minutes."""
         pin = definition.recipe.pin
+        if definition.recipe.debug:
+            # For the rest of this process, which has no other model. Of other libraries it would be too much.
+            logging.getLogger("tropilla").setLevel(logging.DEBUG)
         helper = ThreadPoolExecutor(1, thread_name_prefix="loading")
         try:
             self._say("a death would not be noticed", lambda: self._registry.begin_loading(pin, self._name))

@@ -9,12 +9,11 @@ import re
 from dataclasses import dataclass
 
 from tropilla.common.manifest.faults import ManifestError
+from tropilla.common.shards import shard_of
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
-#: `x-00002-of-00003.gguf`: number and count.
-SHARD = re.compile(r".*-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 MAX_SOURCE = 4096
 _HUB = ("huggingface", "hf")
 #: Whose names have a tag, and whose files none of their own.
@@ -92,8 +91,8 @@ def _decoded(segment: str) -> str:
 
 def further_shard(name: str) -> bool:
     """Whether it is a shard that llama.cpp finds by itself, beside the first one."""
-    found = SHARD.fullmatch(name)
-    return found is not None and int(found["count"]) > 1 and 1 < int(found["number"]) <= int(found["count"])
+    shard = shard_of(name)
+    return shard is not None and shard.index > 1
 
 
 def projector(name: str) -> bool:

@@ -43,7 +43,7 @@ def plan(manifest: Manifest, shelved: Mapping[str, Shelved | Trouble], pinned: P
         found = entry.trouble or shelved.get(entry.stored_name)
         match found:
             case Shelved():
-                definitions[entry.name] = _definition(entry, found, pinned)
+                definitions[entry.name] = _definition(entry, found, pinned, debug=manifest.debug)
             case Trouble():
                 troubles[entry.name] = found
             case _:
@@ -56,8 +56,8 @@ def plan(manifest: Manifest, shelved: Mapping[str, Shelved | Trouble], pinned: P
     return Plan(tuple(definitions.values()), troubles)
 
 
-def _definition(entry: Entry, shelved: Shelved, pinned: Pinned) -> Definition:
-    recipe = pinned(_recipe(entry.loading, shelved), entry.name)
+def _definition(entry: Entry, shelved: Shelved, pinned: Pinned, *, debug: bool) -> Definition:
+    recipe = pinned(_recipe(entry.loading, shelved, debug=debug), entry.name)
     model = replace(
         shelved.model,
         name=entry.name,
@@ -69,7 +69,7 @@ def _definition(entry: Entry, shelved: Shelved, pinned: Pinned) -> Definition:
     return Definition(model, recipe, shelved.source, preload=True, keeps=entry.keeps, hidden=entry.hidden)
 
 
-def _recipe(loading: Loading, shelved: Shelved) -> Recipe:
+def _recipe(loading: Loading, shelved: Shelved, *, debug: bool) -> Recipe:
     return Recipe(
         pin="",
         files=shelved.files,
@@ -79,6 +79,7 @@ def _recipe(loading: Loading, shelved: Shelved) -> Recipe:
         cache_type=loading.cache_type,
         flavours=loading.flavours,
         instruction_set=loading.instruction_set,
+        debug=debug,
     )
 
 

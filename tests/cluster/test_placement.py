@@ -22,26 +22,43 @@ from tropilla.workers import pocket
 from tropilla.workers.card import describe
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+BEGINNING = "The capital of France is"
+GREEDY = {"temperature": 0, "num_predict": 8}
 #: How the same is asked on each surface, and where the answer stands.
-SURFACES: list[tuple[Callable[[str], str], Callable[[str], dict[str, Any]], Callable[[Any], str]]] = [
+SURFACES: list[tuple[str, Callable[[str], dict[str, Any]], Callable[[Any], str]]] = [
     (
-        lambda model: "/v1/chat/completions",
+        "/v1/chat/completions",
         lambda model: {"model": model, "messages": MESSAGES, "temperature": 0, "max_tokens": 8},
         lambda answer: answer["choices"][0]["message"]["content"],
     ),
     (
-        lambda model: "/api/chat",
-        lambda model: {
-            "model": model,
-            "messages": MESSAGES,
-            "stream": False,
-            "options": {"temperature": 0, "num_predict": 8},
-        },
+        "/v1/completions",
+        lambda model: {"model": model, "prompt": BEGINNING, "temperature": 0, "max_tokens": 8},
+        lambda answer: answer["choices"][0]["text"],
+    ),
+    (
+        "/v1/responses",
+        lambda model: {"model": model, "input": MESSAGES, "temperature": 0, "max_output_tokens": 16},
+        lambda answer: answer["output"][0]["content"][0]["text"],
+    ),
+    (
+        "/v1/messages",
+        lambda model: {"model": model, "messages": MESSAGES, "temperature": 0, "max_tokens": 8},
+        lambda answer: answer["content"][0]["text"],
+    ),
+    (
+        "/api/chat",
+        lambda model: {"model": model, "messages": MESSAGES, "stream": False, "options": GREEDY},
         lambda answer: answer["message"]["content"],
     ),
     (
-        lambda model: f"/models/{model}/generate",
-        lambda model: {"inputs": "The capital of France is", "parameters": {"max_new_tokens": 8}},
+        "/api/generate",
+        lambda model: {"model": model, "prompt": MESSAGES[0]["content"], "stream": False, "options": GREEDY},
+        lambda answer: answer["response"],
+    ),
+    (
+        "/models/{model}/generate",
+        lambda model: {"inputs": BEGINNING, "parameters": {"max_new_tokens": 8}},
         lambda answer: answer["generated_text"],
     ),
 ]
@@ -86,7 +103,7 @@ def idle_workers(herd: Herd, count: int) -> list[Process]:
     return started
 
 
-def test_three_models_share_two_workers_though_one_of_those_is_killed(
+def test_a_hundred_requests_of_three_models_on_all_surfaces_share_two_workers_though_one_of_those_is_killed(
     make_herd: HerdMaker, client: Callable[[Herd], httpx.Client]
 ) -> None:
     # A ticket that the killed worker had just popped is handed out again after that.
@@ -98,11 +115,11 @@ def test_three_models_share_two_workers_though_one_of_those_is_killed(
 
     def ask(model: str, surface: int) -> str:
         path, body, said = SURFACES[surface]
-        response = http.post(path(model), json=body(model))
+        response = http.post(path.format(model=model), json=body(model))
         assert response.status_code == 200, response.text
         return said(response.json())
 
-    asked = [(chance.choice(names), place % 3) for place in range(100)]
+    asked = [(chance.choice(names), place % len(SURFACES)) for place in range(100)]
     with ThreadPoolExecutor(100) as threads:
         futures = {threads.submit(ask, *each): each for each in asked}
         for answered, future in enumerate(as_completed(futures), start=1):

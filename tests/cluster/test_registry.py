@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cluster.herd import Herd
@@ -25,6 +26,19 @@ def registry(herd: Herd) -> Iterator[Registry]:
     bus = Bus.connect(herd.redis_url)
     yield Registry(bus)
     bus.close()
+
+
+def test_many_wait_for_redis_at_once(registry: Registry) -> None:
+    """More than redis-py has connections for, by itself."""
+    callers = 150
+    together = threading.Barrier(callers)
+
+    def hear(caller: int) -> list[tuple[str, Word]]:
+        together.wait(30)
+        return registry.hear(f"nobody's-{caller}", wait_seconds=1)
+
+    with ThreadPoolExecutor(callers) as threads:
+        assert list(threads.map(hear, range(callers))) == [[]] * callers
 
 
 def test_what_is_defined_is_read_again_only_after_a_change(registry: Registry) -> None:

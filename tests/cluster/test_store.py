@@ -13,7 +13,7 @@ import tiny
 from cluster.herd import Herd, wait_for
 from tropilla.common import names
 from tropilla.common.blobs import Blobs
-from tropilla.common.catalogue import Definition
+from tropilla.common.catalogue import Definition, Trouble
 from tropilla.common.errands import Copy, Create, Delete, Done, Errand, Import, Progress, Pull, Refused, Word
 from tropilla.common.recipes import Overlay
 from tropilla.common.registry import Registry
@@ -105,12 +105,16 @@ def test_a_ticket_that_waits_is_done_by_the_store_that_comes(herd: Herd) -> None
 
 
 def test_one_store_works_and_the_next_one_waits_for_its_end(herd: Herd) -> None:
-    first = herd.start_store()
+    first, registry = herd.start_store(), Registry(herd.bus)
+    registry.trouble("coming", Trouble("downloading", "coming is being downloaded"))
     second = herd.start_store(ready=False)
     wait_for(lambda: "another store is running" in second.log, "the second one to wait")
+    # It is not for a store that only waits to say that this has been interrupted.
+    assert registry.shelf().troubles["coming"].code == "downloading"
     first.stop()
     assert first.wait() == 0
     wait_for(lambda: Registry(herd.bus).staffed(names.STORE_OFFICE), "the second one to take over")
+    wait_for(lambda: registry.shelf().troubles["coming"].code == "download_failed", "what was interrupted to be said")
     path = tiny.write_decoder(herd.folder / "some.gguf")
     assert Counter(herd).ask(Import(some_id(), "tiny", str(path))) == Done("tiny")
     assert second.alive

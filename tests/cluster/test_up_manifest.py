@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -76,6 +77,25 @@ def test_a_cluster_comes_up_with_what_a_manifest_says_and_comes_up_again(
     fetched = [asked for asked in upstream.gets if asked.path == "/m/fox.gguf"]
     # What is there is not fetched again.
     assert len(fetched) == 1
+
+
+def test_what_was_wrong_the_last_time_is_wrong_no_more(tmp_path: Path) -> None:
+    file = tmp_path / "aikitfile.yaml"
+    file.write_text("apiVersion: v1alpha1\nmodels: [{name: fox, source: fox.gguf}]\n")
+    flags = ("--port", "0", "--flower-port", "off", "--manifest", str(file), "--slots", "2")
+    up = Up(tmp_path, *flags)
+    try:
+        assert up.child.wait(60) == 1, up.said
+    finally:
+        up.stop()
+    assert "no model of the manifest can be used:" in up.said
+    shutil.copy(pocket.path(), tmp_path / "fox.gguf")
+    up = Up(tmp_path, *flags)
+    try:
+        up.wait_until_ready()
+        assert "model    fox.gguf on cpu-1" in up.said
+    finally:
+        assert up.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,20 @@ def test_a_worker_lets_go_of_its_model_when_what_runs_is_finished_and_all_memory
     assert psutil.Process(stage.process.pid).create_time() == born
 
 
+def test_a_worker_says_all_that_llama_cpp_does_of_a_model_that_is_debugged_and_of_no_other(stage: Stage) -> None:
+    plain = stored(stage, "plain", pocket.path())
+    debugged = replace(plain, recipe=replace(plain.recipe, pin="debugged@0123abcd", debug=True))
+    stage.order(debugged)
+    stage.until("ready", "debugged@0123abcd")
+    told = stage.process.log
+    assert "DEBUG tropilla.workers.llama.library: llama.cpp: " in told
+    stage.order(plain)
+    stage.until("ready", plain.recipe.pin)
+    anew = stage.process.log.removeprefix(told).partition("loading plain")[2]
+    assert "loaded plain" in anew
+    assert "DEBUG" not in anew
+
+
 def test_what_waits_stays_in_its_lane_for_whoever_comes_next(stage: Stage, endless_model: str) -> None:
     endless = stored(stage, "endless", Path(endless_model.partition("=")[2]))
     pin = endless.recipe.pin

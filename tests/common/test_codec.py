@@ -185,7 +185,7 @@ DEFINITIONS = [
     Definition(MODEL, Recipe("m@abc", (FILE,))),
     Definition(
         replace(MODEL, adapters=("poet", "org/cook:v2"), pinned_as="m@abc", overlay=OVERLAY, parent="base"),
-        Recipe("m@abc", (FILE, FILE), (("poet", FILE),), FILE, 4096, 2, 3, 0, "q8_0", ("gpu",), "avx2"),
+        Recipe("m@abc", (FILE, FILE), (("poet", FILE),), FILE, 4096, 2, 3, 0, "q8_0", ("gpu",), "avx2", True),
         "https://example.org/m.gguf",
         preload=True,
         keeps=True,

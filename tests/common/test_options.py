@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from tropilla.api.surfaces.ollama.options import OPTIONS
 from tropilla.common.generation import Sampling
 from tropilla.common.options import IDLE, NAMES, read_parameters
 from tropilla.common.recipes import MORE_PARAMETERS, Parameter
@@ -14,6 +15,10 @@ from tropilla.common.recipes import MORE_PARAMETERS, Parameter
 def test_every_name_is_one_of_an_overlay() -> None:
     assert set(NAMES.values()) <= {field.name for field in dataclasses.fields(Sampling)} | set(MORE_PARAMETERS)
     assert not IDLE & set(NAMES)
+
+
+def test_requests_and_models_know_the_same_options() -> None:
+    assert set(NAMES) <= set(OPTIONS.fields) <= IDLE | set(NAMES)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -44,6 +45,27 @@ def test_then_the_api_is_waited_for() -> None:
     assert waiting_for(seen("ready", "ready"), PLANS) == "api: no answer yet"
     assert waiting_for(seen("ready", "ready", health=503), PLANS) == "api: GET /health answers 503"
     assert waiting_for(seen("ready", "ready", health=200), PLANS) is None
+
+
+def test_a_look_says_since_when_it_has_been_looking() -> None:
+    looking, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def look() -> Sighting:
+        looking.release()
+        assert go_on.acquire(timeout=5)
+        return Sighting(redis=True)
+
+    with Lookout(look, every_seconds=0.0) as lookout:
+        assert looking.acquire(timeout=5)
+        happened = time.monotonic()
+        go_on.release()
+        assert looking.acquire(timeout=5)
+        assert lookout.latest.redis
+        assert lookout.latest.began < happened
+        go_on.release()
+        assert looking.acquire(timeout=5)
+        assert lookout.latest.began >= happened
+        go_on.release()
 
 
 def test_a_look_that_fails_is_reported_and_does_not_end_the_watch() -> None:

@@ -35,8 +35,12 @@ def main() -> int:
         settings = Settings.from_environment()
         bus = Bus.connect(settings.redis_url)
         bus.check()
-        desk = _desk(settings, bus)
+        registry = Registry(bus)
+        stock = _stock(settings, registry)
+        desk = Desk(bus, registry, Shelves(stock, _pulling(settings), fetch), leave=_leave)
         desk.open()
+        # Not before: what is under way in a store that still holds the office has not been interrupted.
+        settle(stock)
     except (ConfigurationError, StoreUnavailable) as error:
         print(f"tropilla store: {error.message}", file=sys.stderr)
         return 1
@@ -49,25 +53,25 @@ def main() -> int:
     return 0
 
 
-def _desk(settings: Settings, bus: Bus) -> Desk:
+def _stock(settings: Settings, registry: Registry) -> Stock:
     """Raises `ConfigurationError` for a home folder that cannot be written to."""
     blobs = Blobs.below(settings.home)
     try:
         blobs.prepare()
     except OSError as error:
         raise ConfigurationError(f"{blobs.folder} cannot be made: {error.strerror}") from error
-    registry = Registry(bus)
-    stock = Stock(registry, blobs, context=settings.context, clock=time.time)
+    return Stock(registry, blobs, context=settings.context, clock=time.time)
+
+
+def _pulling(settings: Settings) -> Pulling:
     folders = [Path(part.strip()).expanduser() for part in settings.import_folders.split(",") if part.strip()]
-    pulling = Pulling(
+    return Pulling(
         settings.home,
         hosts=settings.pull_hosts,
         bare_repo="ollama" if settings.bare_repo == "ollama" else "hf",
         environment=os.environ,
         roots=tuple(folders) or (settings.home,),
     )
-    settle(stock)
-    return Desk(bus, registry, Shelves(stock, pulling, fetch), leave=_leave)
 
 
 def _leave(why: str) -> None:

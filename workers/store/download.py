@@ -71,7 +71,7 @@ class _Transfer:
 
     def stand_by(self) -> None:
         """Somebody else writes this file: what they have so far is our progress too. Raises `Stopped`."""
-        self._tell(self.partial.bytes_there())
+        self._tell(*self.partial.seen())
         wait(GLANCE_SECONDS, self._pulling, self._stopped)
 
     def run(self, again: bool) -> File:
@@ -229,11 +229,11 @@ class _Transfer:
             if self._size is None:
                 self._check_room()
 
-    def _tell(self, completed: int, *, at_once: bool = False) -> None:
+    def _tell(self, completed: int, size: int = 0, *, at_once: bool = False) -> None:
         time = self._pulling.clock()
         if at_once or time - self._told >= REPORT_SECONDS:
             self._told, wanted = time, self._wanted
-            self._report(Progress(wanted.status, wanted.digest, self._size or 0, completed, wanted.name))
+            self._report(Progress(wanted.status, wanted.digest, self._size or size, completed, wanted.name))
 
 
 def _failure(answer: Answer, address: Address) -> FetchFailed:

@@ -69,8 +69,8 @@ def _allowed(text: str, roots: Sequence[Path]) -> Path:
     except (OSError, RuntimeError) as error:
         raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path") from error
     if not any(path.is_relative_to(root.resolve()) for root in roots):
-        folders = ", ".join(map(str, roots))
-        raise Refusal("forbidden", f"{text} is not below {folders} (TROPILLA_IMPORT_FOLDERS)", "path")
+        why = "is outside of the folders that models may be imported from (TROPILLA_IMPORT_FOLDERS)"
+        raise Refusal("forbidden", f"{text} {why}", "path")
     return path
 
 
@@ -81,7 +81,7 @@ def _check(path: Path) -> None:
             raise Refusal("invalid", f"{path.name} is no file", "path")
         read_header(path, called=path.name)
     except OSError as error:
-        raise Refusal("unknown", f"{path.name} cannot be read: {error.strerror}", "path") from error
+        raise Refusal("invalid", f"{path.name} cannot be read: {error.strerror}", "path") from error
     except ConfigurationError as error:
         raise Refusal("invalid", error.message, "path") from error
 

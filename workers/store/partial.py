@@ -136,6 +136,11 @@ class Partial:
         except FileNotFoundError:
             return 0
 
+    def seen(self) -> tuple[int, int]:
+        """(bytes so far, bytes in all or 0), as far as whoever does not hold it can see."""
+        record = self.record()
+        return self.bytes_there(), (record and record.size) or 0
+
     def close(self) -> None:
         """Raises `OSError`: what was still in memory has no room on the disk."""
         if self._file is not None:

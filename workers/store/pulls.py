@@ -96,7 +96,7 @@ def _troubled(name: str, stock: Stock, *, new: bool) -> Iterator[None]:
         yield
     except FetchFailed as error:
         # A name that means nothing where it was looked for means nothing here.
-        say(None if error.refusal in ("unknown", "invalid") else Trouble(error.code, error.message))
+        say(None if error.refusal in ("unknown", "invalid", "forbidden") else Trouble(error.code, error.message))
         raise Refusal(error.refusal, error.message, "source" if error.refusal == "invalid" else "") from error
     except Unfit as error:
         say(error.trouble)

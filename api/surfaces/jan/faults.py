@@ -21,6 +21,18 @@ _REFUSED: Mapping[RefusalCode, _Form] = {
     "cancelled": (409, "invalid_request_error", "cancelled"),
 }
 
+#: A field of an errand, or of the recipe in it -> what callers know it by, where that is another word.
+_FIELDS: Mapping[str | None, str] = {
+    "path": "modelPath",
+    "name": "model",
+    "source": "model",
+    "context": "ctx_len",
+    "slots": "n_parallel",
+    "threads": "cpu_threads",
+    "gpu_layers": "ngl",
+    "template": "prompt_template",
+}
+
 
 class Conflict(RequestError):
     """What is asked does not go together with how things stand."""
@@ -44,6 +56,7 @@ class Troubled(RequestError):
 
 def fault(error: TropillaError) -> Reply:
     if isinstance(error, ErrandRefused):
+        error.param = _FIELDS.get(error.param, error.param)
         return _said(error, *_REFUSED[error.code])
     if isinstance(error, Conflict):
         return _said(error, 409, "invalid_request_error", "conflict")

@@ -19,6 +19,7 @@ from tropilla.api.reading import Wrong, load, without_nulls
 from tropilla.api.surfaces.ollama.fields import Reader
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import Fit, LocalTemplates, Overlong, Sampling, draw_seed, fold_seed
+from tropilla.common.options import NAMES
 from tropilla.common.recipes import Overlay, Parameter
 
 _T = TypeVar("_T")
@@ -132,7 +133,7 @@ class OptionsSchema(Schema):
     stop = Stops(load_default=())
     num_keep = Integer(load_default=4)
     num_ctx = Integer()
-    # Checked as Ollama checks them, and without effect (`IDLE`): a worker's pin decides.
+    # Checked as Ollama checks them, and without effect: a worker's pin decides.
     num_batch = Integer()
     num_gpu = Integer()
     main_gpu = Integer()
@@ -143,12 +144,9 @@ class OptionsSchema(Schema):
 
 OPTIONS = OptionsSchema()
 
-#: Options that an overlay has under another name; the others are fields of `Sampling` there as here.
-RENAMED: Mapping[str, str] = {"num_predict": "max_tokens", "num_keep": "keep", "num_ctx": "context"}
-IDLE = ("num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict")
 #: What an overlay may set of how tokens are drawn.
 SAMPLING = frozenset(field.name for field in dataclasses.fields(Sampling))
-_OPTION_OF = {parameter: option for option, parameter in RENAMED.items()}
+_OPTION_OF = {parameter: option for option, parameter in NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +184,7 @@ def parameters_given(options: Mapping[str, Any]) -> tuple[tuple[str, Parameter],
     """Options, checked, as an overlay keeps them; without those that say nothing here. Raises `InvalidField`."""
     given = without_nulls(options)
     read = load(OPTIONS, given)
-    kept = sorted(name for name in given if name in OPTIONS.fields and name not in IDLE)
-    return tuple((RENAMED.get(name, name), read[name]) for name in kept)
+    return tuple((NAMES[name], read[name]) for name in sorted(given) if name in NAMES)
 
 
 def _given(value: Parameter) -> Any:

@@ -9,7 +9,7 @@ from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.openai.faults import fault, refused_status
-from tropilla.api.surfaces.openai.models import health, listing
+from tropilla.api.surfaces.openai.models import health, listing, readiness
 from tropilla.api.surfaces.openai.responses import RESPONSES, count, parse_count
 
 #: The un-prefixed ones are Cria's and llama.cpp's. /models/<id>/... belongs to TGI.
@@ -20,6 +20,7 @@ OPENAI = Dialect(
         Route("/v1/completions", COMPLETIONS),
         Page("/v1/models", listing, about.MODELS),
         Page("/v1/health", health, about.HEALTH),
+        Page("/readyz", readiness, about.READY),
         Resumption("/v1/streams/<id>", about.STREAM),
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
@@ -31,7 +32,17 @@ OPENAI = Dialect(
         *embeddings.ROUTES,
         *tokens.ROUTES,
     ),
-    prefixes=("/v1", "/chat", "/completions", "/models", "/responses", "/embeddings", "/detokenize", "/apply-template"),
+    prefixes=(
+        "/v1",
+        "/chat",
+        "/completions",
+        "/models",
+        "/responses",
+        "/embeddings",
+        "/detokenize",
+        "/apply-template",
+        "/readyz",
+    ),
     fault=fault,
     reads=readable,
     headers=headers,

@@ -570,7 +570,7 @@ REFUSALS: list[tuple[RefusalCode, int]] = [
 
 @pytest.mark.parametrize(("code", "status"), REFUSALS)
 def test_what_the_store_refuses_is_told_with_its_status(code: RefusalCode, status: int) -> None:
-    scene = Scene(IDLE, Refused(code, "no", "modelPath"))
+    scene = Scene(IDLE, Refused(code, "no", "path"))
     found, said = scene.ask("POST", "/v1/models/import", {"model": "mine", "modelPath": "/x"})
     assert (found, said["message"], said["error"]["param"]) == (status, "no", "modelPath")
 

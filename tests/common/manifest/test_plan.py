@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from tropilla.common.catalogue import Model, Trouble
 from tropilla.common.generation import LocalTemplates, Message
 from tropilla.common.manifest.manifest import Manifest
@@ -65,6 +66,12 @@ def test_an_entry_becomes_a_definition() -> None:
     assert (definition.preload, definition.keeps, definition.hidden) == (True, True, False)
     assert definition.source == "https://h.example/M.gguf"
     assert made.troubles == {}
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_manifest_that_is_debugged_has_models_that_are(written: bool) -> None:
+    made = planned(manifest(config("a"), {"name": "b", "alias": "a"}, debug=written))
+    assert [each.recipe.debug for each in made.definitions] == [written, written]
 
 
 def test_entries_that_load_alike_share_a_pin() -> None:
