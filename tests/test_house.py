@@ -131,6 +131,7 @@ LONG_FILES = {
     "workers/loop.py": "one thread's state and everything that may change it",
     "workers/prefixes.py": "a tree, and every move that keeps it true",
     "workers/sequence.py": "one sequence's state and everything that may change it",
+    "workers/store/download.py": "one transfer, and everything that can come between",
     "workers/store/wire.py": "one request over the network, hop by hop, and all that is refused on its way",
     "workers/scheduler.py": "everything that decides what the next step computes, and where",
 }

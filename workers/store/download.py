@@ -68,6 +68,7 @@ class _Transfer:
         self.partial = Partial(pulling.blobs, wanted.key)
         self._size = wanted.size
         self._told = self._looked = float("-inf")
+        self._said = 0
 
     def stand_by(self) -> None:
         """Somebody else writes this file: what they have so far is our progress too. Raises `Stopped`."""
@@ -175,7 +176,7 @@ class _Transfer:
         promised = size_of(answer.status, answer.headers)
         if remote.size is not None and promised is not None and promised != remote.size:
             raise FetchFailed("download_failed", self._wrong_size(promised))
-        with breaking_off(answer, self._stopped):
+        with breaking_off(answer, self._stopped, self._catch_up):
             for chunk in answer.chunks():
                 self.partial.append(chunk)
                 self._check_beginning()
@@ -229,10 +230,15 @@ class _Transfer:
             if self._size is None:
                 self._check_room()
 
+    def _catch_up(self) -> None:
+        """What came right behind the last word, and then nothing more."""
+        if self.partial.completed != self._said:
+            self._tell(self.partial.completed, at_once=True)
+
     def _tell(self, completed: int, size: int = 0, *, at_once: bool = False) -> None:
         time = self._pulling.clock()
         if at_once or time - self._told >= REPORT_SECONDS:
-            self._told, wanted = time, self._wanted
+            self._told, self._said, wanted = time, completed, self._wanted
             self._report(Progress(wanted.status, wanted.digest, self._size or size, completed, wanted.name))
 
 

@@ -21,8 +21,8 @@ GLANCE_SECONDS = 1.0
 
 
 @contextmanager
-def breaking_off(answer: Answer, stopped: Asked) -> Iterator[None]:
-    """While its body is read: a line that says nothing for long keeps nobody who wants to stop."""
+def breaking_off(answer: Answer, stopped: Asked, beat: Callable[[], None]) -> Iterator[None]:
+    """While its body is read: a line that says nothing for long keeps nobody who wants to stop; and `beat` is called."""
     over = threading.Event()
 
     def look() -> None:
@@ -30,6 +30,7 @@ def breaking_off(answer: Answer, stopped: Asked) -> Iterator[None]:
             if stopped():
                 answer.break_off()
                 return
+            beat()
 
     looking = threading.Thread(target=look, name="breaking off", daemon=True)
     looking.start()
