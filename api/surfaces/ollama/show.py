@@ -49,11 +49,13 @@ def parse_show(body: JSON, surroundings: Surroundings) -> Reply:
     laid = model.overlay
     options = {name: value for name, value in parameters_of(laid).items() if name != "adapter"}
     system = given["system"] or laid.system
-    template = template_text(laid.template) or header.get("template", "")
+    own = template_text(laid.template)
+    template = own or header.get("template", "")
     more = options | without_nulls(given["options"])
     said: dict[str, JSON] = {
         "license": "\n".join(laid.licenses),
-        "modelfile": modelfile(model, template=template, system=system, options=more),
+        # Whoever creates from it keeps the file's own template, which is in Jinja's language and no TEMPLATE.
+        "modelfile": modelfile(model, template=own, system=system, options=more),
         "parameters": parameters_text(options),
         "template": template,
         "system": system,

@@ -70,7 +70,6 @@ def test_a_bare_model_shows_what_its_file_says() -> None:
             "# FROM pocket:latest\n"
             "\n"
             "FROM pocket:latest\n"
-            f'TEMPLATE """{JINJA}"""\n'
         ),
         "template": JINJA,
         "details": {
