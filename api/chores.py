@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.conversation import respond
-from tropilla.api.surface import Chore, ErrandCall
+from tropilla.api.framing import Framing
+from tropilla.api.surface import Chore, ErrandCall, Frame
 from tropilla.common import names
 from tropilla.common.errands import Done, Errand, Refused, Word
 from tropilla.common.errors import StoreClosed, StoreUnavailable, TropillaError
@@ -110,7 +111,9 @@ def _streamed(chore: Chore, call: ErrandCall, hearing: _Hearing) -> Response:
     if isinstance(first, Refused):
         hearing.close()
         return respond(chore.whole(call, (first,)))
-    response = Response(_body(chore, call, itertools.chain((first,), hearing.words)), headers=chore.framing.headers)
+    assert chore.frames is not None
+    body = told(chore.framing, itertools.chain((first,), hearing.words), chore.frames(call))
+    response = Response(body, headers=chore.framing.headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
     response.call_on_close(hearing.close)
     return response
@@ -143,12 +146,11 @@ class _Hearing:
             log.warning("errand %s could not be left: %s", self._errand_id, error.message)
 
 
-def _body(chore: Chore, call: ErrandCall, words: Iterator[Word | None]) -> Iterator[bytes]:
-    assert chore.frames is not None
-    feed, frame = chore.frames(call), chore.framing.frame
+def told(framing: Framing, words: Iterable[Word | None], feed: Callable[[Word], Iterable[Frame]]) -> Iterator[bytes]:
+    """What goes out for each word; a sign of life where nothing does, or nothing was said."""
     try:
         for word in words:
-            data = b"" if word is None else b"".join(frame(each.data, each.event) for each in feed(word))
-            yield data or chore.framing.heartbeat
+            frames = () if word is None else feed(word)
+            yield b"".join(framing.frame(each.data, each.event) for each in frames) or framing.heartbeat
     except TropillaError as error:
-        yield b"".join(frame(each.data, each.event) for each in feed(Refused("failed", error.message)))
+        yield b"".join(framing.frame(each.data, each.event) for each in feed(Refused("failed", error.message)))

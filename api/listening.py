@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flask import Response, request
 from tropilla.api import hangup
-from tropilla.api.chores import Errands
+from tropilla.api.chores import Errands, told
 from tropilla.api.framing import Framing
 from tropilla.api.surface import ErrandCall, Listening
-from tropilla.common.errands import Done, Refused, Word
-from tropilla.common.errors import TropillaError
+from tropilla.common.errands import Done, Refused
 
 
 def listen(errands: Errands, framing: Framing, listening: Listening) -> Response:
@@ -18,7 +15,7 @@ def listen(errands: Errands, framing: Framing, listening: Listening) -> Response
     left: list[bool] = []
     unwatch = hangup.watch(request.environ, lambda: left.append(True))
     words = errands.words(listening.errand_id, lambda: bool(left))
-    response = Response(_body(framing, words, listening), headers=framing.headers)
+    response = Response(told(framing, words, listening.feed), headers=framing.headers)
     # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
     response.call_on_close(unwatch)
     return response
@@ -34,13 +31,3 @@ def done(errands: Errands, call: ErrandCall) -> Done | Refused | None:
         unwatch()
     last = said[-1] if said else None
     return last if isinstance(last, Done | Refused) else None
-
-
-def _body(framing: Framing, words: Iterator[Word | None], listening: Listening) -> Iterator[bytes]:
-    try:
-        for word in words:
-            told = () if word is None else listening.feed(word)
-            yield b"".join(framing.frame(each.data, each.event) for each in told) or framing.heartbeat
-    except TropillaError as error:
-        told = listening.feed(Refused("failed", error.message))
-        yield b"".join(framing.frame(each.data, each.event) for each in told)

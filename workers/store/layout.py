@@ -23,13 +23,6 @@ def place_of(file: File, blobs: Blobs) -> Path:
     return Path(file.path) if file.path else blobs.path(file.digest).absolute()
 
 
-def prune(blobs: Blobs) -> None:
-    """Forgets the folders of models whose files are no longer there. Raises `OSError`."""
-    for folder in (blobs.folder / "shards").glob("*"):
-        if not all(link.exists() for link in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def path_of(files: Sequence[File], blobs: Blobs) -> Path:
     """What llama.cpp is to open; for a sharded model, all links are there. Raises `OSError`.
 
@@ -50,7 +43,7 @@ def path_of(files: Sequence[File], blobs: Blobs) -> Path:
 
 
 def sweep_links(blobs: Blobs) -> None:
-    """Takes away the folders of sharded models that have lost a file."""
+    """Forgets the folders of sharded models whose files are no longer there. Raises `OSError`."""
     for folder in (blobs.folder / "shards").glob("*"):
         if not all(link.exists() for link in folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import tiny
 from tropilla.common.blobs import Blobs
 from tropilla.common.recipes import File
 from tropilla.workers.llama.model import Llama, Size
-from tropilla.workers.store.layout import path_of, prune
+from tropilla.workers.store.layout import path_of, sweep_links
 
 
 def store(path: Path, blobs: Blobs) -> File:
@@ -39,10 +39,10 @@ def test_llama_cpp_loads_shards_out_of_the_store(tmp_path: Path) -> None:
     assert model.vocabulary.size == len(tiny.TOKENS)
     model.close()
     assert path_of(files, blobs) == first
-    prune(blobs)
+    sweep_links(blobs)
     assert first.exists()
     blobs.path(files[1].digest).unlink()
-    prune(blobs)
+    sweep_links(blobs)
     assert not first.parent.exists()
 
 
