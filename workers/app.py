@@ -10,10 +10,11 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 from tropilla.common import codec, names
 from tropilla.common.errors import DecodeError, NewerMessage, StoreUnavailable
+from tropilla.workers.consumer import HastyConsumer
 from tropilla.workers.pin import Pin
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,14 @@ def register(celery: Celery, pin: Pin) -> None:
     """Makes the application serve tickets with the pinned model."""
     # It warns root of pickled messages, which nobody here accepts (common/tasks.py).
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    celery.conf.worker_consumer = HastyConsumer
 
     @celery.task(name=names.GENERATE_TASK, bind=True)  # type: ignore[untyped-decorator]
     def generate(task: Any, payload: str) -> str:
+        with pin.hearing.ticket():
+            return serve(task, payload)
+
+    def serve(task: Any, payload: str) -> str:
         try:
             request = codec.decode_request(payload.encode())
             return pin.serve(request, str(task.request.properties["delivery_tag"]))
@@ -45,9 +51,13 @@ def register(celery: Celery, pin: Pin) -> None:
         # Only signals come by here, not `stop_taking`.
         pin.drain()
 
+    def begin(**_: object) -> None:
+        pin.hearing.begin()
+
     # Held by the application, since Celery's signals keep no strong reference.
-    celery.tropilla_drain = drain
+    celery.tropilla_drain, celery.tropilla_begin = drain, begin
     worker_shutting_down.connect(drain)
+    worker_ready.connect(begin)
 
 
 def run(celery: Celery, pin: Pin) -> int:

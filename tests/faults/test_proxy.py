@@ -199,6 +199,9 @@ def test_weather_may_concern_only_those_who_said_a_word(proxy: Proxy, caller: Ca
 
 
 def test_without_a_server_behind_it_a_connection_is_reset() -> None:
-    with Proxy(1) as nowhere, socket.socket() as caller, pytest.raises(ConnectionResetError):
+    def call() -> None:
         caller.connect((HOST, nowhere.port))
         caller.recv(1)
+
+    with Proxy(1) as nowhere, socket.socket() as caller, pytest.raises(ConnectionResetError):
+        call()
