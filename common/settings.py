@@ -80,6 +80,8 @@ class Settings:
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
     #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
     spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
+    #: New requests are refused while Redis uses more of its maxmemory, so that there is room for those that run.
+    redis_full_percent: float = dataclasses.field(default=90.0, metadata={"low": 1, "high": 100})
     #: Choices per request: prompts times n.
     max_choices: int = dataclasses.field(default=16, metadata={"low": 1, "high": 128})
     #: What OpenAI answers call the reasoning of a model: DeepSeek's and llama.cpp's word, or vLLM's `reasoning` as well.

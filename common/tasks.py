@@ -39,8 +39,8 @@ def create_celery(settings: Settings) -> Celery:
             "polling_interval": 0.2,
             "health_check_interval": 10,
             "socket_connect_timeout": 3,
-            # kombu's own is for ever: a Redis that goes without a word would keep the thread that pulls tickets for good, and
-            # every caller whose ticket is being put into a lane.
+            # kombu's own is for ever: a Redis that goes without a word would keep the thread that pulls tickets, and every
+            # caller whose ticket is being put into a lane.
             "socket_timeout": ANSWER_SECONDS,
             "socket_keepalive": True,
         },

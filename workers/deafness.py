@@ -1,7 +1,7 @@
 """Whether the consumer has gone deaf: it lives, and pulls no tickets (celery#8030, #9054, #10205).
 
-Told by the effect alone. Tickets wait in a lane that it pulls from, it holds fewer than it can, and none has come for a while, though Redis answers
-this process otherwise. One that hears would have had the first of them within its next blocking pop.
+Told by the effect alone. Tickets wait in a lane that it pulls from, it holds fewer than it can, and none has come for a
+while, though Redis answers this process otherwise. One that hears would have had the first of them within its next pop.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from cluster.conftest import HerdMaker
-from cluster.herd import Herd, Process, wait_for
+from cluster.herd import Herd, Process
 from cluster.wire import TGI, ask, post
 from faults.proxy import BOTH, Proxy, Weather
 from tropilla.common.settings import Settings
