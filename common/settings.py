@@ -137,6 +137,8 @@ class Settings:
     deadline_seconds: float = dataclasses.field(default=3600.0, metadata={"low": 1, "high": 86_400})
     #: How long the journal of an ended request is kept.
     journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
+    #: How long open requests wait for a Redis that cannot be reached, heartbeats going out; then they end with an error.
+    outage_seconds: float = dataclasses.field(default=90.0, metadata={"low": 1, "high": 3600})
     #: How long a worker goes on for an API process that nobody hears.
     orphan_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 3600})
     #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model
