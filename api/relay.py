@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from tropilla.api.books import Room, Store
 from tropilla.api.inbox import GAP, Mailbox
-from tropilla.api.watch import Pulse, Room, Store, Watch
+from tropilla.api.watch import Pulse, Watch
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized

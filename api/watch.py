@@ -13,17 +13,17 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from tropilla.api.books import Room, Store
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
-from tropilla.common.generation import Event, Failed, FailureCode, Last, Request
-from tropilla.common.room import Admitted, Position
+from tropilla.common.generation import Event, Failed, FailureCode, Finished, Last, Request
 from tropilla.common.settings import Settings
-from tropilla.common.terms import Bounds, Terms, ending
+from tropilla.common.terms import ending
 
 log = logging.getLogger(__name__)
 
@@ -47,41 +47,6 @@ class Pulse:
 PULSE: Final = Pulse()
 
 
-class Store(Protocol):
-    """What is needed of `bus.Bus`."""
-
-    def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
-    def held_for(self, request_id: str) -> float | None: ...
-    def attempts(self, request_id: str) -> int | None: ...
-    def conclude(
-        self, request_id: str, payload: bytes, *, outcome: str, attempt: int | None, journal_seconds: float
-    ) -> int | None: ...
-    def release(self, request_id: str) -> None: ...
-
-
-class Room(Protocol):
-    """What is needed of `room.Room`."""
-
-    def admit(
-        self,
-        request: Request,
-        lane: Lane,
-        terms: Terms,
-        *,
-        inbox: str,
-        bounds: Bounds,
-        deadline_seconds: float,
-        kept_seconds: float,
-    ) -> Admitted: ...
-    def position(self, request_id: str) -> Position | None: ...
-    def put_back(self, request_id: str) -> list[Lane]: ...
-    def move(self, request_id: str, lane: Lane) -> bool: ...
-    def tickets(self, lane: str) -> int: ...
-    def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool: ...
-    def join(self, request_id: str, *, inbox: str) -> bool: ...
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool: ...
-
-
 class Watch:
     """The reading side of one request."""
 
@@ -101,6 +66,8 @@ class Watch:
         self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
         self._submit, self._look_again = submit, look_again
         self._deadline_seconds = deadline_seconds
+        #: When Redis could not be reached the last time.
+        self._missed_at = -math.inf
         #: How long the lease that was looked at last had left.
         self._lapse = math.inf
         self._settings, self._clock = settings, clock
@@ -149,6 +116,9 @@ class Watch:
         except DecodeError as error:
             log.error("request %s: event %d cannot be read: %s", item.request_id, item.index, error.message)
             return self._end_here("internal", "a part of the answer could not be read")
+        if isinstance(event, Finished) and event.reason == "cancelled":
+            # Not by this listener, who would not be here: its worker has heard for too long that there is none.
+            event = Failed(item.index, "worker_lost", "it was given up while nobody could be told of it")
         self._next = item.index + 1
         self._heard = self._pulsed = self._answered = self._clock()
         self.last = event
@@ -177,11 +147,13 @@ class Watch:
                 yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
+            self._missed_at = self._clock()
             if (away := now - self._answered) > self._settings.outage_seconds:
                 log.error("request %s is given up: %s", self._request.id, error.message)
                 yield self._end_here("worker_lost", f"the request queue could not be reached for {away:.0f} s")
-        if not self._over and now - self._pulsed >= self._settings.heartbeat_seconds:
-            self._pulsed = now
+        # By now: Redis may have let it wait.
+        if not self._over and self._clock() - self._pulsed >= self._settings.heartbeat_seconds:
+            self._pulsed = self._clock()
             yield PULSE
 
     def _supervise(self, now: float) -> Iterator[Event]:
@@ -200,6 +172,9 @@ class Watch:
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
             yield self._end_here("worker_lost", "the request was lost in the queue")
+        elif attempts and (early := self._missed_at + self._settings.lease_seconds - self._clock()) > 0:
+            # Its lease ran out while Redis was away: whoever held it has as long to renew it as he always has.
+            self._lapse = early + EXPIRY_SECONDS
         elif attempts and (lanes := self._room.put_back(self._request.id)):
             log.warning(
                 "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next

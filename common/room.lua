@@ -97,7 +97,9 @@ end
 local function conclude(state, payload, outcome, kept)
   redis.call('HINCRBY', state.at, 'attempt', 1)
   local journal = key_of(state.id, 'journal')
-  local index = redis.call('XLEN', journal)
+  -- Behind the last one, though Redis may have lost some before it.
+  local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
+  local index = last and tonumber(string.match(last[1], '^%d+')) or 0
   redis.call('XADD', journal, (index + 1) .. '-0', 'e', payload)
   redis.call('DEL', key_of(state.id, 'lease'))
   over(state, outcome, kept)

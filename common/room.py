@@ -63,7 +63,8 @@ class Room:
 
     def __init__(self, bus: Bus) -> None:
         self._redis = bus.connection
-        self._admit, self._take, self._cancel = bus.script("admit"), bus.script("take"), bus.script("cancel")
+        self._admit = bus.script("admit", grows=True)
+        self._take, self._cancel = bus.script("take"), bus.script("cancel")
         self._hand_back, self._put_back = bus.script("hand_back"), bus.script("put_back")
         self._move, self._position, self._sweep = bus.script("move"), bus.script("position"), bus.script("sweep")
         self._join, self._leave = bus.script("join"), bus.script("leave")

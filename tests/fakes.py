@@ -534,7 +534,7 @@ class FakeJournal:
             self.failures -= 1
             raise StoreUnavailable("Redis cannot serve")
         self.calls.append(list(entries))
-        refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
+        refused = frozenset((e.request_id, e.attempt) for e in entries if e.request_id in self.refused)
         return Appended(refused, frozenset(self.unheard))
 
 
