@@ -7,7 +7,7 @@
 --       not, [+4] generated tokens in it, [+5] prompt tokens that were there already, [+6] payload
 --
 -- An event is refused when its writer's attempt is not the current one, when the request has ended, or when it is not the
--- next one: the journal already holds another event at its index, or has lost one before it. Asking twice with the same
+-- next one: the journal already holds another event at its index, or has lost the one before it. Asking twice with the same
 -- events is harmless.
 --
 -- A request may be there twice, with two attempts. Returns {refused, unheard}: numbers of requests whose writer must stop,
@@ -60,8 +60,10 @@ for at = 2 * requests + 3, #ARGV, 6 do
   local state, journal = states[number], KEYS[2 * number]
   local id = (tonumber(index) + 1) .. '-0'
   if not state.refused then
-    if not state.done and redis.call('XLEN', journal) == tonumber(index) then
+    state.next = state.next or next_index(journal)
+    if not state.done and state.next == tonumber(index) then
       redis.call('XADD', journal, id, 'e', payload)
+      state.next = state.next + 1
       state.tokens, state.cached = state.tokens + ARGV[at + 3], state.cached + ARGV[at + 4]
       if ends ~= '' then
         state.done = ends

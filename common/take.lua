@@ -49,7 +49,7 @@ local function taken(state)
   redis.call('PEXPIRE', state.at, state.lifetime)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
   return {lost >= tonumber(ARGV[4]) and 'crashed' or 'claimed', state.id, attempt,
-          redis.call('XLEN', key_of(state.id, 'journal')), redis.call('HGET', state.at, 'request'), state.key, state.class}
+          next_index(key_of(state.id, 'journal')), redis.call('HGET', state.at, 'request'), state.key, state.class}
 end
 
 local newer = {}
