@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tropilla.api.books import Room, Store
 from tropilla.api.inbox import GAP, Mailbox
+from tropilla.api.owed import Owed
 from tropilla.api.watch import Pulse, Watch
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
@@ -55,6 +56,7 @@ class Relay:
         self._look_again = look_again
         self._settings = settings
         self._clock = clock
+        self._unwanted = Owed(self._cancel)
 
     def run(
         self,
@@ -119,12 +121,12 @@ class Relay:
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
     def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
-        self._admit(request, lane, terms)
         try:
+            self._admit(request, lane, terms)
             self._submit(request, lane)
         except StoreUnavailable:
             # It may have got there all the same.
-            self._cancel(request.id)
+            self._unwanted.tell(request.id)
             raise
 
     def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> None:
@@ -152,16 +154,15 @@ class Relay:
             )
 
     def _cancel(self, request_id: str) -> None:
-        try:
+        """Unless somebody else listens. Raises `StoreUnavailable`."""
+        if not self._room.leave(request_id, inbox=self._inbox.name):
             self._room.cancel(
                 request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
             )
-        except StoreUnavailable as error:
-            log.warning("request %s could not be cancelled: %s", request_id, error.message)
 
     def _leave(self, request_id: str, watch: Watch) -> None:
         if not watch.ended:
-            self._hang_up(request_id)
+            self._unwanted.tell(request_id)
             return
         try:
             if isinstance(watch.last, Embedded | Tokenized | Loaded):
@@ -169,11 +170,3 @@ class Relay:
                 self._store.release(request_id)
         except StoreUnavailable as error:
             log.warning("request %s could not be freed: %s", request_id, error.message)
-
-    def _hang_up(self, request_id: str) -> None:
-        try:
-            if self._room.leave(request_id, inbox=self._inbox.name):
-                return
-        except StoreUnavailable as error:
-            log.warning("request %s: who else listens is not known: %s", request_id, error.message)
-        self._cancel(request_id)
