@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from tropilla.common import codec, names
-from tropilla.common.bus import Bus, redis_errors_translated
+from tropilla.common.bus import ANSWER_SECONDS, Bus, redis_errors_translated
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, catalogue
 from tropilla.common.errands import Errand, Stop, Task, Word
 from tropilla.common.orders import Order
@@ -266,8 +266,10 @@ class Registry:
 
     @redis_errors_translated
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]:
-        """What was said of an errand since `after`, each with its place; waits for something to be said."""
-        block = int(wait_seconds * 1000) or None
+        """What was said of an errand since `after`, each with its place; waits for something to be said, and not so long
+        that Redis would be thought to have gone.
+        """
+        block = int(min(wait_seconds, ANSWER_SECONDS / 2) * 1000) or None
         found = cast(Any, self._redis.xread({names.errand_key(errand_id): after}, block=block))
         # RESP2 answers a list of pairs, RESP3 a map.
         streams = found.items() if isinstance(found, dict) else found or []
