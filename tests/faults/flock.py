@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,11 @@ class Flock(Herd):
                 text=True,
             )
         assert self._answer() == "ready", (folder / "zygote.log").read_text()
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What every process was told, but for the prefix."""
+        return self._settings
 
     def _answer(self) -> str:
         assert self._zygote.stdout is not None
@@ -111,5 +116,3 @@ def some(chance: random.Random, flock: Flock, *, of: int) -> Sheep | None:
     """A random ready worker, where at least so many are ready."""
     ready = sorted(flock.ready())
     return flock.living[chance.choice(ready)] if len(ready) >= of else None
-
-
