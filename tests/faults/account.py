@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cluster.herd import Herd
@@ -24,6 +24,7 @@ def account(
     """`exact`: requests that were answered word by word as they should have been; `wrong`: how many were not, by what was
     wrong with them. `interrupted`: requests that ran on a worker when it was lost.
     """
+    losses = felt(heard, losses)
     wrong = Counter(fault for each in heard for fault in check(each))
     journals = Counter(fault for each in heard for fault in journalled(each))
     running = {request_id for loss in losses for request_id in loss.requests}
@@ -42,6 +43,16 @@ def account(
         "added_pause_seconds": spread([pause.seconds for pause in silent]),
         "added_pause_seconds_of_one_loss": spread([pause.seconds for pause in silent if pause.losses == 1]),
     }
+
+
+def felt(heard: Iterable[Heard], losses: Iterable[Loss]) -> list[Loss]:
+    """The losses with the requests that were under way: a lease outlives a request that has ended."""
+    spans = {each.request_id: (each.began, each.ended) for each in heard}
+    over = (0.0, 0.0)
+    return [
+        Loss(loss.at, loss.worker, tuple(r for r in loss.requests if (s := spans.get(r, over))[0] < loss.at < s[1]))
+        for loss in losses
+    ]
 
 
 def times_lost(losses: Sequence[Loss]) -> Counter[str]:

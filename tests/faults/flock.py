@@ -15,6 +15,7 @@ from cluster.herd import Herd, wait_for
 from faults import scripted
 from tropilla.common import names
 from tropilla.common.catalogue import Worker
+from tropilla.common.settings import Settings
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -59,6 +60,10 @@ class Flock(Herd):
     def settings(self) -> Mapping[str, object]:
         """What every process was told, but for the prefix."""
         return self._settings
+
+    def told(self, setting: str) -> object:
+        """A setting's value in this herd, its default where it was not told."""
+        return self._settings.get(setting, getattr(Settings(), setting))
 
     def _answer(self) -> str:
         assert self._zygote.stdout is not None

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from faults import scripted
-from faults.account import account, bar, left_over, usual_bars
-from faults.checker import Heard, journalled, spread
+from faults.account import Check, account, bar, left_over, usual_bars
+from faults.checker import Heard, journalled, spread, verdict
 from faults.flock import Flock
 from faults.killer import Killer
 from faults.load import Load, asking
@@ -81,18 +81,25 @@ def _pause_bar(result: dict[str, Any]) -> dict[str, Any]:
 
 def _under_load(size: Size, seed: int, say: Say, harm: Callable[[Killer], None]) -> dict[str, Any]:
     with flock_of(size) as flock:
-        load = Load(flock, asking(random.Random(seed)), clients=size.clients, model=scripted.NAME)
+        asked = asking(random.Random(seed))
         killer = Killer(flock, random.Random(seed + 1), say=say)
-        began = time.monotonic()
-        load.start()
-        try:
-            harm(killer)
-        finally:
-            load.stop()
-        seconds = time.monotonic() - began
-        result = account(load.heard, killer.losses, STEP_MS / 1000)
-        result |= {"left_over": left_over(flock, f"{scripted.NAME}.cpu"), "seconds": round(seconds, 1)}
+        result = under_load(Load(flock, asked, clients=size.clients, model=scripted.NAME), killer, harm, STEP_MS / 1000)
+        result |= {"left_over": left_over(flock, f"{scripted.NAME}.cpu")}
         return result | {"setup": _setup(flock, size, step_ms=STEP_MS)}
+
+
+def under_load(
+    load: Load, killer: Killer, harm: Callable[[Killer], None], step_seconds: float, check: Check = verdict
+) -> dict[str, Any]:
+    """Does harm while the load lasts; what came of it."""
+    began = time.monotonic()
+    load.start()
+    try:
+        harm(killer)
+    finally:
+        load.stop()
+    seconds = round(time.monotonic() - began, 1)
+    return account(load.heard, killer.losses, step_seconds, check) | {"seconds": seconds}
 
 
 def _setup(flock: Flock, size: Size, **more: object) -> dict[str, Any]:
@@ -109,15 +116,8 @@ def killed_pocket(size: Size, seed: int, say: Say) -> dict[str, Any]:
         asked = asking(random.Random(seed), tokens=(200, 400), prefix="Once upon a time there was")
         load = Load(flock, asked, clients=size.clients, model="pocket", temperature=0.8)
         killer = Killer(flock, random.Random(seed + 1), between=(0.5, 1.5), say=say)
-        began = time.monotonic()
-        load.start()
-        try:
-            killer.kill(size.count)
-        finally:
-            load.stop()
-        seconds = time.monotonic() - began
-        result = account(load.heard, killer.losses, 0.0, check=_ended_as_journalled)
-        result |= {"left_over": left_over(flock, "pocket.cpu"), "seconds": round(seconds, 1)}
+        result = under_load(load, killer, lambda killer: killer.kill(size.count), 0.0, _ended_as_journalled)
+        result |= {"left_over": left_over(flock, "pocket.cpu")}
         result |= {"setup": _setup(flock, size, model="pocket")}
     return result | {"bars": [*usual_bars(result), _pause_bar(result)]}
 
