@@ -11,6 +11,7 @@ from cluster.herd import Herd
 from faults.checker import Heard, Loss, journalled, pauses, spread, verdict
 from tropilla.common import names
 from tropilla.common.bus import UNACKED_INDEX
+from tropilla.common.generation import Token
 
 Check = Callable[[Heard], list[str]]
 #: A cluster may still hold something for so long after its last answer: lost tickets are handed out again by Celery.
@@ -19,22 +20,24 @@ SHOWN_FAULTS = 20
 
 
 def account(
-    heard: Sequence[Heard], losses: Sequence[Loss], usual_seconds: float, check: Check = verdict
+    herd: Herd, heard: Sequence[Heard], losses: Sequence[Loss], usual_seconds: float, check: Check = verdict
 ) -> dict[str, Any]:
     """`exact`: requests that were answered word by word as they should have been; `wrong`: how many were not, by what was
     wrong with them. `interrupted`: requests that ran on a worker when it was lost.
     """
-    losses = felt(heard, losses)
+    losses, ledger = felt(heard, losses), rows(herd)
     wrong = Counter(fault for each in heard for fault in check(each))
     journals = Counter(fault for each in heard for fault in journalled(each))
     running = {request_id for loss in losses for request_id in loss.requests}
     silent = pauses(heard, losses, usual_seconds)
+    booked = Counter(fault for each in heard for fault in misbooked(each, ledger.get(each.request_id, [])))
     return {
         "requests": len(heard),
         "streams": sum(each.asked.stream for each in heard),
         "exact": sum(not check(each) for each in heard),
         "wrong": dict(wrong.most_common(SHOWN_FAULTS)),
         "journals_wrong": dict(journals.most_common(SHOWN_FAULTS)),
+        "ledger_wrong": dict(booked.most_common(SHOWN_FAULTS)),
         "tokens": sum(len(each.journal) - 1 for each in heard if each.journal),
         "losses": len(losses),
         "interrupted": len(running),
@@ -43,6 +46,23 @@ def account(
         "added_pause_seconds": spread([pause.seconds for pause in silent]),
         "added_pause_seconds_of_one_loss": spread([pause.seconds for pause in silent if pause.losses == 1]),
     }
+
+
+def rows(herd: Herd) -> dict[str, list[dict[str, str]]]:
+    """What the ledger says of each request."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for _, fields in herd.redis.xrange(names.LEDGER_KEY):
+        row = {name.decode(): value.decode() for name, value in fields.items()}
+        found.setdefault(row["request"], []).append(row)
+    return found
+
+
+def misbooked(heard: Heard, booked: Sequence[Mapping[str, str]]) -> list[str]:
+    """What is wrong with the ledger's rows of a request: there is one, and it counts the tokens in the journal."""
+    if len(booked) != 1:
+        return [f"{len(booked)} rows in the ledger"]
+    told = sum(isinstance(event, Token) for event in heard.journal)
+    return [] if int(booked[0]["generated"]) == told else ["the ledger counts other tokens"]
 
 
 def felt(heard: Iterable[Heard], losses: Iterable[Loss]) -> list[Loss]:
@@ -78,7 +98,8 @@ def _left_over(herd: Herd, lane: str) -> dict[str, int]:
     ids = {key.decode().split(":")[2] for key in herd.redis.scan_iter(names.lease_key("*"), count=10_000)}
     return {
         "leases": len(ids),
-        "tickets_waiting": herd.bus.waiting(lane),
+        "requests_waiting": herd.waiting(lane),
+        "tickets_waiting": herd.room.tickets(lane),
         "tickets_unacknowledged": herd.redis.zcard(UNACKED_INDEX),
         "slots_in_use": sum(worker.running for worker in herd.bus.catalogue().workers),
     }
@@ -96,5 +117,6 @@ def usual_bars(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         bar("requests not answered exactly", wrong, 0),
         bar("journals that differ", sum(result["journals_wrong"].values()), 0),
+        bar("rows of the ledger that differ", sum(result["ledger_wrong"].values()), 0),
         bar("left over in the cluster", sum(result["left_over"].values()), 0),
     ]

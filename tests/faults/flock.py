@@ -69,19 +69,19 @@ class Flock(Herd):
         assert self._zygote.stdout is not None
         return self._zygote.stdout.readline().strip()
 
-    def fork(self, **settings: object) -> Sheep:
-        """One more worker, which is not ready yet."""
+    def fork(self, *, older: bool = False, **settings: object) -> Sheep:
+        """One more worker, which is not ready yet. older: it cannot read what is written now."""
         assert self._zygote.stdin is not None
         name = f"sheep-{self._born}"
         self._born += 1
         more = [f"TROPILLA_{key.upper()}={value}" for key, value in settings.items()]
-        print(" ".join([name, *more]), file=self._zygote.stdin, flush=True)
+        print(" ".join([name, *more, *(["OLDER=1"] if older else [])]), file=self._zygote.stdin, flush=True)
         sheep = self.living[name] = Sheep(name, int(self._answer()))
         return sheep
 
-    def populate(self, count: int, **settings: object) -> list[Sheep]:
+    def populate(self, count: int, *, older: bool = False, **settings: object) -> list[Sheep]:
         """So many workers, all of them ready."""
-        begun = [self.fork(**settings) for _ in range(count)]
+        begun = [self.fork(older=older, **settings) for _ in range(count)]
         wait_for(lambda: {s.name for s in begun} <= self.ready().keys(), f"{count} workers")
         return begun
 

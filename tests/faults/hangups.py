@@ -7,7 +7,9 @@ import json
 import random
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.herd import wait_for
@@ -25,7 +27,7 @@ from tropilla.common.generation import Event, Failed, Finished
 SLOTS, STEP_TOKENS, STEP_MS, PROMPT_CHARACTERS = 4, 16, 10.0, 6000
 #: A step, what waits for company on its way out (publisher.py), and a busy machine.
 MOST_SECONDS = 0.25
-STAGES = ("prefill", "decode")
+STAGES = ("queued", "prefill", "decode")
 FOREVER = 8000
 
 
@@ -71,9 +73,11 @@ def hung_up(size: Size, seed: int, say: Say) -> dict[str, Any]:
     ways = [Way(OPENAI, *each) for each in itertools.product(STAGES, (True, False), (False, True))]
     found: dict[str, list[float]] = {way.name: [] for way in ways}
     with flock_of(size, step_ms=STEP_MS, slots=SLOTS, step_tokens=STEP_TOKENS, context=scripted.CONTEXT) as flock:
-        for _, way in itertools.product(range(size.count), ways):
-            chosen = Way(chance.choice((OPENAI, OLLAMA, TGI)), way.stage, way.stream, way.half)
-            found[way.name].append(freed_after(flock, chosen, chance))
+        for stage in STAGES:
+            with occupied(flock) if stage == "queued" else nullcontext():
+                for _, way in itertools.product(range(size.count), (way for way in ways if way.stage == stage)):
+                    chosen = replace(way, dialect=chance.choice((OPENAI, OLLAMA, TGI)))
+                    found[way.name].append(freed_after(flock, chosen, chance))
         left = left_over(flock, f"{scripted.NAME}.cpu")
     everything = [seconds for each in found.values() for seconds in each]
     setup = {"workers": size.workers, "slots": SLOTS, "step_ms": STEP_MS, "step_tokens": STEP_TOKENS}
@@ -96,7 +100,8 @@ def freed_after(flock: Flock, way: Way, chance: random.Random) -> float:
     prompt += "and so on " * (PROMPT_CHARACTERS // 10 if way.stage == "prefill" else 0)
     caller = Caller(flock, way, prompt)
     try:
-        request_id = wait_for(lambda: _running(flock), "the request to be run")
+        look = _waiting if way.stage == "queued" else _running
+        request_id = wait_for(lambda: look(flock), "the request to be where it should")
         if way.stage == "decode":
             wait_for(lambda: len(flock.bus.read_journal(request_id)) >= 5, "some tokens")
         time.sleep(chance.uniform(0.0, 0.05))
@@ -108,15 +113,40 @@ def freed_after(flock: Flock, way: Way, chance: random.Random) -> float:
         caller.close()
     assert isinstance(last, Finished), last
     assert last.reason == "cancelled", last
-    assert (last.usage.generated == 0) == (way.stage == "prefill"), last
-    # Its lease outlives a request that has ended.
-    flock.redis.delete(names.lease_key(request_id))
+    assert (last.usage.generated == 0) == (way.stage != "decode"), last
+    wait_for(lambda: look(flock) is None, "it to be gone")
     return seconds
+
+
+@contextmanager
+def occupied(flock: Flock) -> Iterator[None]:
+    """As many streams run as the worker takes: whoever comes now, waits."""
+    filling = Way(OPENAI, "decode", stream=True, half=False)
+    callers = [Caller(flock, filling, f"number {number}") for number in range(SLOTS + 2)]
+    try:
+        wait_for(lambda: len(_held(flock)) == len(callers), "all slots to be taken")
+        yield
+    finally:
+        for caller in callers:
+            caller.close()
+        wait_for(lambda: not _held(flock), "all slots to be free")
+
+
+def _waiting(flock: Flock) -> str | None:
+    """The only request that waits."""
+    ids = flock.redis.zrange(names.room_key(f"{scripted.NAME}.cpu"), 0, -1)
+    return ids[0].decode() if len(ids) == 1 else None
+
+
+def _held(flock: Flock) -> list[str]:
+    """Requests that somebody holds and that have not ended: a lease outlives its request."""
+    held = [request_id for each in flock.holding().values() for request_id in each]
+    return [request_id for request_id in held if not flock.redis.hexists(names.state_key(request_id), "done")]
 
 
 def _running(flock: Flock) -> str | None:
     """The only request that runs."""
-    held = [request_id for each in flock.holding().values() for request_id in each]
+    held = _held(flock)
     return held[0] if len(held) == 1 else None
 
 

@@ -18,7 +18,7 @@ from tropilla.common import codec
 WHOLE_TGI = "/generate"
 DIALECTS = (OPENAI, OLLAMA, TGI)
 #: One prompt of so many is long: its prefill takes several steps.
-LONG_EVERY, LONG_CHARACTERS = 8, 3000
+LONG_EVERY, LONG_CHARACTERS = 16, 2000
 
 
 def asking(
@@ -38,7 +38,7 @@ class Load:
     """So many clients; `asked` is shared among them. Everything they heard is in `heard`, in no order."""
 
     def __init__(self, flock: Flock, asked: Iterator[Asked], *, clients: int, model: str, **sampling: Any) -> None:
-        self._flock, self._asked, self._model, self._sampling = flock, asked, model, sampling
+        self.flock, self._asked, self._model, self._sampling = flock, asked, model, sampling
         self.heard: list[Heard] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -58,7 +58,7 @@ class Load:
         while not self._stopping.is_set():
             with self._lock:
                 asked = next(self._asked)
-            heard = listen(self._flock, asked, self._model, **self._sampling)
+            heard = listen(self.flock, asked, self._model, **self._sampling)
             with self._lock:
                 self.heard.append(heard)
 

@@ -67,7 +67,7 @@ def poisoned(size: Size, seed: int, say: Say) -> dict[str, Any]:
             load.stop()
             undertaker.stop()
         seconds = time.monotonic() - began
-        result = account(load.heard, undertaker.losses, STEP_MS / 1000)
+        result = account(flock, load.heard, undertaker.losses, STEP_MS / 1000)
         result |= {"left_over": left_over(flock, f"{scripted.NAME}.cpu"), "seconds": round(seconds, 1)}
     ends = Counter(_end(each) for each in answers)
     killed_by = len(undertaker.losses) / size.count

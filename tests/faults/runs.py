@@ -83,7 +83,8 @@ def _under_load(size: Size, seed: int, say: Say, harm: Callable[[Killer], None])
     with flock_of(size) as flock:
         asked = asking(random.Random(seed))
         killer = Killer(flock, random.Random(seed + 1), say=say)
-        result = under_load(Load(flock, asked, clients=size.clients, model=scripted.NAME), killer, harm, STEP_MS / 1000)
+        load = Load(flock, asked, clients=size.clients, model=scripted.NAME)
+        result = under_load(load, killer, harm, STEP_MS / 1000)
         result |= {"left_over": left_over(flock, f"{scripted.NAME}.cpu")}
         return result | {"setup": _setup(flock, size, step_ms=STEP_MS)}
 
@@ -99,7 +100,7 @@ def under_load(
     finally:
         load.stop()
     seconds = round(time.monotonic() - began, 1)
-    return account(load.heard, killer.losses, step_seconds, check) | {"seconds": seconds}
+    return account(load.flock, load.heard, killer.losses, step_seconds, check) | {"seconds": seconds}
 
 
 def _setup(flock: Flock, size: Size, **more: object) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 It has one thread and nothing open, so that a fork is a worker as if it had been started anew. On its standard input come
 lines `NAME KEY=VALUE...`, a worker's name and more of its environment; it answers each with the worker's process id.
-Workers die with it, and it ends with its input.
+`OLDER=1` makes it one of the release before this one, as far as messages go. Workers die with it; it ends with its input.
 
 `python -m faults.zygote --log FILE [--step-ms N]`: with a step they run the script, without one llama.cpp.
 """
@@ -18,6 +18,7 @@ import signal
 import sys
 from typing import NoReturn
 
+from tropilla.common import codec
 from tropilla.workers import __main__ as worker
 
 #: What Celery imports when a worker starts.
@@ -79,6 +80,7 @@ def begin(name: str, variables: dict[str, str], log: int) -> NoReturn:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    codec.VERSION -= int(variables.pop("OLDER", 0))
     os.environ.update(variables, TROPILLA_WORKER_NAME=name)
     sys.argv = ["worker"]
     try:
