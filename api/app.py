@@ -33,6 +33,7 @@ from tropilla.common.errors import StoreUnavailable, TropillaError
 from tropilla.common.generation import Request
 from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
+from tropilla.common.room import Room
 from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
@@ -91,24 +92,28 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
 def from_environment() -> Flask:
     """The application of this process, wired to its Redis. What gunicorn loads."""
     settings = Settings.from_environment()
-    bus = Bus.connect(settings.redis_url)
+    bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
     bus.check()
     celery = create_celery(settings)
     registry = Registry(bus)
-    inbox, cluster = Inbox(bus), Cluster(registry)
-    steward = Steward(registry, Survey(bus, registry), inbox.name, swap_seconds=settings.swap_seconds)
+    room, inbox = Room(bus), Inbox(bus)
+    cluster = Cluster(registry, room)
+
+    def sweep(lane: str) -> int:
+        return room.sweep(lane, journal_seconds=settings.journal_seconds)
+
+    steward = Steward(registry, Survey(bus, registry, room), sweep, inbox.name, swap_seconds=settings.swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
-        served = cluster.pulled(lane)
-        submit(celery, asked, lane=lane)
-        if not served:
+        submit(celery, lane.name, ticket=asked.id, shown=asked.model)
+        if not cluster.pulled(lane):
             steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:
         submit_errand(celery, errand, flight)
 
-    relay = Relay(bus, inbox, put, cluster.look_again, settings)
-    counters = Counters(bus)
+    relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
+    counters = Counters(bus, room.waiting)
     inbox.start()
     counters.start()
     steward.start()
