@@ -21,6 +21,8 @@ from tropilla.common.catalogue import Model, Worker
 #: Connections at a time: more than may wait, fewer than one API process serves.
 CONNECTIONS = 900
 PATHS = {OPENAI: OPENAI, OLLAMA: OLLAMA, TGI: WHOLE_TGI}
+#: How each says that too many wait: Ollama's clients know 503.
+FULL = {OPENAI: 429, OLLAMA: 503, TGI: 429}
 #: What each asks for, in tokens.
 TOKENS = 5
 #: Until everybody was refused who is, at the most.
@@ -32,7 +34,7 @@ class Burst:
 
     def __init__(self, port: int, count: int) -> None:
         self._port, self._left = port, count
-        self.statuses: Counter[int] = Counter()
+        self.ends: Counter[str] = Counter()
         self.refused_after: list[float] = []
         self.without_retry = 0
         self._waiting = 0
@@ -56,9 +58,9 @@ class Burst:
             began = time.monotonic()
             writer.write(head.encode() + body)
             status, headers = await self._answer(reader)
-            self.statuses[status] += 1
             self._waiting -= 1
-            if status == 429:
+            self.ends[{200: "answered", FULL[dialect]: "refused"}.get(status, f"status {status}")] += 1
+            if status == FULL[dialect]:
                 self.refused_after.append(time.monotonic() - began)
                 self.without_retry += "retry-after" not in headers
             self._look(bound)
@@ -90,12 +92,12 @@ def thundering(size: Size, seed: int, say: Say) -> dict[str, Any]:
         after = flock.redis.info("cpu")
         left = left_over(flock, f"{scripted.NAME}.cpu")
     redis = sum(after[f"used_cpu_{kind}"] - used[f"used_cpu_{kind}"] for kind in ("user", "sys"))
-    taken, refused = burst.statuses[200], burst.statuses[429]
+    taken, refused = burst.ends.pop("answered", 0), burst.ends.pop("refused", 0)
     return {
         "requests": size.count,
         "answered": taken,
         "refused": refused,
-        "others": {str(status): count for status, count in burst.statuses.items() if status not in (200, 429)},
+        "others": dict(burst.ends),
         "refused_after_seconds": spread(burst.refused_after),
         "seconds": round(seconds, 1),
         "redis_cores": round(redis / seconds, 3),
