@@ -5,7 +5,8 @@
 --   id, inboxes (channels, with spaces between), listeners, background ("1": nobody needs to listen)
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
---   attempt (number of the only writer allowed), free ("1": given back), lost (workers), done (how it ended)
+--   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
+--   lost (workers), blamed (for so many of them), from (events there were when it was taken), unbegun ("1": not yet computed)
 --   prompt, cached, generated (tokens that were counted so far)
 --
 -- A lane's room is a sorted set of the requests that wait: by class, and within one by tag. Tags are start tags of start-time
@@ -27,7 +28,8 @@ local function milliseconds()
 end
 
 local FIELDS = {'id', 'inboxes', 'background', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
-                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'done', 'prompt', 'cached', 'generated'}
+                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'done', 'prompt',
+                'cached', 'generated'}
 
 -- nil when nothing is known of the request (any more).
 local function read(key)

@@ -17,8 +17,9 @@ from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, Request, Usage
 from tropilla.common.terms import Bounds, Priority, Terms, cost, kind
 
-#: A request that so many workers were lost over is not tried again: it may be what kills them.
-MAX_LOST_WORKERS = 2
+#: A request over which so many workers were lost in a row, without getting any further in between, is what kills them; and
+#: so is one that has cost so many in all, however far it gets each time. It is not tried again.
+MAX_LOST_WORKERS, MAX_LOST_IN_ALL = 2, 10
 #: So many requests of a lane are looked at in one sweep.
 SWEPT = 64
 #: The last events of those that end while they wait.
@@ -39,7 +40,7 @@ class Admitted:
 class Taken:
     """What a ticket was good for; see take.lua. `next_index` is the index the next event has."""
 
-    outcome: Literal["claimed", "crashed", "newer", "empty"]
+    outcome: Literal["claimed", "suspect", "crashed", "newer", "empty"]
     request_id: str
     attempt: int
     next_index: int
@@ -64,6 +65,7 @@ class Room:
     def __init__(self, bus: Bus) -> None:
         self._redis = bus.connection
         self._admit, self._take, self._cancel = bus.script("admit"), bus.script("take"), bus.script("cancel")
+        self._begin = bus.script("begin")
         self._hand_back, self._put_back = bus.script("hand_back"), bus.script("put_back")
         self._move, self._position, self._sweep = bus.script("move"), bus.script("position"), bus.script("sweep")
         self._join, self._leave = bus.script("join"), bus.script("leave")
@@ -126,7 +128,7 @@ class Room:
     @redis_errors_translated
     def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float) -> Taken:
         """For a ticket of the lane: whoever is next. Holding the lease starts here."""
-        args = [lane, worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
+        args = [lane, worker, int(lease_seconds * 1000), f"{MAX_LOST_WORKERS} {MAX_LOST_IN_ALL}"]
         args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION]
         outcome, request_id, attempt, next_index, payload, key, priority = self._take(keys=[], args=args)
         return Taken(
@@ -138,6 +140,11 @@ class Room:
             key.decode(),
             priority.decode() or "normal",
         )
+
+    @redis_errors_translated
+    def begin(self, request_id: str, attempt: int) -> None:
+        """A suspect that was taken is computed from here on."""
+        self._begin(keys=[names.state_key(request_id)], args=[attempt])
 
     @redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool:

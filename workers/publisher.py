@@ -4,8 +4,8 @@ A thread of its own, so that Redis never stalls decoding; what waits for it is b
 from a Redis that is down: too much of it blocks the loop, and everything goes on when Redis is back.
 
 Every call costs this machine's cores, which decode, a millisecond in all: here, in Redis, in the API process and in the
-client. So where steps are short, some go out together: a stream's first event and its last at once, tokens between them
-at most every `HOLD_SECONDS`.
+client. So where steps are short, some go out together: a stream's first event here and its last at once, tokens between
+them at most every `HOLD_SECONDS`.
 """
 
 from __future__ import annotations
@@ -135,8 +135,9 @@ class Publisher:
             self._fence(request_id, jobs[request_id].attempt)
             jobs[request_id].be_taken_away()
         for outgoing in events:
+            outgoing.job.begun.set()
             if outgoing.ends:
-                outgoing.job.ended.set()
+                outgoing.job.be_over()
         self._watch_orphans(appended, {outgoing.job.request_id for outgoing in events if outgoing.ends}, jobs)
 
     def _append(self, entries: list[Entry]) -> Appended:
@@ -157,8 +158,8 @@ class Publisher:
 
 
 def _is_urgent(outgoing: Outgoing) -> bool:
-    """Somebody waits for it: for a first sign of the answer, or for its end."""
-    return outgoing.ends or outgoing.event.index == 0 or not isinstance(outgoing.event, Token)
+    """Somebody waits for it: for a first sign of the answer, also of its going on here, or for its end."""
+    return outgoing.ends or not outgoing.job.begun.is_set() or not isinstance(outgoing.event, Token)
 
 
 def _entry(outgoing: Outgoing) -> Entry:
