@@ -94,6 +94,8 @@ class Job:
     priority: Priority = "normal"
     #: Of its prompts, each counted once however many answers it gets.
     prompt_tokens: int = 0
+    #: To each of its prompts.
+    answers: int = 1
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
     begun: threading.Event = field(default_factory=threading.Event)

@@ -109,9 +109,12 @@ class Tickets:
                 return "empty: nobody waits"
             case "newer":
                 raise NewerMessage("those who wait are of a newer release", b"")
-            case "claimed" | "suspect" | "crashed":
+            case "crashed":
+                log.error("request %s has cost its workers; `tropilla dead show` tells more", taken.request_id)
+                said = "failed:worker_crashed"
+            case "claimed" | "suspect":
                 said = self._taken(taken, tag)
-                return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
+        return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
 
     def _taken(self, taken: Taken, tag: str) -> str:
         try:
@@ -119,9 +122,6 @@ class Tickets:
         except DecodeError as error:
             log.error("request %s cannot be read: %s", taken.request_id, error.message)
             return self._conclude(taken, Failed(taken.next_index, "internal", "the request could not be read"))
-        if taken.outcome == "crashed":
-            message = "its workers were lost while they ran this request, one after the other; it is not tried again"
-            return self._conclude(taken, Failed(taken.next_index, "worker_crashed", message))
         return self._visit(request, taken, tag)
 
     def look_after_the_lost(self) -> None:
@@ -195,7 +195,8 @@ class Tickets:
 
     def _put_to_the_test(self, job: Job, request: Request, told: Past) -> None:
         """For what may have killed its last worker: the next such request has its turn when this one got further than it
-        did there. Then whichever kills this worker is the only one to be blamed. Raises as `_submit`, and `StoreUnavailable`.
+        did there. So whichever kills this worker is the only one to be blamed. Raises as `_submit`, and
+        `StoreUnavailable`.
         """
         with self._suspects:
             self._room.begin(job.request_id, job.attempt)
@@ -208,6 +209,7 @@ class Tickets:
             case GenerationRequest():
                 sequences = self._engine.sequences(request, told)
                 # The choices of a prompt share it.
+                job.answers = request.n
                 job.prompt_tokens = sum(one.prompt_length for one in sequences if one.choice % request.n == 0)
                 self._loop.submit(job, sequences)
             case EmbeddingRequest():
