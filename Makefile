@@ -1,4 +1,4 @@
-.PHONY: up test bench clean
+.PHONY: up test bench faults clean
 
 # The cluster on this machine, with the model that is in the box. `make up ARGS="--port 9000 --cpu 2"`
 up:
@@ -20,6 +20,11 @@ test:
 bench:
 	@sh compose/bootstrap.sh test
 	.venv/bin/python -m bench $(ARGS)
+
+# Takes processes away by the thousand and checks every word: docs/faults.md. `make faults ARGS="killed --quick"`
+faults:
+	@sh compose/bootstrap.sh test
+	PYTHONPATH=tests .venv/bin/python -m faults $(ARGS)
 
 clean:
 	rm -rf .venv build dist tropilla.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -92,7 +92,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
 def from_environment() -> Flask:
     """The application of this process, wired to its Redis. What gunicorn loads."""
     settings = Settings.from_environment()
-    bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
+    bus = Bus.connect(settings.redis_url, settings)
     bus.check()
     celery = create_celery(settings)
     registry = Registry(bus)

@@ -23,6 +23,7 @@ from tropilla.common import codec, names
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.metrics import Counts, Key, Load
+from tropilla.common.settings import Settings
 
 #: The embedded server is 6.2; nothing newer is used.
 MINIMUM_REDIS = (6, 2)
@@ -36,6 +37,8 @@ MAX_CONNECTIONS = 4096
 ANSWER_SECONDS = 10.0
 #: Redis sends what a subscriber should know at least this often, so that a dead connection is found.
 LISTEN_SECONDS = 1.0
+#: Of a bus that nobody configures.
+DEFAULTS = Settings()
 #: kombu's own sorted set of tickets that are popped and not acknowledged, by time of the last sign of life.
 UNACKED_INDEX = "unacked_index"
 
@@ -110,6 +113,11 @@ class Delivered:
     payload: bytes
 
 
+def delivered(request_id: str, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Delivered]:
+    """The events in entries of a journal."""
+    return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
+
+
 def _connect(url: str, *, answer_seconds: float | None) -> redis.Redis:
     try:
         return redis.Redis.from_url(
@@ -136,10 +144,9 @@ def _shown(url: str) -> str:
 class Bus:
     """One process's way to Redis. Safe to share between threads; every method may raise `StoreUnavailable`."""
 
-    def __init__(self, url: str, *, ledger_rows: int = 200_000) -> None:
+    def __init__(self, url: str, settings: Settings = DEFAULTS) -> None:
         self.url = url
-        #: The ledger is kept to about so many rows.
-        self.ledger_rows = ledger_rows
+        self._settings = settings
         self._redis = _connect(url, answer_seconds=ANSWER_SECONDS)
         self.connection = self._redis
         self._append = self.script("append")
@@ -147,9 +154,11 @@ class Bus:
         self._renew = self.script("renew")
 
     @classmethod
-    def connect(cls, url: str, *, ledger_rows: int = 200_000) -> Bus:
-        """A bus to the Redis at `url`. Raises `ConfigurationError` for a URL that is none; connects lazily."""
-        return cls(url, ledger_rows=ledger_rows)
+    def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
+        """A bus to the Redis at `url`. Raises `ConfigurationError` for a URL that is none; connects lazily. settings: how
+        much of what has ended is kept, and for how long.
+        """
+        return cls(url, settings)
 
     def close(self) -> None:
         self._redis.close()
@@ -158,9 +167,14 @@ class Bus:
         """One of the scripts of this folder, with what room.lua has for all of them."""
         folder = importlib.resources.files("tropilla.common")
         constants = "".join(f"local {name} = {value!r}\n" for name, value in names.SCRIPT_NAMES.items())
-        rows = f"local LEDGER_ROWS = {self.ledger_rows}\n"
+        kept = {
+            "LEDGER_ROWS": self._settings.ledger_rows,
+            "MAX_DEAD": self._settings.max_dead,
+            "DEAD_MS": int(self._settings.dead_seconds * 1000),
+        }
+        constants += "".join(f"local {name} = {number}\n" for name, number in kept.items())
         shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))
-        return self._redis.register_script(constants + rows + shared + own)
+        return self._redis.register_script(constants + shared + own)
 
     # -- start-up ------------------------------------------------------------------------------------------------
 
@@ -190,9 +204,9 @@ class Bus:
     # -- the life of a request, in order ---------------------------------------------------------------------------
 
     @redis_errors_translated
-    def append(self, entries: Sequence[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
-        """Journals the events of one step and publishes what was accepted, one message per inbox. counted: as what the
-        generated tokens among it are counted.
+    def append(self, entries: Sequence[Entry], *, journal_seconds: float) -> Appended:
+        """Journals the events of one step, counts the tokens among them, and publishes what was accepted, one message per
+        inbox.
         """
         numbers: dict[str, int] = {}
         heads: list[Any] = []
@@ -203,8 +217,7 @@ class Bus:
                 heads += (entry.attempt, entry.prompt)
             events += (numbers[entry.request_id], entry.index, entry.ends, entry.tokens, entry.cached, entry.payload)
         keys = [make(request_id) for request_id in numbers for make in (names.state_key, names.journal_key)]
-        field = "\t".join(counted) if counted else ""
-        refused, unheard = self._append(keys=keys, args=[int(journal_seconds * 1000), field, *heads, *events])
+        refused, unheard = self._append(keys=keys, args=[int(journal_seconds * 1000), *heads, *events])
         requests = list(numbers)
         return Appended(
             refused=frozenset(requests[number - 1] for number in refused),
@@ -227,7 +240,7 @@ class Bus:
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         """Every event from index `start` on."""
         entries = cast(list[Any], self._redis.xrange(names.journal_key(request_id), min=f"{start + 1}-0"))
-        return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
+        return delivered(request_id, entries)
 
     @redis_errors_translated
     def release(self, request_id: str) -> None:

@@ -227,6 +227,7 @@ CODES: Mapping[FailureCode, type[GenerationFailed]] = {
     "worker_crashed": WorkerLost,
     "shutting_down": WorkerLost,
     "expired": GenerationFailed,
+    "cancelled": GenerationFailed,
     "internal": GenerationFailed,
 }
 

@@ -24,6 +24,8 @@ STORE_OFFICE = "store"
 WAITING_KEY = "tropilla:waiting"
 #: A stream with one row for each request that took tokens, however it ended.
 LEDGER_KEY = "tropilla:ledger"
+#: A sorted set of the ids of requests that were given up because of the workers they cost, by when that was, in Unix ms.
+DEAD_KEY = "tropilla:dead"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.
@@ -49,6 +51,7 @@ SCRIPT_NAMES = {
     "RUNNING": "tropilla:running:",
     "WAITING": WAITING_KEY,
     "LEDGER": LEDGER_KEY,
+    "DEAD": DEAD_KEY,
     "COUNTS": COUNTS_KEY,
 }
 
@@ -86,6 +89,16 @@ def lease_key(request_id: str) -> str:
 def cancel_key(request_id: str) -> str:
     """Set once nobody wants the request: read by whoever pops its ticket later."""
     return f"tropilla:request:{request_id}:cancel"
+
+
+def dead_key(request_id: str) -> str:
+    """Hash of what is kept of a request that was given up; see take.lua."""
+    return f"{DEAD_KEY}:{request_id}"
+
+
+def dead_journal_key(request_id: str) -> str:
+    """What had been said of it by then, as in its journal."""
+    return f"{DEAD_KEY}:{request_id}:journal"
 
 
 def call_key(request_id: str) -> str:

@@ -5,8 +5,10 @@
 --   id, inboxes (channels, with spaces between), listeners, background ("1": nobody needs to listen)
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
---   attempt (number of the only writer allowed), free ("1": given back), lost (workers), done (how it ended)
+--   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
+--   lost (workers), blamed (for so many of them), from (events there were when it was taken), unbegun ("1": not yet computed)
 --   prompt, cached, generated (tokens that were counted so far)
+--   worker (who took it last), lost_workers (their names, a line each)
 --
 -- A lane's room is a sorted set of the requests that wait: by class, and within one by tag. Tags are start tags of start-time
 -- fair queueing (Goyal, Vin, Cheng 1996) over tokens: a key's next request starts where its last one ends, or at the
@@ -27,7 +29,8 @@ local function milliseconds()
 end
 
 local FIELDS = {'id', 'inboxes', 'background', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
-                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'done', 'prompt', 'cached', 'generated'}
+                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'done', 'prompt',
+                'cached', 'generated', 'worker', 'lost_workers'}
 
 -- nil when nothing is known of the request (any more).
 local function read(key)
@@ -74,7 +77,12 @@ local function publish(state, index, payload)
   end
 end
 
--- It has ended: out of all books but the ledger. `kept` is how long it can still be read, ms.
+-- A count of Prometheus's, in the field that metrics.py reads it from.
+local function tally(name, model, label, more)
+  redis.call('HINCRBY', COUNTS, name .. '\t' .. model .. '\t' .. label .. '\t', more)
+end
+
+-- It has ended: out of all books but the ledger (ledger.py). `kept` is how long it can still be read, ms.
 local function over(state, outcome, kept)
   leave(state)
   redis.call('SREM', RUNNING .. state.pin, state.id)
@@ -86,7 +94,11 @@ local function over(state, outcome, kept)
   local prompt, generated = tonumber(state.prompt or 0), tonumber(state.generated or 0)
   redis.call('XADD', LEDGER, 'MAXLEN', '~', LEDGER_ROWS, '*', 'request', state.id, 'kind', state.kind, 'model', state.model,
              'key', state.key, 'class', state.class, 'outcome', outcome, 'prompt', prompt, 'cached', state.cached or 0,
-             'generated', generated, 'attempts', state.attempt, 'lost', state.lost or 0, 'ms', milliseconds() - state.admitted)
+             'generated', generated, 'attempts', state.attempt, 'lost', state.lost or 0, 'ms', milliseconds() - state.admitted,
+             'worker', state.worker or '')
+  tally('requests', state.model, outcome, 1)
+  tally('prompt_tokens', state.model, '', prompt)
+  tally('cached_tokens', state.model, '', state.cached or 0)
   -- What it took is known now: the key's next request starts behind that.
   local turns, now = turns_of(state.lane, state.class), present(state.lane, state.class)
   local finish = math.max(tonumber(redis.call('ZSCORE', turns, state.key) or 0), now) + prompt + generated - state.cost

@@ -17,12 +17,20 @@ from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, Request, Usage
 from tropilla.common.terms import Bounds, Priority, Terms, cost, kind
 
-#: A request that so many workers were lost over is not tried again: it may be what kills them.
-MAX_LOST_WORKERS = 2
+#: A request over which so many workers were lost in a row, without getting any further in between, is what kills them; and
+#: so is one that has cost so many in all, however far it gets each time. It is not tried again.
+MAX_LOST_WORKERS, MAX_LOST_IN_ALL = 2, 10
 #: So many requests of a lane are looked at in one sweep.
 SWEPT = 64
-#: The last events of those that end while they wait.
+#: The last events of those that end before a worker computes them.
 _EXPIRED = codec.encode_event(Failed(0, "expired", "its time was over before a worker could take it"))
+_CRASHED = codec.encode_event(
+    Failed(
+        0,
+        "worker_crashed",
+        "its workers were lost while they ran this request, one after the other; it is not tried again",
+    )
+)
 _CANCELLED = codec.encode_event(Finished(0, 0, "cancelled", Usage(0, 0, 0), seed=0))
 
 
@@ -37,9 +45,9 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a ticket was good for; see take.lua. `next_index` is the index the next event has."""
+    """What a ticket was good for; see take.lua. `next_index`: of the next event, or of the last one where it crashed."""
 
-    outcome: Literal["claimed", "crashed", "newer", "empty"]
+    outcome: Literal["claimed", "suspect", "crashed", "newer", "empty"]
     request_id: str
     attempt: int
     next_index: int
@@ -64,6 +72,7 @@ class Room:
     def __init__(self, bus: Bus) -> None:
         self._redis = bus.connection
         self._admit, self._take, self._cancel = bus.script("admit"), bus.script("take"), bus.script("cancel")
+        self._begin = bus.script("begin")
         self._hand_back, self._put_back = bus.script("hand_back"), bus.script("put_back")
         self._move, self._position, self._sweep = bus.script("move"), bus.script("position"), bus.script("sweep")
         self._join, self._leave = bus.script("join"), bus.script("leave")
@@ -126,8 +135,8 @@ class Room:
     @redis_errors_translated
     def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float) -> Taken:
         """For a ticket of the lane: whoever is next. Holding the lease starts here."""
-        args = [lane, worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
-        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION]
+        args = [lane, worker, int(lease_seconds * 1000), f"{MAX_LOST_WORKERS} {MAX_LOST_IN_ALL}"]
+        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION, _CRASHED]
         outcome, request_id, attempt, next_index, payload, key, priority = self._take(keys=[], args=args)
         return Taken(
             outcome.decode(),
@@ -140,9 +149,14 @@ class Room:
         )
 
     @redis_errors_translated
+    def begin(self, request_id: str, attempt: int) -> None:
+        """A suspect that was taken is computed from here on."""
+        self._begin(keys=[names.state_key(request_id)], args=[attempt])
+
+    @redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool:
-        """Nobody wants the request: it leaves at once if it waits (True); else whoever runs it is told, or whoever has just
-        taken it, within `seconds`.
+        """Nobody wants the request: it is over at once if it waits, or if its worker was lost (True); else whoever runs it
+        is told, or whoever has just taken it, within `seconds`.
         """
         args = [request_id, names.CANCELS_CHANNEL, int(seconds * 1000), _CANCELLED, int(journal_seconds * 1000)]
         return bool(self._cancel(keys=[names.state_key(request_id), names.cancel_key(request_id)], args=args))

@@ -82,6 +82,8 @@ class Settings:
     max_queue_in_all: int = dataclasses.field(default=4096, metadata={"low": 1, "high": 10_000_000})
     #: The ledger is kept to about so many rows, one for each request that took tokens: some 200 bytes of Redis each.
     ledger_rows: int = dataclasses.field(default=200_000, metadata={"low": 1000, "high": 1_000_000_000})
+    #: Requests that have cost their workers are kept aside for `tropilla dead`, the last so many, with what was asked.
+    max_dead: int = dataclasses.field(default=1000, metadata={"low": 1, "high": 1_000_000})
     #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
     spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
     #: Choices per request: prompts times n.
@@ -139,6 +141,8 @@ class Settings:
     deadline_seconds: float = dataclasses.field(default=3600.0, metadata={"low": 1, "high": 86_400})
     #: How long the journal of an ended request is kept.
     journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
+    #: How long a request that has cost its workers is kept aside.
+    dead_seconds: float = dataclasses.field(default=604_800.0, metadata={"low": 60, "high": 31_536_000})
     #: How long a worker goes on for an API process that nobody hears.
     orphan_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 3600})
     #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model

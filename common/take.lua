@@ -1,17 +1,21 @@
 -- A worker with a ticket takes whoever is next in the ticket's lane: at most one holds a request, and each taking is a new
 -- attempt.
 --
--- ARGV  [1] lane, [2] worker, [3] lease in ms, [4] how many workers a request may cost,
+-- ARGV  [1] lane, [2] worker, [3] lease in ms, [4] how many workers in a row, and in all, a request may cost: "2 10",
 --       [5] payload of the last event of a request whose time is over, [6] how long an ended request is kept, ms,
---       [7] the newest version of encoded requests that the worker reads
+--       [7] the newest version of encoded requests that the worker reads,
+--       [8] payload of the last event of a request that is not tried again
 --
 -- Returns {outcome, id, attempt, next event index, the encoded request, key, class}; outcome is
 --   claimed  the caller is now the only writer, and goes on at that index
---   crashed  so many workers were lost while they ran it that it is not tried again: the caller says so
+--   suspect  the same, but it may be what killed its last worker: it is blamed for this one only from begin.lua on
+--   crashed  so many workers were lost while they ran it that it is not tried again: it has ended, and is kept aside
 --   newer    only newer workers can read those who wait: the ticket is theirs
 --   empty    nobody waits (any more)
 --
--- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost.
+-- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost. The request is blamed for it
+-- unless it had got further there, by an event at least: what kills its worker does so again at the same place, and others
+-- were only beside it. So `blamed` counts the workers that were lost in a row without an event in between, `lost` all of them.
 
 local lane = ARGV[1]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
@@ -24,6 +28,29 @@ local function paced(waits)
     redis.call('HSET', times, 'gap', found[2] and 0.8 * found[2] + 0.2 * gap or gap)
   end
   if waits then redis.call('HSET', times, 'taken', now) else redis.call('HDEL', times, 'taken') end
+end
+
+local function forget(id)
+  redis.call('DEL', DEAD .. ':' .. id, DEAD .. ':' .. id .. ':journal')
+  redis.call('ZREM', DEAD, id)
+end
+
+-- Keeps a request aside with everything that was known of it, for whoever looks into what has cost the workers (dead.py).
+local function keep_aside(state)
+  local at, facts = DEAD .. ':' .. state.id, {}
+  for _, field in ipairs({'id', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'version', 'admitted', 'expires', 'attempt',
+                          'prompt', 'cached', 'generated', 'lost_workers'}) do
+    facts[#facts + 1] = field
+    facts[#facts + 1] = state[field] or ''
+  end
+  redis.call('HSET', at, 'died', now, 'request', redis.call('HGET', state.at, 'request'), unpack(facts))
+  redis.call('PEXPIRE', at, DEAD_MS)
+  if redis.call('COPY', key_of(state.id, 'journal'), at .. ':journal') == 1 then
+    redis.call('PEXPIRE', at .. ':journal', DEAD_MS)
+  end
+  redis.call('ZADD', DEAD, now, state.id)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEAD, '-inf', now - DEAD_MS)) do forget(id) end
+  for _, id in ipairs(redis.call('ZRANGE', DEAD, 0, -MAX_DEAD - 1)) do forget(id) end
 end
 
 -- Takes the request, or ends it when its time is over; nil when it is nobody's to take.
@@ -40,16 +67,32 @@ local function taken(state)
   redis.call('PEXPIRE', times, FORGOTTEN)
   -- Whoever would start at the present time anyway need not be remembered.
   redis.call('ZREMRANGEBYSCORE', turns_of(lane, state.class), '-inf', time)
-  local lost = tonumber(state.lost or 0)
-  if tonumber(state.attempt) > 0 and not state.free then lost = redis.call('HINCRBY', state.at, 'lost', 1) end
-  redis.call('HDEL', state.at, 'free')
+  local events = redis.call('XLEN', key_of(state.id, 'journal'))
+  local lost, blamed = tonumber(state.lost or 0), tonumber(state.blamed or 0)
+  if events > tonumber(state.from or 0) then blamed = 0 end
+  if tonumber(state.attempt) > 0 and not state.free then
+    lost = lost + 1
+    state.lost_workers = (state.lost_workers and state.lost_workers .. '\n' or '') .. (state.worker or '')
+    if events == tonumber(state.from) and not state.unbegun then blamed = blamed + 1 end
+  end
+  redis.call('HDEL', state.at, 'free', 'unbegun')
+  local in_a_row, in_all = string.match(ARGV[4], '(%d+) (%d+)')
+  if blamed >= tonumber(in_a_row) or lost >= tonumber(in_all) then
+    state.lost = lost
+    keep_aside(state)
+    return {'crashed', state.id, state.attempt, conclude(state, ARGV[8], 'failed:worker_crashed', ARGV[6]), '', state.key,
+            state.class}
+  end
+  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', events, 'worker', ARGV[2])
+  if lost > 0 then redis.call('HSET', state.at, 'lost_workers', state.lost_workers) end
+  if blamed > 0 then redis.call('HSET', state.at, 'unbegun', '1') end
   local attempt = redis.call('HINCRBY', state.at, 'attempt', 1)
   redis.call('SET', key_of(state.id, 'lease'), ARGV[2] .. '/' .. attempt, 'PX', ARGV[3])
   redis.call('SADD', RUNNING .. state.pin, state.id)
   redis.call('PEXPIRE', state.at, state.lifetime)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
-  return {lost >= tonumber(ARGV[4]) and 'crashed' or 'claimed', state.id, attempt,
-          redis.call('XLEN', key_of(state.id, 'journal')), redis.call('HGET', state.at, 'request'), state.key, state.class}
+  return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, events, redis.call('HGET', state.at, 'request'),
+          state.key, state.class}
 end
 
 local newer = {}

@@ -84,8 +84,10 @@ def kind(request: Request) -> str:
 def ending(event: Event) -> str:
     """What the ledger says of a request whose last event this is."""
     match event:
+        case Failed(code="expired" | "cancelled" as code):
+            return code
         case Failed():
-            return "expired" if event.code == "expired" else f"failed:{event.code}"
+            return f"failed:{event.code}"
         case Finished(reason="cancelled"):
             return "cancelled"
         case _:

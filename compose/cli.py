@@ -1,5 +1,5 @@
 """The command `tropilla`: up (everything), web, worker, store, flower (one process each, for Procfile), version; and those
-that talk to a running cluster (client/).
+that talk to a running cluster or read its books (client/).
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ from tropilla.common.generation import (
     Token,
     Usage,
 )
-from tropilla.common.metrics import Key
 from tropilla.common.orders import Order
 from tropilla.common.room import Admitted, Position
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
@@ -524,7 +523,7 @@ class FakeJournal:
         self.unheard: set[str] = set()
         self.failures = 0
 
-    def append(self, entries: list[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
+    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended:
         if self.failures > 0:
             self.failures -= 1
             raise StoreUnavailable("Redis cannot serve")

@@ -77,6 +77,7 @@ PURE = (
     "api/surface.py",
     "api/surfaces/",
     "compose/client/answers.py",
+    "compose/client/letters.py",
     "compose/client/pulling.py",
     "compose/client/tables.py",
     "compose/client/talk.py",

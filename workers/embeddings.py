@@ -78,7 +78,7 @@ class Desk:
         order = self._orders.get(request_id)
         if order is None:
             return []
-        ending = self._fail(order, GenerationFailed("the request was cancelled"))
+        ending = self._fail(order, GenerationFailed("the request was cancelled", code="cancelled"))
         order.job.outcome = "cancelled"
         return [ending]
 

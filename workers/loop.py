@@ -81,7 +81,9 @@ class Desk(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request while it lives in this process. `ended` is set once its last event is safe, or it was taken away."""
+    """One request while it lives in this process. `ended` is set once its last event is safe, or it was taken away;
+    `begun` once its first event here is, or it has ended.
+    """
 
     request_id: str
     attempt: int
@@ -92,8 +94,11 @@ class Job:
     priority: Priority = "normal"
     #: Of its prompts, each counted once however many answers it gets.
     prompt_tokens: int = 0
+    #: To each of its prompts.
+    answers: int = 1
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
+    begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     #: Not finished here: another worker is to go on with it.
     handed_back: bool = False
@@ -103,13 +108,18 @@ class Job:
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
         self.outcome = "taken away"
-        self.ended.set()
+        self.be_over()
 
     def hand_back(self) -> None:
         """Somebody else is to write the rest of the request's events."""
         self.handed_back = True
         self.outcome = "handed back"
+        self.be_over()
+
+    def be_over(self) -> None:
+        """Nothing more comes of it here."""
         self.ended.set()
+        self.begun.set()
 
     def number(self) -> int:
         """The next event's index."""

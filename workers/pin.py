@@ -10,7 +10,7 @@ from dataclasses import replace
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.metrics import Key, Tally
+from tropilla.common.metrics import Tally
 from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.charge import Charge
@@ -58,7 +58,6 @@ class Pin:
             fence=self.fence,
             journal_seconds=self._settings.journal_seconds,
             orphan_seconds=self._settings.orphan_seconds,
-            counted=Key("generated_tokens", charge.model.name),
         )
         self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from tropilla.common import codec
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import Flavour, Lane, Worker
-from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, to_failed
+from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, StoreUnavailable, to_failed
 from tropilla.common.generation import (
     EmbeddingRequest,
     Event,
@@ -27,7 +27,7 @@ from tropilla.common.generation import (
     TokenizeRequest,
     new_request_id,
 )
-from tropilla.common.room import MAX_LOST_WORKERS, Room, Taken
+from tropilla.common.room import Room, Taken
 from tropilla.common.settings import Settings
 from tropilla.common.terms import ending
 from tropilla.workers.continuation import NOTHING, Past, past
@@ -68,6 +68,7 @@ class Tickets:
         self._heirs = heirs
         self._load_seconds = load_seconds
         self._began = time.monotonic()
+        self._suspects = threading.Lock()
         self._lock = threading.Lock()
         #: Guarded by the lock.
         self._stay = Stay(keep_alive, self._began)
@@ -108,9 +109,12 @@ class Tickets:
                 return "empty: nobody waits"
             case "newer":
                 raise NewerMessage("those who wait are of a newer release", b"")
-            case "claimed" | "crashed":
+            case "crashed":
+                log.error("request %s has cost its workers; `tropilla dead show` tells more", taken.request_id)
+                said = "failed:worker_crashed"
+            case "claimed" | "suspect":
                 said = self._taken(taken, tag)
-                return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
+        return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
 
     def _taken(self, taken: Taken, tag: str) -> str:
         try:
@@ -118,9 +122,6 @@ class Tickets:
         except DecodeError as error:
             log.error("request %s cannot be read: %s", taken.request_id, error.message)
             return self._conclude(taken, Failed(taken.next_index, "internal", "the request could not be read"))
-        if taken.outcome == "crashed":
-            message = f"{MAX_LOST_WORKERS} workers were lost while they ran this request; it is not tried again"
-            return self._conclude(taken, Failed(taken.next_index, "worker_crashed", message))
         return self._visit(request, taken, tag)
 
     def look_after_the_lost(self) -> None:
@@ -156,7 +157,13 @@ class Tickets:
         held = Held(Lease(request.id, self._worker.name, taken.attempt), tag)
         self._keeper.hold(held)
         try:
-            self._submit(job, request, told)
+            if taken.outcome == "suspect":
+                self._put_to_the_test(job, request, told)
+            else:
+                self._submit(job, request, told)
+        except StoreUnavailable:
+            # As if this worker had been lost.
+            raise
         except GenerationFailed as failure:
             return self._conclude(taken, to_failed(failure, taken.next_index))
         except Exception as error:
@@ -186,11 +193,23 @@ class Tickets:
         log.info("request %s goes on at event %d, attempt %d", request.id, taken.next_index, taken.attempt)
         return past(codec.decode_event(item.index, item.payload) for item in self._bus.read_journal(request.id))
 
+    def _put_to_the_test(self, job: Job, request: Request, told: Past) -> None:
+        """For what may have killed its last worker: the next such request has its turn when this one got further than it
+        did there. So whichever kills this worker is the only one to be blamed. Raises as `_submit`, and
+        `StoreUnavailable`.
+        """
+        with self._suspects:
+            self._room.begin(job.request_id, job.attempt)
+            log.warning("request %s may be what its last worker died of", job.request_id)
+            self._submit(job, request, told)
+            job.begun.wait()
+
     def _submit(self, job: Job, request: Request, told: Past) -> None:
         match request:
             case GenerationRequest():
                 sequences = self._engine.sequences(request, told)
                 # The choices of a prompt share it.
+                job.answers = request.n
                 job.prompt_tokens = sum(one.prompt_length for one in sequences if one.choice % request.n == 0)
                 self._loop.submit(job, sequences)
             case EmbeddingRequest():

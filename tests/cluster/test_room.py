@@ -147,7 +147,9 @@ def test_a_request_is_one_workers_alone(queue: Queue) -> None:
 def lose(queue: Queue) -> str:
     """A worker takes the next one and dies."""
     taken = queue.take(lease_seconds=0.02)
-    assert taken.outcome == "claimed"
+    assert taken.outcome in ("claimed", "suspect")
+    if taken.outcome == "suspect":
+        queue.room.begin(taken.request_id, taken.attempt)
     queue.until_lapsed(taken.request_id)
     return taken.request_id
 
@@ -224,7 +226,7 @@ def test_a_lease_that_has_run_out_is_its_holders_again_until_somebody_takes_the_
     assert queue.take("b").outcome == "empty"
     queue.until_lapsed(lost)
     queue.room.put_back(lost)
-    assert queue.take("b").outcome == "claimed"
+    assert queue.take("b").request_id == lost
     assert queue.bus.renew([mine], lease_seconds=5) == [mine]
 
 

@@ -218,7 +218,7 @@ def test_a_cancel_midway_ends_the_request_and_its_other_inputs_are_never_evaluat
     bench.out(bench.desk.cancel("a"))
     bench.finish()
     assert [type(event) for event in bench.out.events["a"]] == [Embedded, Embedded, Failed]
-    assert (posted.outcome, posted.ended.is_set()) == ("cancelled", True)
+    assert (posted.outcome, posted.ended.is_set(), bench.out.failed("a").code) == ("cancelled", True, "cancelled")
     assert bench.embedder.passes == [[[1], [2]], [[5]]]
 
 

@@ -29,7 +29,8 @@ class Answer:
     itself), `shown` how many choices of a prompt are told.
     """
 
-    id: str
+    #: What the visible id begins with; the rest is the request's own, so that whoever goes on with a stream says the same.
+    kind: str
     model: str
     fingerprint: str
     include_usage: bool = False
@@ -49,10 +50,9 @@ class Answer:
 
 
 def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str, Any], **more: Any) -> Answer:
-    """`kind` begins the visible id; the rest is the request's own, so that a second attempt has the same."""
     options = fields["stream_options"]
     return Answer(
-        id=f"{kind}-{request.id}",
+        kind=kind,
         model=request.adapter or model.name,
         # Changes with the file. llama.cpp's suite expects the b.
         fingerprint=f"b-{model.digest[:12]}",
@@ -74,7 +74,7 @@ def envelope(call: Call, kind: str) -> dict[str, Any]:
     """The keys that are equal in every chunk of one response."""
     known: Answer = call.answer
     return {
-        "id": known.id,
+        "id": f"{known.kind}-{call.request.id}",
         "object": kind,
         "created": int(call.received),
         "model": known.model,

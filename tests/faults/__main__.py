@@ -1,0 +1,70 @@
+"""`python -m faults`: takes processes away, checks every answer, keeps the results and renders the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from faults import burst, comeback, hangups, page, poison, runs
+from faults.facts import facts
+from faults.matrix import TITLES
+from faults.runs import Say, Size
+
+SEED = 8
+RUNS: dict[str, tuple[Callable[[Size, int, Say], dict[str, Any]], Size]] = {
+    "killed": (runs.killed, Size(1000)),
+    "pocket": (runs.killed_pocket, Size(100, clients=24, workers=3)),
+    "told-to-leave": (runs.told_to_leave, Size(100)),
+    "frozen": (runs.frozen, Size(50)),
+    "api-killed": (comeback.api_killed, Size(100, workers=2)),
+    "hung-up": (hangups.hung_up, Size(25, workers=1)),
+    "poison": (poison.poisoned, Size(30, clients=12)),
+    "burst": (burst.thundering, Size(10_000, workers=2)),
+}
+#: How much smaller everything is with `--quick`.
+QUICK = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(RUNS)} (all)")
+    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"({SEED})")
+    parser.add_argument("--quick", action="store_true", help=f"a {QUICK}th of everything; keeps no result")
+    parser.add_argument("--render-only", action="store_true", help="only write the page again")
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.runs) - RUNS.keys():
+        parser.error(f"there is no run {unknown.pop()!r}; there are {', '.join(RUNS)}")
+    met = True
+    for name in () if asked.render_only else asked.runs or RUNS:
+        result = one(name, asked.seed, quick=asked.quick)
+        met = met and all(bar["met"] for bar in result["bars"])
+        if not asked.quick:
+            page.keep(page.RESULTS, name, result)
+    if not asked.quick:
+        page.write(page.PAGE, page.kept(page.RESULTS))
+        say(f"written: {page.PAGE}")
+    return 0 if met else 1
+
+
+def one(name: str, seed: int, *, quick: bool) -> dict[str, Any]:
+    run, size = RUNS[name]
+    if quick:
+        size = Size(max(2, size.count // QUICK), size.clients, size.workers)
+    say(f"{TITLES[name]}: {size.count} times, seed {seed}")
+    known, began = facts(seed), time.monotonic()
+    result = {"run": name, **known, **run(size, seed, say)}
+    result["took_seconds"] = round(time.monotonic() - began, 1)
+    for bar in result["bars"]:
+        say(f"  {'met' if bar['met'] else 'NOT MET'}: {bar['what']}: {bar['value']} ({bar['sense']} {bar['limit']})")
+    return result
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
