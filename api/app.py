@@ -14,6 +14,7 @@ from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.counters import Counters
+from tropilla.api.departure import Departure
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
@@ -53,6 +54,7 @@ class Collaborators:
     errands: Errands
     streams: Streams
     counters: Counters = field(default_factory=Counters)
+    departure: Departure = field(default_factory=Departure)
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
@@ -63,7 +65,8 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app.extensions["tropilla"] = collaborators
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
     cluster, registry = collaborators.cluster, collaborators.registry
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+    departure = collaborators.departure
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.begun)
     views = Views(
         settings,
         cluster,
@@ -122,6 +125,7 @@ def from_environment() -> Flask:
             Errands(registry, ask, cluster.forget),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
             counters,
+            Departure(inbox.close_all),
         )
     )
 

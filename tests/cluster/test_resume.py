@@ -41,7 +41,7 @@ def said(path: str, items: list[Any]) -> str:
     return text_of(path, items)
 
 
-def kill_server_of(herd: Herd, answer: Answer) -> None:
+def kill_server_of(herd: Herd, answer: Answer, number: int = signal.SIGKILL) -> None:
     """The API process at the other end of the connection."""
     port = answer.local_port
     (pid,) = {
@@ -51,7 +51,7 @@ def kill_server_of(herd: Herd, answer: Answer) -> None:
         for child in psutil.Process(process.pid).children()
         if any(c.raddr and c.raddr.port == port for c in child.net_connections())
     }
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
 
 
 def until_broken(items: Iterator[Any]) -> Iterator[Any]:
@@ -95,6 +95,27 @@ def test_a_client_that_says_where_it_was_in_last_event_id_hears_the_rest(twins: 
     assert place.endswith(".5")
     assert text_of(OPENAI, items) == text_of(OPENAI, expected[5:])
     assert (len(items), items[-1]) == (len(expected) - 5, "[DONE]")
+
+
+@pytest.mark.parametrize("path", [OPENAI, TGI])
+def test_a_stream_that_a_leaving_process_has_cut_goes_on_at_another(twins: Herd, path: str) -> None:
+    long = {**body(path), "stream": True} | ({"max_tokens": 4 * TOKENS} if path == OPENAI else {})
+    if path == TGI:
+        long["parameters"] = {"max_new_tokens": 4 * TOKENS}
+    with post(twins, path, long) as answer:
+        expected = list(answer.items())
+    with post(twins, path, long) as answer:
+        lines = answer.lines()
+        heard = [next(lines)]
+        kill_server_of(twins, answer, signal.SIGTERM)
+        heard += lines
+    place = [line for line in heard if line.startswith(b"id: ")][-1].removeprefix(b"id: ")
+    told = int(place.partition(b".")[2])
+    assert (b"shutting down" in b"".join(heard), told < len(expected)) == (True, True)
+    with Answer(twins, path, b"{}", headers={"Last-Event-ID": place.decode()}) as rest:
+        items = list(rest.items())
+    assert said(path, items) == said(path, expected[told:])
+    assert len(items) == len(expected) - told
 
 
 def test_a_stream_that_has_ended_can_be_heard_again(twins: Herd) -> None:
