@@ -49,7 +49,9 @@ class Rolling:
         turn: Callable[[], None],
         say: Callable[[str], None],
         changed: Callable[[], None],
+        patience_seconds: float = LEAVE_SECONDS,
     ) -> None:
+        self._patience_seconds = patience_seconds
         self._cluster, self._supervisor, self._readiness = cluster, supervisor, readiness
         self._turn, self._say, self._changed = turn, say, changed
 
@@ -68,7 +70,7 @@ class Rolling:
         self._check(api.name)
         if OLD in self._supervisor.pids:
             self._say(f"waiting for {OLD}, which still answers what it had begun")
-            self._gone(OLD, settings.api_drain_seconds + LEAVE_SECONDS)
+            self._gone(OLD, settings.api_drain_seconds + self._patience_seconds)
         self._say(f"{api.name}: starting a fresh one beside it")
         self._readiness.forget()
         self._supervisor.start(replace(api, name=NEW), mended=False)
@@ -88,7 +90,7 @@ class Rolling:
         self._check(name)
         self._say(f"{name}: restarting")
         self._supervisor.let_go(name, RESTART)
-        self._gone(name, self._cluster.settings.drain_seconds + LEAVE_SECONDS)
+        self._gone(name, self._cluster.settings.drain_seconds + self._patience_seconds)
         self._readiness.forget()
         self._supervisor.start(program)
         self._usable(name, self._supervisor.pids[name], 1, most_seconds)

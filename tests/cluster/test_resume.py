@@ -113,7 +113,7 @@ def test_a_stream_that_a_leaving_process_has_cut_goes_on_at_another(twins: Herd)
         whole = [*told, *rest.items()]
     assert whole[-2]["choices"][0]["finish_reason"] == "length"
     with get(twins, f"/v1/streams/{stream}") as again:
-        assert list(again.items()) == whole
+        assert [item["choices"] for item in again.items() if item != "[DONE]"] == [i["choices"] for i in whole[:-1]]
 
 
 def test_a_stream_that_has_ended_can_be_heard_again(twins: Herd) -> None:
