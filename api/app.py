@@ -66,7 +66,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
     cluster, registry = collaborators.cluster, collaborators.registry
     departure = collaborators.departure
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.begun)
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.foreseen)
     views = Views(
         settings,
         cluster,
@@ -122,7 +122,7 @@ def from_environment() -> Flask:
             relay,
             inbox,
             registry,
-            Errands(registry, ask, cluster.forget),
+            Errands(registry, ask, cluster.forget, lambda: inbox.closed),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
             counters,
             Departure(inbox.close_all),

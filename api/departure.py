@@ -24,12 +24,20 @@ class Departure:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        #: Somebody waits for it.
         self.begun = False
+        #: Whether the process was told to leave, from the first moment.
+        self.told: Callable[[], bool] = lambda: False
         #: Requests that are being answered.
         self.open = 0
         self._say_goodbye, self._clock, self._pause = say_goodbye, clock, pause
         self._until = math.inf
         self._said = False
+
+    @property
+    def foreseen(self) -> bool:
+        """The process will not stay."""
+        return self.begun or self.told()
 
     def drain(self, seconds: float) -> None:
         """Says good-bye after so many seconds. Till then whoever comes is answered; gunicorn ends the process before, as

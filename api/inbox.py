@@ -74,7 +74,8 @@ class Inbox:
         self.name = name or secrets.token_hex(8)
         self._bus = bus
         self._mailboxes: dict[str, Mailbox] = {}
-        self._closed = False
+        #: Everything here was told to end.
+        self.closed = False
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
@@ -95,7 +96,7 @@ class Inbox:
 
     def register(self, request_id: str) -> Mailbox:
         """Before the request is submitted. Raises `WorkerLost` once everything here was told to end."""
-        if self._closed:
+        if self.closed:
             raise WorkerLost("the server is shutting down", code="shutting_down")
         mailbox = self._mailboxes[request_id] = Mailbox()
         return mailbox
@@ -105,7 +106,7 @@ class Inbox:
 
     def close_all(self) -> None:
         """Tells every open request that this process is about to exit. From here on there is no new one."""
-        self._closed = True
+        self.closed = True
         for mailbox in list(self._mailboxes.values()):
             mailbox.mark(CLOSING)
 

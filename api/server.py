@@ -40,10 +40,13 @@ control_socket_disable = True
 def post_worker_init(worker: Any) -> None:
     """The process can be used: from here on it answers, and watches for the word to leave."""
 
+    departure = _departure(worker)
+    departure.told = lambda: not worker.alive
+
     def watch() -> None:
         while worker.alive:
             time.sleep(0.1)
-        _departure(worker).drain(_settings.api_drain_seconds)
+        departure.drain(_settings.api_drain_seconds)
 
     threading.Thread(target=watch, name="departure", daemon=True).start()
     # The master is the one that was started.

@@ -70,14 +70,14 @@ class Supervisor:
         return self._last_words.get(name, "")
 
     def turn(self, at_most_seconds: float | None) -> bool:
-        """One step of the loop; answers whether a process was started again. Raises `StopRequested`, `ClusterFailed`."""
+        """One step of the loop; answers whether the processes are others now. Raises `StopRequested`, `ClusterFailed`."""
         exits = self._herd.turn(self._until_due(at_most_seconds))
         if self._signals.requests or self._log.gone:
             # A service manager may have told the children too: that they end is no surprise.
             raise StopRequested
         for exited in exits:
             self._react(exited)
-        return self._restart_due()
+        return self._restart_due() or bool(exits)
 
     def stop(self, patience_seconds: float) -> None:
         """Asks all, waits, kills; one request to stop more than there were ends the patience."""

@@ -34,6 +34,13 @@ def test_who_drains_answers_whoever_comes_until_the_time_is_over() -> None:
     assert leaving.said == [60]
 
 
+def test_it_is_foreseen_from_the_moment_that_the_process_is_told() -> None:
+    leaving = Leaving()
+    assert not leaving.departure.foreseen
+    leaving.departure.told = lambda: True
+    assert (leaving.departure.foreseen, leaving.departure.begun) == (True, False)
+
+
 def test_who_leaves_does_so_as_soon_as_nothing_is_open() -> None:
     leaving = Leaving({2.0: answered})
     leaving.departure.open = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -319,6 +320,7 @@ def test_what_a_worker_told_to_stop_could_not_finish_waits_for_another(busy: Her
     answers = [post(busy, TGI, ask(TGI, letter, "endless", tokens=FOREVER // 10)) for letter in "ab"]
     first = [[next(items := answer.items()), items] for answer in answers]
     sent = Sent(busy, TGI, json.dumps(ask(TGI, "c", "endless", tokens=5)).encode())
+    wait_for(lambda: len(held(busy)) == 3, "the third to be taken, though no slot is free")
     busy.processes[1].kill(signal.SIGTERM)
     assert busy.processes[1].wait(5) == 0
     assert not busy.bus.catalogue().workers
@@ -329,6 +331,31 @@ def test_what_a_worker_told_to_stop_could_not_finish_waits_for_another(busy: Her
         assert [each["index"] for each in said] == list(range(1, FOREVER // 10 + 1))
         assert said[-1]["generated_text"] == text_of(TGI, said)
     assert sent.status() == 200
+
+
+def test_an_api_process_told_to_stop_answers_whoever_is_connected_and_sends_him_elsewhere(
+    make_herd: HerdMaker,
+) -> None:
+    herd = make_herd(api_drain_seconds=30)
+    herd.start_worker()
+    api = herd.start_api()
+    idle = [http.client.HTTPConnection("127.0.0.1", herd.api_port, timeout=60) for _ in range(2)]
+    for connection in idle:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["status"]) == (200, "ready")
+    (process,) = _children(api.pid)
+    api.kill(signal.SIGTERM)
+    # Once it refuses others.
+    wait_for(lambda: not any(each.status == "LISTEN" for each in process.net_connections()), "the port to be closed")
+    idle[0].request("GET", "/readyz")
+    idle[1].request("POST", OPENAI, json.dumps(ask(OPENAI, "a", "endless", tokens=2, stream=False)))
+    for connection, expected in zip(idle, ((503, "draining"), (200, None)), strict=True):
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read()).get("status")) == expected
+        assert answer.headers["Connection"] == "close"
+        connection.close()
+    assert api.wait(10) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
