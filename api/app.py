@@ -14,6 +14,7 @@ from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.counters import Counters
+from tropilla.api.departure import Departure
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
@@ -54,6 +55,7 @@ class Collaborators:
     errands: Errands
     streams: Streams
     counters: Counters = field(default_factory=Counters)
+    departure: Departure = field(default_factory=Departure)
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
@@ -64,7 +66,8 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app.extensions["tropilla"] = collaborators
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
     cluster, registry = collaborators.cluster, collaborators.registry
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+    departure = collaborators.departure
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.foreseen)
     views = Views(
         settings,
         cluster,
@@ -124,9 +127,10 @@ def from_environment() -> Flask:
             relay,
             inbox,
             registry,
-            Errands(registry, ask, cluster.forget),
+            Errands(registry, ask, cluster.forget, lambda: inbox.closed),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
             counters,
+            Departure(inbox.close_all),
         )
     )
 

@@ -36,6 +36,7 @@ class Asking:
     registry: Book
     #: As `Surroundings.arrays`.
     arrays: Callable[[str], Mapping[str, JSON]]
+    draining: Callable[[], bool] = lambda: False
 
     def data(self, dialect: Dialect) -> bytes:
         """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
@@ -70,6 +71,7 @@ class Asking:
             self.arrays,
             tasks=self.registry.tasks,
             task=self.registry.task,
+            draining=self.draining(),
         )
 
 

@@ -48,6 +48,7 @@ class Conversation:
         account: Account | None = None,
         *,
         resumed: bool = False,
+        resumable: bool = False,
     ) -> None:
         self.asked, self.account = asked, account
         #: What is done to a whole answer's text; streams have gone out by then.
@@ -59,7 +60,11 @@ class Conversation:
         self._mailbox: Mailbox | None = None
         self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
-        self.events = (relay.resume if resumed else relay.run)(asked, lane, self._opened)
+        self.events = (
+            relay.resume(asked, lane, self._opened)
+            if resumed
+            else relay.run(asked, lane, self._opened, resumable=resumable)
+        )
         client = self._environ.get("gunicorn.socket")
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.
@@ -183,7 +188,9 @@ def _body(
         for frame in frames.feed(event):
             told += 1
             if told > heard:
-                where = place(call.request.id, told) if conversation.says_places else ""
+                # Of an error it has none: whoever comes again wants what should have stood there.
+                placed = conversation.says_places and not isinstance(event, Failed)
+                where = place(call.request.id, told) if placed else ""
                 yield framing.frame(frame.data, frame.event, where)
 
     written = time.monotonic()

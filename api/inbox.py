@@ -14,7 +14,7 @@ import threading
 from typing import Final, Protocol
 
 from tropilla.common.bus import Delivered, Listener, split_message
-from tropilla.common.errors import StoreUnavailable
+from tropilla.common.errors import StoreUnavailable, WorkerLost
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ class Inbox:
         self.name = name or secrets.token_hex(8)
         self._bus = bus
         self._mailboxes: dict[str, Mailbox] = {}
+        #: Everything here was told to end.
+        self.closed = False
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
@@ -93,7 +95,9 @@ class Inbox:
         self._thread.join()
 
     def register(self, request_id: str) -> Mailbox:
-        """Before the request is submitted."""
+        """Before the request is submitted. Raises `WorkerLost` once everything here was told to end."""
+        if self.closed:
+            raise WorkerLost("the server is shutting down", code="shutting_down")
         mailbox = self._mailboxes[request_id] = Mailbox()
         return mailbox
 
@@ -101,7 +105,8 @@ class Inbox:
         self._mailboxes.pop(request_id, None)
 
     def close_all(self) -> None:
-        """Tells every open request that this process is about to exit."""
+        """Tells every open request that this process is about to exit. From here on there is no new one."""
+        self.closed = True
         for mailbox in list(self._mailboxes.values()):
             mailbox.mark(CLOSING)
 

@@ -1,6 +1,7 @@
 """One request's way through the cluster, seen from the API: register, submit, yield events in order, cancel.
 
-Leaving the generator early, for whatever reason, cancels the request.
+Leaving the generator early cancels the request; but where this process leaves itself, somebody may ask another one to go on
+with its stream.
 """
 
 from __future__ import annotations
@@ -61,13 +62,15 @@ class Relay:
         lane: Lane,
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
+        *,
+        resumable: bool = False,
     ) -> Iterator[Event | Pulse]:
         """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
 
-        opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
-        event, `ClientGone` any time. To be closed.
+        opened: gets the mailbox, to post `GONE` into it. resumable: whoever hears it can ask another process for the
+        rest. Raises `Overloaded` or `StoreUnavailable` before the first event, `ClientGone` any time. To be closed.
         """
-        return self._told(request, lane, opened, terms, self._admitted)
+        return self._told(request, lane, opened, terms, self._admitted, resumable=resumable)
 
     def resume(
         self,
@@ -79,7 +82,7 @@ class Relay:
         """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
         nothing is known of it any more.
         """
-        return self._told(request, lane, opened, terms, self._joined)
+        return self._told(request, lane, opened, terms, self._joined, resumable=True)
 
     def _told(
         self,
@@ -88,6 +91,8 @@ class Relay:
         opened: Callable[[Mailbox], None],
         terms: Terms,
         begin: Callable[[Request, Lane, Terms, Mailbox], None],
+        *,
+        resumable: bool,
     ) -> Iterator[Event | Pulse]:
         mailbox = self._inbox.register(request.id)
         watch = Watch(
@@ -110,7 +115,8 @@ class Relay:
             yield from watch.events()
         finally:
             self._inbox.forget(request.id)
-            if begun:
+            # Left to itself, a worker drops it when nobody has asked for the rest for a while.
+            if begun and not (resumable and watch.interrupted):
                 self._leave(request.id, watch)
 
     def _deadline(self, terms: Terms) -> float:

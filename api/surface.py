@@ -78,6 +78,8 @@ class Surroundings:
     #: What was asked of the store and is not over; and what has come of one errand, by its id.
     tasks: Callable[[], tuple[Task, ...]] = lambda: ()
     task: Callable[[str], Task | None] = lambda errand_id: None
+    #: This API process leaves: it finishes what it has begun, and whoever comes is better served by another one.
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

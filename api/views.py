@@ -233,12 +233,14 @@ class Views:
         asked = models.adapted(call.request, model) if model else call.request
         call = replace(call, request=asked, queued=time.time())
         account.understood(call, model.context_length if model else 0)
-        conversation = self._conversation(asked, account)
+        conversation = self._conversation(asked, account, resumable=call.stream)
         conversation.polish = model.overlay.polish if model else UNPOLISHED
         return call, conversation
 
-    def _conversation(self, asked: Request, account: Account | None = None, *, resumed: bool = False) -> Conversation:
+    def _conversation(
+        self, asked: Request, account: Account | None = None, *, resumed: bool = False, resumable: bool = False
+    ) -> Conversation:
         labels.call_request(asked.id)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
-        return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed)
+        return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed, resumable=resumable)

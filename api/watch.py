@@ -110,6 +110,10 @@ class Watch:
         self.last: Event | None = None
         self._open = request.choices
         self._given_up = False
+        #: This process leaves, and has ended a stream that it had begun to tell.
+        self.interrupted = False
+        #: When somebody was last seen to hold the request, or to come for it.
+        self._attended = clock()
         self._began = self._heard = self._pulsed = self._answered = self._put_at = clock()
 
     @property
@@ -138,6 +142,7 @@ class Watch:
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:
+                self.interrupted = self.last is not None
                 yield self._end_here("shutting_down", "the server is shutting down")
             elif not isinstance(item, Delivered) or item.index > self._next or self._late:
                 # Silence, or messages were lost: the journal has what they said, this one included.
@@ -197,6 +202,7 @@ class Watch:
         attempts = self._store.attempts(self._request.id)
         held_for = self._store.held_for(self._request.id)
         if held_for is not None:
+            self._attended = now
             # A dead worker's lease runs out: look again the moment it has.
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
@@ -214,6 +220,7 @@ class Watch:
         """Whether somebody will come for a request that nobody holds, and to which lane."""
         found = self._look_again(self._request.model, self._lane)
         if isinstance(found, Lane):
+            self._attended = now
             if found != self._lane:
                 if self._room.move(self._request.id, found):
                     log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
@@ -222,7 +229,7 @@ class Watch:
             elif now - self._put_at >= LOST_TICKET_SECONDS and not self._room.tickets(self._lane.name):
                 self._replace_ticket()
         # A worker that died is being replaced; what else is the matter stays so for a while.
-        elif found.code != "no_worker" or now - self._heard > ABANDONED_SECONDS:
+        elif found.code != "no_worker" or now - max(self._heard, self._attended) > ABANDONED_SECONDS:
             yield from self._conclude("model_unavailable", found.message, attempts)
 
     def _replace_ticket(self) -> None:
@@ -243,7 +250,7 @@ class Watch:
         yield from self._from_journal()
 
     def _end_here(self, code: FailureCode, message: str) -> Failed:
-        """Ends the caller's stream without a word in the journal; leaving cancels the request."""
+        """Ends the caller's stream without a word in the journal: the request itself goes on until it is cancelled."""
         failed = Failed(self._next, code, message)
         self._next += 1
         self._given_up = True

@@ -141,6 +141,11 @@ def office_key(office: str) -> str:
     return f"tropilla:office:{office}"
 
 
+def successor_key(office: str) -> str:
+    """While whoever holds the office next is expected in a moment."""
+    return f"tropilla:office:{office}:successor"
+
+
 def errand_key(errand_id: str) -> str:
     """Stream of what the store says of one errand."""
     return f"tropilla:errand:{errand_id}"

@@ -148,8 +148,11 @@ class Settings:
     #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model
     #: on two slow cores take about 90 s, and the first one reads the weights: 40 GB from a disk at 200 MB/s take 200 s.
     step_seconds: float = dataclasses.field(default=300.0, metadata={"low": 1, "high": 86_400})
-    #: How long running generations may go on after SIGTERM.
+    #: How long running generations may go on where they are when everything stops, or their worker is told to leave and
+    #: nobody else serves their model.
     drain_seconds: float = dataclasses.field(default=5.0, metadata={"low": 0, "high": 3600})
+    #: How long an API process that is told to leave (SIGTERM) goes on with what it has begun to answer.
+    api_drain_seconds: float = dataclasses.field(default=60.0, metadata={"low": 0, "high": 3600})
     #: A client that takes no bytes for so long is gone.
     write_seconds: float = dataclasses.field(default=30.0, metadata={"low": 1, "high": 3600})
 

@@ -89,6 +89,12 @@ class Desk:
             del self._orders[request_id]
             order.job.be_taken_away()
 
+    def hand_back(self) -> None:
+        """Drops every request here without a word, so that another worker goes on with it."""
+        for order in self._orders.values():
+            order.job.hand_back()
+        self._orders.clear()
+
     def fail_all(self, failure: GenerationFailed) -> list[Outgoing]:
         """Ends every request here."""
         return [self._fail(order, failure) for order in list(self._orders.values())]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
-from tropilla.common.generation import Alternative, Event, FailureCode, Prompted, PromptToken
+from tropilla.common.generation import Alternative, Event, Prompted, PromptToken
 from tropilla.common.terms import Priority
 from tropilla.workers.pace import Lap, Pace
 from tropilla.workers.prefixes import Move
@@ -76,6 +76,7 @@ class Desk(Protocol):
     def step(self) -> list[Outgoing]: ...
     def cancel(self, request_id: str) -> list[Outgoing]: ...
     def take_away(self, request_id: str, attempt: int) -> None: ...
+    def hand_back(self) -> None: ...
     def fail_all(self, failure: GenerationFailed) -> list[Outgoing]: ...
 
 
@@ -162,12 +163,6 @@ class _Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class _FailAll:
-    code: FailureCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class _HandBack:
     pass
 
@@ -177,7 +172,7 @@ class _Stop:
     pass
 
 
-_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _HandBack | _Stop
+_Posted = _Submit | _Embed | _Cancel | _Fence | _HandBack | _Stop
 
 
 class Loop:
@@ -208,8 +203,6 @@ class Loop:
         #: Log-probabilities of prompts on their way, by sequence.
         self._scores: dict[Sequence, list[PromptToken]] = {}
         self._stopped = False
-        #: Once set, whoever comes late fails likewise.
-        self._refusing: GenerationFailed | None = None
         self._handing_back = False
         self._busy_since: float | None = None
 
@@ -240,10 +233,6 @@ class Loop:
     def fence(self, request_id: str, attempt: int) -> None:
         """Somebody else owns the request now: drops this attempt without another word. A later attempt is left alone."""
         self._inbox.put(_Fence(request_id, attempt))
-
-    def fail_all(self, code: FailureCode, message: str) -> None:
-        """Ends every request here with a failure, and every later one at once."""
-        self._inbox.put(_FailAll(code, message))
 
     def hand_back(self) -> None:
         """Drops every request here, and every later one at once, so that another worker goes on with it. What of their
@@ -306,16 +295,12 @@ class Loop:
                     events += self._cancel(posted.request_id)
                 case _Fence():
                     self._take_away(posted.request_id, posted.attempt)
-                case _FailAll():
-                    self._refusing = GenerationFailed(posted.message, code=posted.code)
-                    for request_id in list(self._jobs):
-                        events += self._fail(request_id, self._refusing)
-                    if self._desk is not None:
-                        events += self._desk.fail_all(self._refusing)
                 case _HandBack():
                     self._handing_back = True
                     for job in list(self._jobs.values()):
                         self._hand_back(job)
+                    if self._desk is not None:
+                        self._desk.hand_back()
                 case _Stop():
                     self._stopped = True
         return events
@@ -325,8 +310,6 @@ class Loop:
         # The ticket came back to the very worker that had lost its lease: the earlier attempt is fenced.
         self._take_away(job.request_id, job.attempt - 1)
         self._jobs[job.request_id] = job
-        if self._refusing is not None:
-            return self._fail(job.request_id, self._refusing)
         if self._handing_back:
             self._hand_back(job)
             return []
@@ -349,9 +332,9 @@ class Loop:
         assert self._desk is not None, "this worker was made without a desk"
         job = posted.job
         self._desk.take_away(job.request_id, job.attempt - 1)
-        if self._refusing is not None:
-            job.outcome = f"failed: {self._refusing.code}"
-            return [Outgoing(job, to_failed(self._refusing, job.number()), ends=True)]
+        if self._handing_back:
+            job.hand_back()
+            return []
         self._desk.add(job, posted.inputs, dimensions=posted.dimensions, normalize=posted.normalize)
         return []
 

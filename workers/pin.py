@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
+from tropilla.common import readiness
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
@@ -82,7 +83,8 @@ class Pin:
                 ("watchdog", self._watchdog.run),
             )
         ]
-        self.told_to_stop = False
+        #: For good; and whether it takes no new tickets because it leaves, for good or not.
+        self.told_to_stop = self.drains = False
         keeper.mind(self)
 
     @property
@@ -106,24 +108,31 @@ class Pin:
         for thread in self._threads:
             thread.start()
         self._keeper.become("ready", model=self._charge.model, progress=1.0)
+        readiness.tell()
 
     def serve(self, lane: str, ticket: str, tag: str) -> str:
         """As `Tickets.serve`."""
         return self._tickets.serve(lane, ticket, tag)
 
-    def drain(self) -> None:
-        """No new tickets. Where another worker serves the model, he goes on with what runs here, at once; else what still
-        runs after the grace ends with an error. In the end it leaves whatever happens: with a Redis that does not answer
+    def drain(self, *, returns: bool = False) -> None:
+        """No new tickets. What is here goes back into its lane: at once where another worker serves the model, else after
+        the grace, in which some of it may end. In the end it leaves whatever happens: with a Redis that does not answer
         there is nobody left to be polite to.
+
+        returns: a fresh process by this one's name comes in a moment, so requests may wait for it. Who is told to leave
+        for good meanwhile does so.
         """
-        if self.told_to_stop:
+        if self.told_to_stop or (returns and self.drains):
             return
-        self.told_to_stop = True
-        self._keeper.become("draining", next_pin="", returns=False)
+        self.told_to_stop = not returns
+        self._keeper.become("draining", next_pin="", returns=returns)
+        if self.drains:
+            return
+        self.drains = True
         if self._heirs():
             self._loop.hand_back()
         grace = self._settings.drain_seconds
-        leaving.after(grace, self._end_all)
+        leaving.after(grace, self._give_up)
         leaving.after(grace + LEAVE_SECONDS, leaving.leave_at_once)
 
     def _heirs(self) -> list[Flavour]:
@@ -137,8 +146,8 @@ class Pin:
         others = {w.flavour for w in workers if w.serves(me.pin) and w.name != me.name}
         return [flavour for flavour in PULLS["gpu"] if flavour in others]
 
-    def _end_all(self) -> None:
-        self._loop.fail_all("shutting_down", "the worker was shut down before it had finished")
+    def _give_up(self) -> None:
+        self._loop.hand_back()
         self._publisher.stop_waiting()
 
     def close(self) -> None:

@@ -137,10 +137,10 @@ class World:
         self.lanes: list[str] = []
         self.calls = FakeCalls()
         relay = Relay(self.store, self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
-        collaborators = Collaborators(
+        self.collaborators = Collaborators(
             self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()), streams(self.calls)
         )  # type: ignore[arg-type]
-        self.app = create_app(collaborators, (WORDY, TERSE))
+        self.app = create_app(self.collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()
 
     def _submit(self, generation: Any, lane: Lane) -> None:
@@ -400,8 +400,26 @@ def test_a_failure_after_the_first_event_is_an_error_when_nothing_is_streamed(wo
 
 def test_a_server_that_shuts_down_ends_its_streams_in_their_own_words(world: World) -> None:
     world.will_say(answer("hi")[0], then=[CLOSING])
-    assert "shutting down" in frames(world.say(stream=True).data)[-1]
+    said = world.say(stream=True).data.decode().split("\n\n")
+    assert "shutting down" in said[-2]
+    # A client that says where it was gets what should have stood there.
+    assert (said[0].endswith(".1"), "id: " in said[-2]) == (True, False)
+    assert (world.store.cancelled, world.at_rest) == ([], True)
+
+
+def test_a_whole_answer_that_a_server_does_not_wait_for_is_cancelled(world: World) -> None:
+    world.will_say(answer("hi")[0], then=[CLOSING])
+    assert world.say().status_code == 500
     assert world.store.cancelled == ["r"]
+
+
+def test_a_server_that_leaves_is_not_ready(world: World) -> None:
+    client = create_app(world.collaborators).test_client()
+    assert (client.get("/readyz").status_code, client.get("/readyz").json["status"]) == (200, "ready")
+    world.collaborators.departure.drain(0)
+    told = client.get("/readyz")
+    assert (told.status_code, told.json["status"], told.json["models"]) == (503, "draining", ["m"])
+    assert client.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tropilla.api.inbox import CLOSING, GAP, GONE, MAX_UNREAD, Inbox, Mailbox
 from tropilla.common.bus import Delivered, split_message
-from tropilla.common.errors import StoreUnavailable
+from tropilla.common.errors import StoreUnavailable, WorkerLost
 
 
 class FakeListener:
@@ -106,6 +106,8 @@ def test_closing_reaches_every_open_request() -> None:
     mailboxes = [inbox.register(name) for name in "ab"]
     inbox.close_all()
     assert [mailbox.get(0) for mailbox in mailboxes] == [CLOSING, CLOSING]
+    with pytest.raises(WorkerLost, match="shutting down"):
+        inbox.register("c")
 
 
 def test_what_is_published_reaches_the_mailbox(inbox: Inbox, radio: FakeRadio) -> None:

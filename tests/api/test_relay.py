@@ -381,6 +381,19 @@ def test_a_queued_request_without_any_worker_left_ends_after_a_while() -> None:
     assert world.store.done
 
 
+def test_it_waits_as_long_for_a_worker_to_come_back_however_long_it_has_waited_for_its_turn() -> None:
+    world = World()
+    times: list[float] = []
+
+    def lose_it() -> None:
+        world.found = GONE_ALL
+        times.append(world.clock.now)
+
+    world.inbox.script = [*[None] * 20, lose_it]
+    assert failed(world).code == "model_unavailable"
+    assert world.clock.now - times[0] > ABANDONED_SECONDS
+
+
 def test_a_model_that_is_served_again_in_time_keeps_its_queue() -> None:
     world = World()
     world.found = GONE_ALL
@@ -454,6 +467,31 @@ def test_leaving_the_generator_early_cancels_the_request(read: int) -> None:
 def test_a_server_that_shuts_down_says_so_and_cancels() -> None:
     world = World([CLOSING])
     assert failed(world) == Failed(0, "shutting_down", "the server is shutting down")
+    assert world.store.cancelled == ["r"]
+
+
+@pytest.mark.parametrize("told", [0, 2])
+def test_a_stream_that_can_be_resumed_outlives_the_server_that_told_its_beginning(told: int) -> None:
+    world = World()
+    world.deliver(*SAID)
+    world.inbox.script = [*list(world.inbox.script)[:told], CLOSING]
+    said = list(world.relay.run(request("r"), Lane("m", "cpu"), resumable=True))
+    assert said == [*SAID[:told], Failed(told, "shutting_down", "the server is shutting down")]
+    assert (world.store.cancelled, world.inbox.registered) == ([] if told else ["r"], [])
+
+
+@pytest.mark.parametrize("leave", ["hang up", "close"])
+def test_a_stream_that_can_be_resumed_is_cancelled_where_its_client_leaves(leave: str) -> None:
+    world = World()
+    world.deliver(*SAID)
+    world.inbox.script = [*list(world.inbox.script)[:2], GONE]
+    stream = world.relay.run(request("r"), Lane("m", "cpu"), resumable=True)
+    assert [next(stream), next(stream)] == SAID[:2]
+    if leave == "close":
+        stream.close()  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(ClientGone):
+            next(stream)
     assert world.store.cancelled == ["r"]
 
 

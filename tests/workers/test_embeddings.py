@@ -262,6 +262,16 @@ def test_failing_all_ends_every_request() -> None:
     assert bench.desk.idle
 
 
+def test_what_is_handed_back_leaves_without_a_word() -> None:
+    bench = Bench(sequences=1)
+    jobs = [bench.add("a", [1], [2]), bench.add("b", [3])]
+    bench.step()
+    bench.desk.hand_back()
+    assert bench.desk.idle
+    assert [(job.handed_back, job.ended.is_set()) for job in jobs] == [(True, True)] * 2
+    assert {name: len(events) for name, events in bench.out.events.items()} == {"a": 1}
+
+
 def test_events_go_on_where_an_earlier_attempt_had_ended() -> None:
     bench = Bench()
     posted = Job("a", 2, 1, next_index=3)

@@ -253,20 +253,6 @@ def test_a_failing_step_ends_its_requests_and_no_others() -> None:
     assert bench.out.text("b") == "b"
 
 
-def test_failing_all_ends_every_request_here_and_every_later_one() -> None:
-    bench = Bench(slots=1)
-    running, waiting = sequence("a", script="a" * 9), sequence("b", script="b")
-    bench.submit(running)
-    bench.submit(waiting)
-    bench.turn(2)
-    bench.loop.fail_all("shutting_down", "good-bye")
-    late = sequence("c")
-    bench.submit(late)
-    bench.finish()
-    for name in "abc":
-        assert bench.out.failed(name).code == "shutting_down"
-
-
 def test_stopping_drops_what_runs_without_a_word() -> None:
     bench = Bench()
     bench.submit(sequence(script="x" * 9))

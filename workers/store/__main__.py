@@ -18,6 +18,7 @@ from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery
+from tropilla.workers import leaving
 from tropilla.workers.store import app
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.fetch import fetch
@@ -46,10 +47,16 @@ def main() -> int:
         return 1
     celery = create_celery(settings)
     app.register(celery, desk, _leave)
+
+    def restart() -> None:
+        desk.close(returns=True)
+        _leave("a fresh store comes")
+
+    leaving.hear_restarts(restart)
     try:
         celery.worker_main(app.arguments(desk))
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 0
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
     return 0
 
 
