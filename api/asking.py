@@ -12,8 +12,9 @@ from flask import request
 from tropilla.api import media
 from tropilla.api.cluster import Cluster
 from tropilla.api.surface import JSON, Dialect, Surroundings
+from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Task
-from tropilla.common.errors import GenerationFailed, ModelUnavailable, UnknownModel, UnreadableBody
+from tropilla.common.errors import GenerationFailed, ModelUnavailable, StoreUnavailable, UnknownModel, UnreadableBody
 from tropilla.common.settings import Settings
 
 Understood = TypeVar("Understood")
@@ -58,10 +59,17 @@ class Asking:
         except (UnknownModel, ModelUnavailable):
             return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
 
-    def around(self, variables: Mapping[str, str], *, fresh: bool = False) -> Surroundings:
+    def around(self, variables: Mapping[str, str], *, fresh: bool = False, alone: bool = False) -> Surroundings:
+        """alone: where Redis cannot be reached, those of a cluster of nobody. Else raises `StoreUnavailable`."""
         headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            catalogue = self.cluster.catalogue(fresh=fresh)
+        except StoreUnavailable:
+            if not alone:
+                raise
+            catalogue = Catalogue()
         return Surroundings(
-            self.cluster.catalogue(fresh=fresh),
+            catalogue,
             self.settings,
             time.time(),
             headers,

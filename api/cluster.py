@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from tropilla.api import placement
 from tropilla.common.catalogue import Catalogue, Lane, Trouble
+from tropilla.common.errors import Overloaded
+
+log = logging.getLogger(__name__)
 
 #: A worker that comes or goes is noticed within this time.
 FRESH_SECONDS = 0.3
+#: When to come again to a Redis that is full: journals of ended requests expire all the time.
+FULL_RETRY_SECONDS = 10
 
 
 class Announcements(Protocol):
@@ -23,6 +29,7 @@ class Queues(Protocol):
     """What is needed of `room.Room`."""
 
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]: ...
+    def full_percent(self) -> float: ...
 
 
 class Cluster:
@@ -31,6 +38,7 @@ class Cluster:
         self._clock = clock
         self._seen = Catalogue()
         self._seen_at = float("-inf")
+        self._full_percent, self._weighed_at = 0.0, float("-inf")
         #: Lane -> how many waited in it, and when that was.
         self._backlogs: dict[Lane, tuple[int, float]] = {}
 
@@ -57,6 +65,16 @@ class Cluster:
             count = self._room.waiting([lane.name])[lane.name]
             self._backlogs[lane] = (count, self._clock())
         return count
+
+    def weigh(self, most_percent: float) -> None:
+        """Refuses what would fill Redis further: what was admitted before has still to be written down. Raises
+        `Overloaded` or `StoreUnavailable`.
+        """
+        if self._clock() - self._weighed_at > FRESH_SECONDS:
+            self._full_percent, self._weighed_at = self._bus.full_percent(), self._clock()
+        if self._full_percent > most_percent:
+            log.warning("Redis uses %.1f %% of its maxmemory: no new requests", self._full_percent)
+            raise Overloaded("the request queue has no memory left", retry_after_seconds=FULL_RETRY_SECONDS)
 
     def look_again(self, model: str, waits: Lane) -> Lane | Trouble:
         """Where a request should go on waiting, or why it should not. Raises `StoreUnavailable`."""

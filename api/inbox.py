@@ -13,7 +13,7 @@ import secrets
 import threading
 from typing import Final, Protocol
 
-from tropilla.common.bus import Delivered, Listener, split_message
+from tropilla.common.bus import Delivered, Listener, Silent, split_message
 from tropilla.common.errors import StoreUnavailable, WorkerLost
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,11 @@ class Mailbox:
 
 
 class Subscribable(Protocol):
+    """What is needed of `bus.Bus`."""
+
+    #: Whether Redis is known to be away, so that nobody else waits for it.
+    away: bool
+
     def listen_inbox(self, inbox: str) -> Listener: ...
 
 
@@ -120,7 +125,7 @@ class Inbox:
         """Supervised: a reader that dies would hang every stream of the process."""
         while not self._stopping.is_set():
             try:
-                listener = self._bus.listen_inbox(self.name)
+                listener = self._listen()
                 try:
                     self._ready.set()
                     for mailbox in list(self._mailboxes.values()):
@@ -128,12 +133,27 @@ class Inbox:
                     self._read(listener)
                 finally:
                     listener.close()
+            except Silent as error:
+                # Nobody else in this process is to find that out for himself, a few seconds each.
+                self._bus.away = True
+                log.warning("events do not arrive: %s", error.message)
             except StoreUnavailable as error:
+                # A connection may break without anything being the matter with Redis: the next one tells.
                 log.warning("events do not arrive: %s", error.message)
                 self._stopping.wait(RECONNECT_SECONDS)
             except Exception:
                 log.exception("the inbox reader broke and starts again")
                 self._stopping.wait(RECONNECT_SECONDS)
+
+    def _listen(self) -> Listener:
+        """This process's ear is also how it knows whether Redis is there."""
+        try:
+            listener = self._bus.listen_inbox(self.name)
+        except StoreUnavailable:
+            self._bus.away = True
+            raise
+        self._bus.away = False
+        return listener
 
     def _read(self, listener: Listener) -> None:
         while not self._stopping.is_set():

@@ -284,12 +284,14 @@ class Report:
 class Page:
     """A GET (and HEAD) route that answers from what is known: listings, versions, health.
 
-    `path` is a Werkzeug rule; its variables arrive as the second argument. May raise `RequestError`s.
+    `path` is a Werkzeug rule; its variables arrive as the second argument. May raise `RequestError`s. vital: it says how
+    things are, and answers for a cluster of nobody where Redis cannot be reached.
     """
 
     path: str
     answer: Callable[[Surroundings, Mapping[str, str]], Reply]
     about: About = UNTOLD
+    vital: bool = False
 
 
 AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page

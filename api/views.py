@@ -93,7 +93,8 @@ class Views:
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
-            return respond(page.answer(self.asking.around(variables, fresh=True), variables))
+            around = self.asking.around(variables, fresh=True, alone=page.vital)
+            return respond(page.answer(around, variables))
 
         return view
 
@@ -241,6 +242,8 @@ class Views:
         self, asked: Request, account: Account | None = None, *, resumed: bool = False, resumable: bool = False
     ) -> Conversation:
         labels.call_request(asked.id)
+        if not resumed:
+            self.cluster.weigh(self.settings.redis_full_percent)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
         return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed, resumable=resumable)

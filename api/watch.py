@@ -27,8 +27,6 @@ from tropilla.common.terms import Bounds, Terms, ending
 
 log = logging.getLogger(__name__)
 
-#: How long open requests outlive a Redis that does not answer, in seconds.
-OUTAGE_SECONDS = 30.0
 #: How long a queued request waits for a worker to come back when none is left that could load its model, in seconds.
 ABANDONED_SECONDS = 10.0
 #: A ticket that is in no lane and has made nobody take its request for so long is lost, in seconds.
@@ -170,7 +168,7 @@ class Watch:
             if item.index != self._next:
                 # Redis has lost what it had acknowledged: say so, rather than skip.
                 log.error("request %s: event %d is missing in the journal", self._request.id, self._next)
-                yield self._end_here("internal", "a part of the answer was lost in the queue")
+                yield self._end_here("worker_lost", "a part of the answer was lost in the queue")
                 return
             yield self._accept(item)
             if self._over:
@@ -184,8 +182,9 @@ class Watch:
                 yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
-            if now - self._answered > OUTAGE_SECONDS:
-                yield self._end_here("internal", error.message)
+            if (away := now - self._answered) > self._settings.outage_seconds:
+                log.error("request %s is given up: %s", self._request.id, error.message)
+                yield self._end_here("worker_lost", f"the request queue could not be reached for {away:.0f} s")
         if not self._over and now - self._pulsed >= self._settings.heartbeat_seconds:
             self._pulsed = now
             yield PULSE
@@ -206,7 +205,7 @@ class Watch:
             # A dead worker's lease runs out: look again the moment it has.
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
-            yield self._end_here("internal", "the request was lost in the queue")
+            yield self._end_here("worker_lost", "the request was lost in the queue")
         elif attempts and (lanes := self._room.put_back(self._request.id)):
             log.warning(
                 "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,10 +34,11 @@ CONNECT_SECONDS = 3.0
 #: Of one process; an API process has up to 2000 callers, each of which may wait for Redis on one of its own. redis-py's
 #: limit is 100, and whoever comes after that would hear that Redis cannot serve.
 MAX_CONNECTIONS = 4096
-#: A script that has not answered by then will not.
-ANSWER_SECONDS = 10.0
-#: Redis sends what a subscriber should know at least this often, so that a dead connection is found.
-LISTEN_SECONDS = 1.0
+#: A script that has not answered by then will not. Of every piece of an answer; callers have a sign of life to give.
+ANSWER_SECONDS = 5.0
+#: A subscriber that has heard nothing for so long asks whether Redis is still there; one that has no answer by then has
+#: lost it, though the connection may look as open as ever.
+LISTEN_SECONDS, SILENT_SECONDS = 1.0, 3.0
 #: Of a bus that nobody configures.
 DEFAULTS = Settings()
 #: kombu's own sorted set of tickets that are popped and not acknowledged, by time of the last sign of life.
@@ -44,6 +46,10 @@ UNACKED_INDEX = "unacked_index"
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+class Silent(StoreUnavailable):
+    """Redis has not answered a subscriber: it, or the way to it, is gone without a word."""
 
 
 @contextmanager
@@ -118,21 +124,39 @@ def delivered(request_id: str, entries: Sequence[tuple[bytes, dict[bytes, bytes]
     return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
 
 
-def _connect(url: str, *, answer_seconds: float | None) -> redis.Redis:
+class _Pool(redis.ConnectionPool):
+    """With a door: while it is shut, whoever wants a connection is refused at once instead of waiting for Redis."""
+
+    shut = False
+
+    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        if self.shut:
+            raise redis.ConnectionError("it is away")
+        return super().get_connection(*args, **kwargs)
+
+
+def _connect(url: str, *, subscribes: bool = False) -> redis.Redis:
     try:
-        return redis.Redis.from_url(
+        pool = _Pool.from_url(
             url,
             # from_url retries nothing by default and redis.Redis(host=...) ten times: say it. Scripts here are either
-            # idempotent or fenced, so one quick second try after a dropped connection is safe.
-            retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), 1),
+            # idempotent or fenced, so one quick second try after a dropped connection is safe. None after silence: who has
+            # waited for that long has no time left.
+            retry=Retry(
+                ExponentialBackoff(base=0.02, cap=0.2),
+                0 if subscribes else 1,
+                supported_errors=(redis.ConnectionError,),
+            ),
             socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=answer_seconds,
+            socket_timeout=ANSWER_SECONDS,
             socket_keepalive=True,
-            health_check_interval=10,
+            # redis-py's own way to ask a subscription loses messages.
+            health_check_interval=0 if subscribes else 10,
             max_connections=MAX_CONNECTIONS,
         )
     except ValueError as error:
         raise ConfigurationError(f"{_shown(url)} is not a Redis URL: {error}") from error
+    return redis.Redis.from_pool(pool)
 
 
 def _shown(url: str) -> str:
@@ -147,7 +171,7 @@ class Bus:
     def __init__(self, url: str, settings: Settings = DEFAULTS) -> None:
         self.url = url
         self._settings = settings
-        self._redis = _connect(url, answer_seconds=ANSWER_SECONDS)
+        self._redis = _connect(url)
         self.connection = self._redis
         self._append = self.script("append")
         self._conclude = self.script("conclude")
@@ -159,6 +183,15 @@ class Bus:
         much of what has ended is kept, and for how long.
         """
         return cls(url, settings)
+
+    @property
+    def away(self) -> bool:
+        """Whether this process knows that Redis is away: everything is refused at once then, but subscriptions."""
+        return cast(_Pool, self._redis.connection_pool).shut
+
+    @away.setter
+    def away(self, known: bool) -> None:
+        cast(_Pool, self._redis.connection_pool).shut = known
 
     def close(self) -> None:
         self._redis.close()
@@ -200,6 +233,15 @@ class Bus:
     @redis_errors_translated
     def ping(self) -> None:
         self._redis.ping()
+
+    @redis_errors_translated
+    def full_percent(self) -> float:
+        """How much of the memory that Redis may use is used; 0 where it may use all there is."""
+        found = cast("dict[str, Any]", self._redis.info("memory"))
+        limit = int(found["maxmemory"])
+        # Redis itself leaves its buffers for replicas and the log out of that account.
+        used = int(found["used_memory"]) - int(found.get("mem_not_counted_for_evict", 0))
+        return 100.0 * used / limit if limit else 0.0
 
     # -- the life of a request, in order ---------------------------------------------------------------------------
 
@@ -364,18 +406,33 @@ class Listener:
     """One subscription on a connection of its own. It never reconnects by itself: whoever listens must know of a gap."""
 
     def __init__(self, url: str, channel: str) -> None:
-        self._redis = _connect(url, answer_seconds=None)
-        self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        with _translated():
-            self._pubsub.subscribe(channel)
-            # Wait for the confirmation: what is published from here on arrives.
-            self._pubsub.get_message(ignore_subscribe_messages=False, timeout=CONNECT_SECONDS)
+        self._redis = _connect(url, subscribes=True)
+        self._pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call]
+        try:
+            with _translated():
+                self._pubsub.subscribe(channel)
+                # What is published from the confirmation on arrives.
+                if self._pubsub.get_message(timeout=CONNECT_SECONDS) is None:
+                    raise Silent("Redis does not answer")
+        except StoreUnavailable:
+            self.close()
+            raise
+        self._heard_at = self._asked_at = time.monotonic()
 
     @redis_errors_translated
     def read(self, timeout_seconds: float = LISTEN_SECONDS) -> bytes | None:
-        """The next message, or None when none came in time."""
+        """The next message, or None when none came in time. Raises `Silent` when Redis has not answered for a while."""
         message = self._pubsub.get_message(timeout=timeout_seconds)
-        return cast(bytes, message["data"]) if message else None
+        now = time.monotonic()
+        if message is not None:
+            self._heard_at = now
+            return cast(bytes, message["data"]) if message["type"] == "message" else None
+        if now - self._heard_at >= SILENT_SECONDS:
+            raise Silent(f"Redis has not answered for {now - self._heard_at:.0f} s")
+        if now - max(self._heard_at, self._asked_at) >= LISTEN_SECONDS:
+            self._asked_at = now
+            self._pubsub.ping()
+        return None
 
     def close(self) -> None:
         self._pubsub.close()

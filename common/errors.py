@@ -65,6 +65,8 @@ class NewerMessage(DecodeError):
 
 class StoreUnavailable(TropillaError):
     status = 503
+    #: A Redis that starts again is back by then, and one that is away for longer is asked for by nobody all the while.
+    retry_after: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
 class StoreClosed(StoreUnavailable):

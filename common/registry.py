@@ -50,6 +50,10 @@ class Registry:
         workers = self._bus.catalogue().workers
         return catalogue(workers, self._shelf.definitions, self._shelf.troubles, self.failures())
 
+    def full_percent(self) -> float:
+        """As `Bus.full_percent`."""
+        return self._bus.full_percent()
+
     # -- definitions: the store writes, everybody reads --------------------------------------------------------------
 
     @redis_errors_translated

@@ -86,6 +86,8 @@ class Settings:
     max_dead: int = dataclasses.field(default=1000, metadata={"low": 1, "high": 1_000_000})
     #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
     spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
+    #: New requests are refused while Redis uses more of its maxmemory, so that there is room for those that run.
+    redis_full_percent: float = dataclasses.field(default=90.0, metadata={"low": 1, "high": 100})
     #: Choices per request: prompts times n.
     max_choices: int = dataclasses.field(default=16, metadata={"low": 1, "high": 128})
     #: What OpenAI answers call the reasoning of a model: DeepSeek's and llama.cpp's word, or vLLM's `reasoning` as well.
@@ -143,11 +145,15 @@ class Settings:
     journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
     #: How long a request that has cost its workers is kept aside.
     dead_seconds: float = dataclasses.field(default=604_800.0, metadata={"low": 60, "high": 31_536_000})
+    #: How long open requests wait for a Redis that cannot be reached, heartbeats going out; then they end with an error.
+    outage_seconds: float = dataclasses.field(default=90.0, metadata={"low": 1, "high": 3600})
     #: How long a worker goes on for an API process that nobody hears.
     orphan_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.5, "high": 3600})
     #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model
     #: on two slow cores take about 90 s, and the first one reads the weights: 40 GB from a disk at 200 MB/s take 200 s.
     step_seconds: float = dataclasses.field(default=300.0, metadata={"low": 1, "high": 86_400})
+    #: A worker that leaves tickets lying for so long, though it has room, no longer hears Celery, and ends itself.
+    deaf_seconds: float = dataclasses.field(default=10.0, metadata={"low": 1, "high": 3600})
     #: How long running generations may go on where they are when everything stops, or their worker is told to leave and
     #: nobody else serves their model.
     drain_seconds: float = dataclasses.field(default=5.0, metadata={"low": 0, "high": 3600})

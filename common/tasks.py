@@ -17,6 +17,8 @@ from tropilla.common.settings import Settings
 
 #: Older versions stall a full thread pool 1.3 s whenever a slot is refilled.
 MINIMUM_KOMBU = (5, 7)
+#: Redis has not answered by then: it will not.
+ANSWER_SECONDS = 5.0
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -33,10 +35,19 @@ def create_celery(settings: Settings) -> Celery:
             "polling_interval": 0.2,
             "health_check_interval": 10,
             "socket_connect_timeout": 3,
+            # kombu's own is for ever: a Redis that goes without a word would keep the thread that pulls tickets, and every
+            # caller whose ticket is being put into a lane.
+            "socket_timeout": ANSWER_SECONDS,
             "socket_keepalive": True,
         },
         broker_pool_limit=10,
         broker_connection_retry_on_startup=True,
+        # Redis may be away for as long as it likes.
+        broker_connection_max_retries=None,
+        # What is pulled is what a thread is free for, whichever connection the tickets at hand came by. Celery's own way
+        # after a lost connection is to pull that many fewer until a *new* ticket is done with: one slot in use of eight.
+        worker_disable_prefetch=True,
+        worker_enable_prefetch_count_reduction=False,
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         task_ignore_result=True,

@@ -323,7 +323,8 @@ class FakeAnnouncements:
         self.failures: dict[str, dict[str, Trouble]] = {}
         #: Lane -> requests in it.
         self.lanes: dict[str, int] = {}
-        self.read = self.counted = 0
+        self.read = self.counted = self.weighed = 0
+        self.full = 0.0
         self.down = False
 
     def catalogue(self) -> Catalogue:
@@ -337,6 +338,10 @@ class FakeAnnouncements:
         if self.down:
             raise StoreUnavailable("Redis cannot serve")
         return {lane: self.lanes.get(lane, 0) for lane in lanes}
+
+    def full_percent(self) -> float:
+        self.weighed += 1
+        return self.full
 
 
 class FakeStore:

@@ -10,10 +10,11 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 from tropilla.common import names
 from tropilla.common.errors import NewerMessage, StoreUnavailable
+from tropilla.workers.consumer import HastyConsumer
 from tropilla.workers.pin import Pin
 
 log = logging.getLogger(__name__)
@@ -26,15 +27,19 @@ def register(celery: Celery, pin: Pin) -> None:
     """Makes the application serve tickets with the pinned model."""
     # It warns root of pickled messages, which nobody here accepts (common/tasks.py).
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    celery.conf.worker_consumer = HastyConsumer
 
     @celery.task(name=names.GENERATE_TASK, bind=True)  # type: ignore[untyped-decorator]
     def generate(task: Any, *_: Any) -> str:
-        about = task.request
+        with pin.hearing.ticket():
+            return serve(task.request)
+
+    def serve(about: Any) -> str:
         try:
             return pin.serve(about.delivery_info["routing_key"], about.id, str(about.properties["delivery_tag"]))
         except (NewerMessage, StoreUnavailable) as error:
             # Not ours to lose: a newer worker may come, Redis may come back. Not at once, or this would spin.
-            log.warning("ticket %s goes back: %s", task.request.id, error.message)
+            log.warning("ticket %s goes back: %s", about.id, error.message)
             time.sleep(PUT_BACK_SECONDS)
             raise Reject(error.message, requeue=True) from error
 
@@ -42,9 +47,13 @@ def register(celery: Celery, pin: Pin) -> None:
         # Only signals come by here, not `stop_taking`.
         pin.drain()
 
+    def begin(**_: object) -> None:
+        pin.hearing.begin()
+
     # Held by the application, since Celery's signals keep no strong reference.
-    celery.tropilla_drain = drain
+    celery.tropilla_drain, celery.tropilla_begin = drain, begin
     worker_shutting_down.connect(drain)
+    worker_ready.connect(begin)
 
 
 def run(celery: Celery, pin: Pin) -> int:

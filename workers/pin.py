@@ -16,6 +16,7 @@ from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.charge import Charge
 from tropilla.workers.engine import Engine
+from tropilla.workers.hearing import Hearing
 from tropilla.workers.keeper import Keeper
 from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: How long a worker told to stop may take to leave after its last request has ended.
 LEAVE_SECONDS = 10.0
+#: How often a deaf worker looks whether everything is given back.
+HAND_OVER_POLL_SECONDS = 0.02
 
 
 class Pin:
@@ -63,9 +66,10 @@ class Pin:
         self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
         definition = charge.definition
+        self._room = Room(bus)
         self._tickets = Tickets(
             bus,
-            Room(bus),
+            self._room,
             keeper,
             self._settings,
             self._engine,
@@ -74,6 +78,12 @@ class Pin:
             heirs=self._heirs,
             keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
             load_seconds=load_seconds,
+        )
+        self.hearing = Hearing(
+            self._settings.deaf_seconds,
+            could_hold=self.holders,
+            waiting=self._tickets_waiting,
+            on_deaf=self._leave_deaf,
         )
         self._threads = [
             threading.Thread(target=leaving.or_die, args=(work,), name=thread_name, daemon=True)
@@ -150,6 +160,28 @@ class Pin:
         self._loop.hand_back()
         self._publisher.stop_waiting()
 
+    def _tickets_waiting(self) -> int:
+        return sum(self._room.tickets(lane) for lane in self.lanes)
+
+    def _leave_deaf(self) -> None:
+        threading.Thread(target=self._hand_over, name="deaf", daemon=True).start()
+
+    def _hand_over(self) -> None:
+        """Gives back what runs, to whoever comes for it: the others, or this worker once it was started again. Not for
+        longer than a drain takes; then the leases run out.
+        """
+        log.critical(
+            "tickets wait in %s, and none has come for %g s", ", ".join(self.lanes), self._settings.deaf_seconds
+        )
+        self.told_to_stop = True
+        self._keeper.become("draining", next_pin="", returns=True)
+        self._loop.hand_back()
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while self._tickets.running and time.monotonic() < deadline:
+            time.sleep(HAND_OVER_POLL_SECONDS)
+        self._keeper.stop()
+        leaving.leave_deaf()
+
     def close(self) -> None:
         """After the last ticket: frees the model."""
         self._loop.stop()
@@ -177,5 +209,7 @@ class Pin:
     def report(self) -> None:
         self._bus.report_load(self.worker.name, self._pace.load)
         self._tally.flush(self._bus.add_counts)
-        if self._keeper.worker.state == "ready":
+        ready = self._keeper.worker.state == "ready"
+        if ready:
             self._tickets.look_after_the_lost()
+        self.hearing.check(pulls=ready)

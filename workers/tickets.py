@@ -84,6 +84,12 @@ class Tickets:
         with self._lock:
             return self._stay.is_over(time.monotonic())
 
+    @property
+    def running(self) -> int:
+        """Requests that are in a thread here."""
+        with self._lock:
+            return self._stay.running
+
     def described(self, worker: Worker) -> Worker:
         """The worker, with how much its model is asked for."""
         now = time.monotonic()

@@ -114,6 +114,7 @@ WORDY = Dialect(
         Page("/about", about),
         Page("/about/<path:name>", about),
         Page("/text", lambda s, v: Reply("hi")),
+        Page("/how", lambda s, v: Reply({"models": len(s.catalogue.models)}), vital=True),
     ),
     ("",),
     fault,
@@ -376,6 +377,25 @@ def test_a_redis_that_is_away_is_told_with_its_status(world: World) -> None:
     world.announcements.down = True
     world.clock.advance(1)
     assert world.say().json["kind"] == StoreUnavailable.__name__
+
+
+def test_a_full_redis_takes_no_new_request_and_goes_on_telling(world: World) -> None:
+    world.will_say(*answer("hi"))
+    told = iter(world.say(stream=True).response)
+    next(told)
+    world.announcements.full = 95.0
+    world.clock.advance(1)
+    assert b"i" in b"".join(told)
+    for stream in (False, True):
+        response = world.say(stream=stream)
+        assert (response.status_code, response.json["kind"]) == (429, "Overloaded")
+    assert world.client.get("/about").status_code == 200
+
+
+def test_pages_that_say_how_things_are_answer_without_redis(world: World) -> None:
+    world.announcements.down = True
+    assert world.client.get("/how").json == {"models": 0}
+    assert world.client.get("/about").status_code == 503
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 from fakes import WORKER, Clock, FakeAnnouncements
-from tropilla.api.cluster import FRESH_SECONDS, Cluster
+from tropilla.api.cluster import FRESH_SECONDS, FULL_RETRY_SECONDS, Cluster
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import StoreUnavailable
+from tropilla.common.errors import Overloaded, StoreUnavailable
 
 
 def test_the_catalogue_is_read_once_while_it_is_fresh() -> None:
@@ -44,6 +44,20 @@ def test_a_backlog_is_counted_once_while_it_is_fresh() -> None:
     redis.lanes = {"m.gpu": 5}
     clock.advance(FRESH_SECONDS * 1.01)
     assert [cluster.backlog(lane), cluster.backlog(Lane("o", "gpu")), redis.counted] == [5, 0, 3]
+
+
+def test_redis_is_weighed_a_few_times_a_second_and_refuses_above_the_limit_alone() -> None:
+    clock, redis = Clock(), FakeAnnouncements(WORKER)
+    cluster = Cluster(redis, clock)
+    redis.full = 90.0
+    for _ in range(3):
+        cluster.weigh(90.0)
+    assert redis.weighed == 1
+    redis.full = 90.1
+    clock.advance(FRESH_SECONDS * 1.01)
+    with pytest.raises(Overloaded) as caught:
+        cluster.weigh(90.0)
+    assert (caught.value.retry_after_seconds, redis.weighed) == (FULL_RETRY_SECONDS, 2)
 
 
 def test_a_request_is_looked_after_by_what_is_seen_now() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tropilla.api.inbox import CLOSING, GAP, GONE, MAX_UNREAD, Inbox, Mailbox
-from tropilla.common.bus import Delivered, split_message
+from tropilla.common.bus import Delivered, Silent, split_message
 from tropilla.common.errors import StoreUnavailable, WorkerLost
 
 
@@ -36,9 +36,13 @@ class FakeRadio:
     def __init__(self, refusals: int = 0) -> None:
         self.listeners: queue.SimpleQueue[FakeListener] = queue.SimpleQueue()
         self.names: list[str] = []
+        self.away = False
+        #: What `away` was, whenever somebody subscribed.
+        self.asked_while_away: list[bool] = []
         self._refusals = refusals
 
     def listen_inbox(self, inbox: str) -> Any:
+        self.asked_while_away.append(self.away)
         if self._refusals:
             self._refusals -= 1
             raise StoreUnavailable("Redis cannot serve")
@@ -126,6 +130,25 @@ def test_a_reader_that_breaks_starts_again_and_tells_of_the_gap(inbox: Inbox, ra
     radio.listeners.get(timeout=5).posted.put(b"a 1 y")
     assert mailbox.get(5) == Delivered("a", 1, b"y")
     assert first.closed
+
+
+def test_a_redis_that_refuses_the_subscription_is_away_until_it_grants_it() -> None:
+    radio = FakeRadio(refusals=2)
+    inbox = Inbox(radio)
+    inbox.start()
+    assert radio.asked_while_away == [False, True, True]
+    assert not radio.away
+    inbox.stop()
+
+
+@pytest.mark.parametrize(("trouble", "away"), [(Silent("no answer"), True), (StoreUnavailable("cut"), False)])
+def test_silence_means_that_redis_is_away_and_a_broken_connection_does_not(
+    inbox: Inbox, radio: FakeRadio, trouble: StoreUnavailable, away: bool
+) -> None:
+    radio.listeners.get(timeout=5).posted.put(trouble)
+    radio.listeners.get(timeout=5)
+    assert radio.asked_while_away == [False, away]
+    assert not radio.away
 
 
 def test_starting_waits_for_the_subscription() -> None:

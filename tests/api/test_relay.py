@@ -10,7 +10,7 @@ import pytest
 from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
 from tropilla.api.relay import Relay
-from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone
+from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
@@ -177,7 +177,7 @@ def test_a_journal_with_a_hole_is_told_rather_than_skipped() -> None:
     read = world.store.read_journal
     world.store.read_journal = lambda r, start=0: [d for d in read(r, start) if d.index != 2]  # type: ignore[method-assign]
     world.inbox.script = [None]
-    assert world.events() == [*SAID[:2], Failed(2, "internal", "a part of the answer was lost in the queue")]
+    assert world.events() == [*SAID[:2], Failed(2, "worker_lost", "a part of the answer was lost in the queue")]
     assert world.store.cancelled == ["r"]
 
 
@@ -412,7 +412,7 @@ def test_a_request_that_redis_has_forgotten_ends() -> None:
         world.store.attempt = None
 
     world.inbox.script = [forget]
-    assert failed(world) == Failed(0, "internal", "the request was lost in the queue")
+    assert failed(world) == Failed(0, "worker_lost", "the request was lost in the queue")
 
 
 def test_a_request_past_its_deadline_is_cancelled_and_expires() -> None:
@@ -585,16 +585,17 @@ def test_an_outage_shorter_than_the_limit_is_survived() -> None:
     world = World()
     world.deliver(*SAID)
     first, *_ = world.inbox.script
-    world.inbox.script = [first, outage(world, seconds=OUTAGE_SECONDS - 1)]
+    world.inbox.script = [first, outage(world, seconds=SETTINGS.outage_seconds - 1)]
     assert world.events() == SAID
 
 
 def test_an_outage_longer_than_the_limit_ends_the_stream() -> None:
     world = World()
-    world.inbox.script = [world.claim, outage(world, seconds=10 * OUTAGE_SECONDS)]
+    world.inbox.script = [world.claim, outage(world, seconds=10 * SETTINGS.outage_seconds)]
     began = world.clock.now
-    assert failed(world).code == "internal"
-    assert OUTAGE_SECONDS < world.clock.now - began <= OUTAGE_SECONDS + 2 * SETTINGS.stall_seconds
+    last = failed(world)
+    assert (last.code, "the request queue could not be reached for 9" in last.message) == ("worker_lost", True)
+    assert SETTINGS.outage_seconds < world.clock.now - began <= SETTINGS.outage_seconds + 2 * SETTINGS.stall_seconds
 
 
 def test_the_limit_counts_from_the_beginning_of_the_outage_however_long_the_stream_ran() -> None:
@@ -606,7 +607,7 @@ def test_the_limit_counts_from_the_beginning_of_the_outage_however_long_the_stre
             world.clock.advance(1)
             yield from world.store.write(event)
         world.store.write(*said[60:])
-        world.store.down_until = world.clock.now + OUTAGE_SECONDS - 5
+        world.store.down_until = world.clock.now + SETTINGS.outage_seconds - 5
 
     world.inbox.script = busy()
     assert world.events() == said

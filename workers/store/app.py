@@ -14,6 +14,7 @@ from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from tropilla.common import codec, names
 from tropilla.common.errors import DecodeError, NewerMessage, StoreUnavailable
+from tropilla.workers.consumer import HastyConsumer
 from tropilla.workers.store.desk import Desk
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def register(celery: Celery, desk: Desk, leave: Callable[[str], None]) -> None:
     """Makes the application do errands. leave: told to stop, the process ends there and then."""
     # It warns root of pickled messages, which nobody here accepts (common/tasks.py).
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    celery.conf.worker_consumer = HastyConsumer
 
     @celery.task(name=names.ERRAND_TASK, bind=True)  # type: ignore[untyped-decorator]
     def errand(task: Any, payload: str, flight: str) -> str:

@@ -74,7 +74,12 @@ _FORMS: Mapping[type, _Form] = {
         500, "api_error", lambda error: f"the generation failed: {error.message}", lambda error: _FINAL
     ),
     # What Redis said is for the log.
-    StoreUnavailable: _Form(500, "api_error", lambda error: "the server cannot reach its queue; please try again"),
+    StoreUnavailable: _Form(
+        500,
+        "api_error",
+        lambda error: "the server cannot reach its queue; please try again",
+        lambda error: error.retry_after,
+    ),
     RequestError: _Form(400, "invalid_request_error"),
     TropillaError: _Form(500, "api_error", lambda error: "the server failed", lambda error: _FINAL),
 }

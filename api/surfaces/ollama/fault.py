@@ -57,6 +57,8 @@ def fault(error: TropillaError) -> Reply:
     status, retry = _words(error).status or error.status, {}
     if isinstance(error, Overloaded):
         retry = {"Retry-After": str(error.retry_after_seconds)}
+    elif isinstance(error, StoreUnavailable):
+        retry = dict(error.retry_after)
     elif isinstance(error, ModelUnavailable):
         retry = dict(error.retry_after)
         # A model that could not be loaded is a failure; one that may be there soon is a server that is busy.

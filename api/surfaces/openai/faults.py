@@ -169,9 +169,9 @@ def _failed(error: GenerationFailed) -> _Said:
     return _Said(f"The generation failed: {error.message}.", headers=_FINAL)
 
 
-def _store(_: StoreUnavailable) -> _Said:
+def _store(error: StoreUnavailable) -> _Said:
     # What Redis said is for the log.
-    return _Said("The server cannot reach its queue. Please try again.")
+    return _Said("The server cannot reach its queue. Please try again.", headers=error.retry_after)
 
 
 def _internal(_: TropillaError) -> _Said:

@@ -24,8 +24,8 @@ NATIVE: tuple[AnyRoute, ...] = (
     Route("/generate_stream", GENERATE_STREAM),
     Route("/invocations", INVOCATIONS),
     VERTEX,
-    Page("/health", health, about.HEALTH),
-    Page("/ping", health, about.HEALTH),
+    Page("/health", health, about.HEALTH, vital=True),
+    Page("/ping", health, about.HEALTH, vital=True),
     Page("/info", info, about.INFO),
     Report("/metrics", metrics, about.METRICS),
     *tokens.ROUTES,
@@ -33,7 +33,7 @@ NATIVE: tuple[AnyRoute, ...] = (
 
 TGI = Dialect(
     name="tgi",
-    routes=(*NATIVE, *(below(route) for route in (Page("/", health, about.HEALTH), *NATIVE))),
+    routes=(*NATIVE, *(below(route) for route in (Page("/", health, about.HEALTH, vital=True), *NATIVE))),
     prefixes=("", "/models/"),
     fault=fault,
     reads=readable,

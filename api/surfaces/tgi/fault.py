@@ -82,7 +82,7 @@ def fault(error: TropillaError) -> Reply:
 
 
 def _headers(error: TropillaError) -> Mapping[str, str]:
-    if isinstance(error, ModelUnavailable):
+    if isinstance(error, ModelUnavailable | StoreUnavailable):
         return error.retry_after
     return {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, Overloaded) else {}
 
