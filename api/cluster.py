@@ -23,13 +23,13 @@ class Announcements(Protocol):
     """What is needed of `registry.Registry`."""
 
     def catalogue(self) -> Catalogue: ...
+    def full_percent(self) -> float: ...
 
 
 class Queues(Protocol):
     """What is needed of `room.Room`."""
 
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]: ...
-    def full_percent(self) -> float: ...
 
 
 class Cluster:

@@ -237,7 +237,7 @@ class Bus:
     @redis_errors_translated
     def full_percent(self) -> float:
         """How much of the memory that Redis may use is used; 0 where it may use all there is."""
-        found = cast("dict[str, Any]", self._redis.info("memory"))
+        found = self._redis.info("memory")
         limit = int(found["maxmemory"])
         # Redis itself leaves its buffers for replicas and the log out of that account.
         used = int(found["used_memory"]) - int(found.get("mem_not_counted_for_evict", 0))
