@@ -13,8 +13,8 @@
 --   empty    nobody waits (any more)
 --
 -- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost. The request is blamed for it
--- unless it had got further there, by an event at least: what kills its worker does so again at the same place, and others
--- were only beside it. So `blamed` counts the workers that were lost in a row without an event in between, `lost` all of them.
+-- unless it had got further there, by a token at least: what kills its worker does so again at the same place, and others
+-- were only beside it. So `blamed` counts the workers that were lost in a row without a token in between, `lost` all of them.
 
 local lane = ARGV[1]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
@@ -43,15 +43,15 @@ local function taken(state)
   redis.call('PEXPIRE', times, FORGOTTEN)
   -- Whoever would start at the present time anyway need not be remembered.
   redis.call('ZREMRANGEBYSCORE', turns_of(lane, state.class), '-inf', time)
-  local events = redis.call('XLEN', key_of(state.id, 'journal'))
-  local lost, blamed = tonumber(state.lost or 0), tonumber(state.blamed or 0)
-  if events > tonumber(state.from or 0) then blamed = 0 end
+  local lost, blamed, tokens = tonumber(state.lost or 0), tonumber(state.blamed or 0), tonumber(state.generated or 0)
+  local further = tokens > tonumber(state.from or 0)
+  if further then blamed = 0 end
   if tonumber(state.attempt) > 0 and not state.free then
     lost = lost + 1
-    if events == tonumber(state.from) and not state.unbegun then blamed = blamed + 1 end
+    if not further and not state.unbegun then blamed = blamed + 1 end
   end
   redis.call('HDEL', state.at, 'free', 'unbegun')
-  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', events)
+  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', tokens)
   if blamed > 0 then redis.call('HSET', state.at, 'unbegun', '1') end
   local attempt = redis.call('HINCRBY', state.at, 'attempt', 1)
   redis.call('SET', key_of(state.id, 'lease'), ARGV[2] .. '/' .. attempt, 'PX', ARGV[3])
@@ -61,7 +61,8 @@ local function taken(state)
   local in_a_row, in_all = string.match(ARGV[4], '(%d+) (%d+)')
   local outcome = blamed > 0 and 'suspect' or 'claimed'
   if blamed >= tonumber(in_a_row) or lost >= tonumber(in_all) then outcome = 'crashed' end
-  return {outcome, state.id, attempt, events, redis.call('HGET', state.at, 'request'), state.key, state.class}
+  return {outcome, state.id, attempt, redis.call('XLEN', key_of(state.id, 'journal')),
+          redis.call('HGET', state.at, 'request'), state.key, state.class}
 end
 
 local newer = {}

@@ -195,7 +195,8 @@ class Tickets:
 
     def _put_to_the_test(self, job: Job, request: Request, told: Past) -> None:
         """For what may have killed its last worker: the next such request has its turn when this one got further than it
-        did there. Then whichever kills this worker is the only one to be blamed. Raises as `_submit`, and `StoreUnavailable`.
+        did there. So whichever kills this worker is the only one to be blamed. Raises as `_submit`, and
+        `StoreUnavailable`.
         """
         with self._suspects:
             self._room.begin(job.request_id, job.attempt)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import gguf
 import numpy
-from faults.script import POISON, VARIANTS, Script, word
+from faults.script import VARIANTS, Script, word
 from tropilla.common.generation import Alternative
 from tropilla.workers import engine
 from tropilla.workers.llama.model import Size
@@ -87,7 +87,7 @@ class Scripted:
         for chunk in chunks:
             at += chunk.stop - chunk.start
             rows.append(at)
-            if POISON.encode() in self._script(chunk.sequence).prompt:
+            if chunk.stop - chunk.sequence.prompt_length >= self._script(chunk.sequence).kills_at:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if chunk.samples:
                 self._rows[at] = chunk.sequence
