@@ -48,8 +48,8 @@ def flock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flock]:
         flock.stop()
 
 
-def short(seed: int) -> Any:
-    return asking(random.Random(seed), tokens=(60, 200))
+def short(seed: int, **more: Any) -> Any:
+    return asking(random.Random(seed), tokens=(60, 200), **more)
 
 
 def wrong(flock: Flock, heard: list[Heard]) -> list[str]:
@@ -86,7 +86,8 @@ POISONS = {
 @pytest.mark.parametrize("said", POISONS)
 def test_a_prompt_that_kills_its_workers_ends_and_costs_nobody_else_an_answer(flock: Flock, said: int) -> None:
     cost, path, as_it_should = POISONS[said]
-    undertaker, load = Undertaker(flock), Load(flock, short(3), clients=6, model=scripted.NAME)
+    # Half of them in prefill for a while: what the poison takes along there has not said a word either.
+    undertaker, load = Undertaker(flock), Load(flock, short(3, long_every=2), clients=8, model=scripted.NAME)
     undertaker.start()
     load.start()
     try:

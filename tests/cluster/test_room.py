@@ -156,7 +156,9 @@ def test_what_a_worker_was_lost_over_waits_again_at_its_place_once(queue: Queue)
     for name in "ab":
         queue.ask(name)
     lost = lose(queue)
-    queue.bus.append([Entry(lost, 1, 0, "", b"e0", tokens=1), Entry(lost, 1, 1, "", b"e1", tokens=1)], journal_seconds=60)
+    queue.bus.append(
+        [Entry(lost, 1, 0, "", b"e0", tokens=1), Entry(lost, 1, 1, "", b"e1", tokens=1)], journal_seconds=60
+    )
     assert (queue.room.put_back(lost), queue.room.put_back(lost)) == ([queue.lane], [])
     again = queue.take("b")
     assert (again.request_id, again.outcome, again.attempt, again.next_index) == (lost, "claimed", 2, 2)
