@@ -100,7 +100,7 @@ def test_a_prompt_that_kills_its_workers_ends_and_costs_nobody_else_an_answer(fl
     failed = codec.decode_event(last.index, last.payload)
     assert isinstance(failed, Failed)
     assert failed.code == "worker_crashed"
-    assert len(undertaker.losses) in cost
+    assert len(undertaker.losses) in cost, flock.logged(answer.headers["x-request-id"].removeprefix("req_"))
     assert as_it_should(items), items
     assert wrong(flock, load.heard) == []
 

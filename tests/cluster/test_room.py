@@ -203,7 +203,8 @@ def test_a_request_is_blamed_for_workers_that_are_lost_in_a_row_without_a_word(
         taken = queue.take(lease_seconds=0.02 if fate != "returned" else 5)
         assert (taken.request_id, taken.attempt, taken.next_index) == (request_id, attempt, said)
         if taken.outcome == "suspect" and fate != "in-line":
-            queue.room.begin(request_id, attempt)
+            assert not queue.room.begin(request_id, attempt - 1), "somebody else's by now"
+            assert queue.room.begin(request_id, attempt)
         if fate == "further":
             assert not queue.bus.append(
                 [Entry(request_id, attempt, said, "", b"e", tokens=1)], journal_seconds=60

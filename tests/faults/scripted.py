@@ -6,7 +6,6 @@ prompt, one per word of the answer, and a step takes as long as it is told to.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Sequence as SequenceOf
@@ -88,7 +87,8 @@ class Scripted:
             at += chunk.stop - chunk.start
             rows.append(at)
             if chunk.stop - chunk.sequence.prompt_length >= self._script(chunk.sequence).kills_at:
-                os.kill(os.getpid(), signal.SIGSEGV)
+                # This thread's, as a true one: another's would let it go on for a moment.
+                signal.raise_signal(signal.SIGSEGV)
             if chunk.samples:
                 self._rows[at] = chunk.sequence
         return rows
