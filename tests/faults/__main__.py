@@ -15,10 +15,10 @@ from faults.runs import Say, Size
 
 SEED = 8
 RUNS: dict[str, tuple[Callable[[Size, int, Say], dict[str, Any]], Size]] = {
-    "killed": (runs.killed, Size(1000)),
+    "killed": (runs.killed, Size(1000, workers=6)),
     "pocket": (runs.killed_pocket, Size(100, clients=24, workers=3)),
     "told-to-leave": (runs.told_to_leave, Size(100)),
-    "frozen": (runs.frozen, Size(50)),
+    "frozen": (runs.frozen, Size(25)),
     "api-killed": (comeback.api_killed, Size(100, workers=2)),
     "hung-up": (hangups.hung_up, Size(25, workers=1)),
     "poison": (poison.poisoned, Size(30, clients=12)),

@@ -13,7 +13,7 @@ from faults.checker import Loss
 from faults.flock import Flock, Sheep, some
 
 #: Between two losses: a random time within these bounds, in seconds.
-BETWEEN_SECONDS = (0.3, 0.9)
+BETWEEN_SECONDS = (0.2, 0.8)
 #: Workers that are ready beside the one that is taken away.
 OTHERS = 2
 FROZEN_SECONDS = (2.5, 5.0)
@@ -29,10 +29,11 @@ class Killer:
         *,
         between: tuple[float, float] = BETWEEN_SECONDS,
         others: int = OTHERS,
+        frozen: tuple[float, float] = FROZEN_SECONDS,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._flock, self._chance, self._say = flock, chance, say
-        self._between, self._others = between, others
+        self._between, self._others, self._frozen = between, others, frozen
         self.losses: list[Loss] = []
         #: By signal.
         self.used: Counter[str] = Counter()
@@ -68,7 +69,7 @@ class Killer:
             at = time.monotonic()
             self._flock.kill(victim, signal.SIGSTOP)
             self._note(at, victim, signal.SIGSTOP)
-            time.sleep(self._chance.uniform(*FROZEN_SECONDS))
+            time.sleep(self._chance.uniform(*self._frozen))
             self._flock.kill(victim, signal.SIGCONT)
 
     def _victim(self) -> Sheep:
