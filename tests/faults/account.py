@@ -14,8 +14,8 @@ from tropilla.common.bus import UNACKED_INDEX
 from tropilla.common.generation import Token
 
 Check = Callable[[Heard], list[str]]
-#: A cluster may still hold something for so long after its last answer. A dead worker's tickets are handed out again by Celery,
-#: ten at a time, and a thousand dead have left thousands.
+#: A cluster may still hold something for so long after its last answer: a dead worker's tickets are handed out again by
+#: Celery ten at a time, and a thousand dead have left thousands.
 SETTLE_SECONDS = 240.0
 SHOWN_FAULTS = 20
 
