@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 
 from cluster.herd import wait_for
@@ -35,9 +34,7 @@ class Killer:
         self._flock, self._chance, self._say = flock, chance, say
         self._between, self._others, self._frozen = between, others, frozen
         self.losses: list[Loss] = []
-        #: By signal.
-        self.used: Counter[str] = Counter()
-        #: How long those that were told to stop took to leave, in seconds; and their exit is watched by its log.
+        #: How long those that were told to leave took for it, in seconds.
         self.leaving: list[float] = []
 
     def kill(self, count: int) -> None:
@@ -46,7 +43,7 @@ class Killer:
             victim = self._victim()
             at = time.monotonic()
             self._flock.kill(victim)
-            self._note(at, victim, signal.SIGKILL)
+            self._note(at, victim)
             self._flock.fork()
             if (number + 1) % 50 == 0:
                 self._say(f"{number + 1} of {count} killed")
@@ -56,7 +53,7 @@ class Killer:
         for _ in range(count):
             victim = self._victim()
             at = time.monotonic()
-            self._note(at, victim, signal.SIGTERM)
+            self._note(at, victim)
             self._flock.fork()
             self._flock.kill(victim, signal.SIGTERM)
             wait_for(lambda gone=victim: self._flock.gone(gone), f"{victim.name} to leave")
@@ -68,7 +65,7 @@ class Killer:
             victim = self._victim()
             at = time.monotonic()
             self._flock.kill(victim, signal.SIGSTOP)
-            self._note(at, victim, signal.SIGSTOP)
+            self._note(at, victim)
             time.sleep(self._chance.uniform(*self._frozen))
             self._flock.kill(victim, signal.SIGCONT)
 
@@ -84,6 +81,5 @@ class Killer:
         assert found[0] is not None
         return found[0]
 
-    def _note(self, at: float, victim: Sheep, number: signal.Signals) -> None:
-        self.used[number.name] += 1
+    def _note(self, at: float, victim: Sheep) -> None:
         self.losses.append(Loss(at, victim.name, tuple(self._flock.holding().get(victim.name, ()))))

@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from cluster.wire import OLLAMA, OPENAI, TGI, Answer, ask, post
@@ -92,10 +92,9 @@ def listen(flock: Flock, asked: Asked, model: str, **sampling: Any) -> Heard:
     return heard
 
 
-def hear(heard: Heard, answer: Answer, note: Callable[[Any], None] = lambda item: None) -> None:
+def hear(heard: Heard, answer: Answer) -> None:
     """A stream to its end."""
     for item in answer.items():
-        note(item)
         if item == "[DONE]":
             heard.last = True
             continue
