@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from faults import burst, comeback, hangups, page, poison, runs
+from faults import booked, burst, comeback, hangups, page, poison, runs
 from faults.facts import facts
 from faults.matrix import TITLES
 from faults.runs import Say, Size
@@ -23,6 +23,7 @@ RUNS: dict[str, tuple[Callable[[Size, int, Say], dict[str, Any]], Size]] = {
     "hung-up": (hangups.hung_up, Size(25, workers=1)),
     "poison": (poison.poisoned, Size(30, clients=12)),
     "burst": (burst.thundering, Size(10_000, workers=2)),
+    "booked": (booked.booked, Size(10_000)),
 }
 #: How much smaller everything is with `--quick`.
 QUICK = 20
