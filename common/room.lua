@@ -6,7 +6,7 @@
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
 --   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
---   lost (workers), blamed (for so many of them), from (events there were when it was taken), unbegun ("1": not yet computed)
+--   lost (workers), blamed (for so many of them), from (tokens there were when it was taken), unbegun ("1": not yet computed)
 --   prompt, cached, generated (tokens that were counted so far)
 --   worker (who took it last), lost_workers (their names, a line each)
 --

@@ -149,9 +149,9 @@ class Room:
         )
 
     @redis_errors_translated
-    def begin(self, request_id: str, attempt: int) -> None:
-        """A suspect that was taken is computed from here on."""
-        self._begin(keys=[names.state_key(request_id)], args=[attempt])
+    def begin(self, request_id: str, attempt: int) -> bool:
+        """A suspect that was taken is computed from here on; unless it is somebody else's by now (False)."""
+        return bool(self._begin(keys=[names.state_key(request_id)], args=[attempt]))
 
     @redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool:

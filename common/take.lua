@@ -14,8 +14,8 @@
 --   empty    nobody waits (any more)
 --
 -- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost. The request is blamed for it
--- unless it had got further there, by an event at least: what kills its worker does so again at the same place, and others
--- were only beside it. So `blamed` counts the workers that were lost in a row without an event in between, `lost` all of them.
+-- unless it had got further there, by a token at least: what kills its worker does so again at the same place, and others
+-- were only beside it. So `blamed` counts the workers that were lost in a row without a token in between, `lost` all of them.
 
 local lane = ARGV[1]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
@@ -67,13 +67,13 @@ local function taken(state)
   redis.call('PEXPIRE', times, FORGOTTEN)
   -- Whoever would start at the present time anyway need not be remembered.
   redis.call('ZREMRANGEBYSCORE', turns_of(lane, state.class), '-inf', time)
-  local events = redis.call('XLEN', key_of(state.id, 'journal'))
-  local lost, blamed = tonumber(state.lost or 0), tonumber(state.blamed or 0)
-  if events > tonumber(state.from or 0) then blamed = 0 end
+  local lost, blamed, tokens = tonumber(state.lost or 0), tonumber(state.blamed or 0), tonumber(state.generated or 0)
+  local further = tokens > tonumber(state.from or 0)
+  if further then blamed = 0 end
   if tonumber(state.attempt) > 0 and not state.free then
     lost = lost + 1
     state.lost_workers = (state.lost_workers and state.lost_workers .. '\n' or '') .. (state.worker or '')
-    if events == tonumber(state.from) and not state.unbegun then blamed = blamed + 1 end
+    if not further and not state.unbegun then blamed = blamed + 1 end
   end
   redis.call('HDEL', state.at, 'free', 'unbegun')
   local in_a_row, in_all = string.match(ARGV[4], '(%d+) (%d+)')
@@ -83,7 +83,7 @@ local function taken(state)
     return {'crashed', state.id, state.attempt, conclude(state, ARGV[8], 'failed:worker_crashed', ARGV[6]), '', state.key,
             state.class}
   end
-  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', events, 'worker', ARGV[2])
+  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', tokens, 'worker', ARGV[2])
   if lost > 0 then redis.call('HSET', state.at, 'lost_workers', state.lost_workers) end
   if blamed > 0 then redis.call('HSET', state.at, 'unbegun', '1') end
   local attempt = redis.call('HINCRBY', state.at, 'attempt', 1)
@@ -91,8 +91,8 @@ local function taken(state)
   redis.call('SADD', RUNNING .. state.pin, state.id)
   redis.call('PEXPIRE', state.at, state.lifetime)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
-  return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, events, redis.call('HGET', state.at, 'request'),
-          state.key, state.class}
+  return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, redis.call('XLEN', key_of(state.id, 'journal')),
+          redis.call('HGET', state.at, 'request'), state.key, state.class}
 end
 
 local newer = {}

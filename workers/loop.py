@@ -83,7 +83,7 @@ class Desk(Protocol):
 @dataclass(eq=False, slots=True)
 class Job:
     """One request while it lives in this process. `ended` is set once its last event is safe, or it was taken away;
-    `begun` once its first event here is, or it has ended.
+    `begun` once the first that was computed here is, or it has ended.
     """
 
     request_id: str

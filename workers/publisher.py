@@ -20,7 +20,7 @@ from typing import Protocol
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Entry
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.generation import Event, Finished, Token
+from tropilla.common.generation import Event, Finished, Prompted, Token
 from tropilla.common.terms import ending
 from tropilla.workers.loop import Job, Outgoing
 
@@ -132,7 +132,9 @@ class Publisher:
             self._fence(request_id, jobs[request_id].attempt)
             jobs[request_id].be_taken_away()
         for outgoing in events:
-            outgoing.job.begun.set()
+            if not isinstance(outgoing.event, Prompted):
+                # Which is said before anything is computed.
+                outgoing.job.begun.set()
             if outgoing.ends:
                 outgoing.job.be_over()
         self._watch_orphans(appended, {outgoing.job.request_id for outgoing in events if outgoing.ends}, jobs)

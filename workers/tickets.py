@@ -205,7 +205,9 @@ class Tickets:
         `StoreUnavailable`.
         """
         with self._suspects:
-            self._room.begin(job.request_id, job.attempt)
+            if not self._room.begin(job.request_id, job.attempt):
+                job.be_taken_away()
+                return
             log.warning("request %s may be what its last worker died of", job.request_id)
             self._submit(job, request, told)
             job.begun.wait()

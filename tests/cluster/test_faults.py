@@ -131,20 +131,6 @@ def test_a_worker_that_comes_back_goes_on_with_what_it_had_begun(busy: Herd) -> 
         assert [item["index"] for item in [first, *items]] == list(range(1, TOKENS + 1))
 
 
-@pytest.mark.parametrize("path", LAST_WORDS)
-def test_a_request_that_has_cost_two_workers_ends_with_the_dialects_error(pair: Herd, path: str) -> None:
-    pair.start_worker()
-    with post(pair, path, ask(path, "a", "endless", tokens=FOREVER)) as answer:
-        items = answer.items()
-        first = next(items)
-        request_id = request_id_of(pair)
-        for _ in range(2):
-            running = holder(pair, request_id)
-            running.kill()
-            wait_for(lambda gone=running: not pair.redis.exists(names.lease_key(request_id)), "its lease to run out")
-        assert LAST_WORDS[path]([first, *items])
-
-
 def test_a_worker_that_was_frozen_writes_nothing_more_and_serves_again(pair: Herd) -> None:
     with post(pair, TGI, ask(TGI, "a", "endless", tokens=TOKENS)) as answer:
         items = answer.items()

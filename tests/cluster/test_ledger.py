@@ -222,12 +222,8 @@ def _crashed(desk: Desk) -> None:
 
 def _crashed_in_mid_answer(desk: Desk) -> None:
     desk.take("a")
+    # It has got further with the first one: three are lost before it is given up.
     desk.say(3)
-    _lost_for_good(desk)
-
-
-def _lost_for_good(desk: Desk) -> None:
-    """It has got further with the first one: three are lost before it is given up."""
     desk.lose()
     for worker in ("b", "c"):
         desk.take(worker)

@@ -13,7 +13,7 @@ from tropilla.common import codec, names
 from tropilla.common.bus import Bus, Entry, Lease
 from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, TextPrompt, new_request_id
-from tropilla.common.room import Admitted, Position, Room, Taken
+from tropilla.common.room import MAX_LOST_IN_ALL, Admitted, Position, Room, Taken
 from tropilla.common.terms import NO_TERMS, Bounds, Priority, Terms
 
 WIDE = Bounds(model=100, key=100, all=100)
@@ -158,7 +158,9 @@ def test_what_a_worker_was_lost_over_waits_again_at_its_place_once(queue: Queue)
     for name in "ab":
         queue.ask(name)
     lost = lose(queue)
-    queue.bus.append([Entry(lost, 1, 0, "", b"e0"), Entry(lost, 1, 1, "", b"e1")], journal_seconds=60)
+    queue.bus.append(
+        [Entry(lost, 1, 0, "", b"e0", tokens=1), Entry(lost, 1, 1, "", b"e1", tokens=1)], journal_seconds=60
+    )
     assert (queue.room.put_back(lost), queue.room.put_back(lost)) == ([queue.lane], [])
     again = queue.take("b")
     assert (again.request_id, again.outcome, again.attempt, again.next_index) == (lost, "claimed", 2, 2)
@@ -175,11 +177,50 @@ def test_any_worker_of_the_pin_finds_what_another_was_lost_over(queue: Queue) ->
     assert held.request_id != lost
 
 
-def test_a_request_that_has_cost_two_workers_is_not_tried_again(queue: Queue) -> None:
-    queue.ask()
-    for _ in range(2):
-        queue.room.put_back(lose(queue))
-    assert queue.take("c").outcome == "crashed"
+#: What became of one worker after the other that took a request -> what the next one is told.
+BLAME = {
+    "": "claimed",
+    "lost": "suspect",
+    "lost lost": "crashed",
+    "lost in-line": "suspect",
+    "lost in-line in-line lost": "crashed",
+    "lost returned": "suspect",
+    "prompted": "suspect",
+    "further": "claimed",
+    "further lost": "suspect",
+    "lost further": "claimed",
+    "lost further lost": "suspect",
+    "lost further lost lost": "crashed",
+    "further " * (MAX_LOST_IN_ALL - 1): "claimed",
+    "further " * MAX_LOST_IN_ALL: "crashed",
+}
+
+
+@pytest.mark.parametrize(("fates", "outcome"), BLAME.items(), ids=range(len(BLAME)))
+def test_a_request_is_blamed_for_workers_that_are_lost_in_a_row_without_a_word(
+    queue: Queue, fates: str, outcome: str
+) -> None:
+    request_id, said = queue.ask().request_id, 0
+    for attempt, fate in enumerate(fates.split(), start=1):
+        taken = queue.take(lease_seconds=0.02 if fate != "returned" else 5)
+        assert (taken.request_id, taken.attempt, taken.next_index) == (request_id, attempt, said)
+        if taken.outcome == "suspect" and fate != "in-line":
+            assert not queue.room.begin(request_id, attempt - 1), "somebody else's by now"
+            assert queue.room.begin(request_id, attempt)
+        if fate == "further":
+            assert not queue.bus.append(
+                [Entry(request_id, attempt, said, "", b"e", tokens=1)], journal_seconds=60
+            ).refused
+            said += 1
+        if fate == "prompted":
+            queue.bus.append([Entry(request_id, attempt, said, "", b"e")], journal_seconds=60)
+            said += 1
+        if fate == "returned":
+            queue.room.hand_back([Lease(request_id, "a", attempt)])
+        else:
+            queue.until_lapsed(request_id)
+            queue.room.put_back(request_id)
+    assert queue.take().outcome == outcome
 
 
 def test_a_request_that_was_given_back_has_cost_nobody(queue: Queue) -> None:
@@ -226,7 +267,7 @@ def test_a_lease_that_has_run_out_is_its_holders_again_until_somebody_takes_the_
     assert queue.take("b").outcome == "empty"
     queue.until_lapsed(lost)
     queue.room.put_back(lost)
-    assert queue.take("b").request_id == lost
+    assert queue.take("b").outcome == "suspect"
     assert queue.bus.renew([mine], lease_seconds=5) == [mine]
 
 

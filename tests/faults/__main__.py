@@ -8,21 +8,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from faults import burst, comeback, hangups, page, poison, runs
+from faults import booked, burst, comeback, hangups, page, poison, runs
 from faults.facts import facts
 from faults.matrix import TITLES
 from faults.runs import Say, Size
 
 SEED = 8
 RUNS: dict[str, tuple[Callable[[Size, int, Say], dict[str, Any]], Size]] = {
-    "killed": (runs.killed, Size(1000)),
+    "killed": (runs.killed, Size(1000, workers=6)),
     "pocket": (runs.killed_pocket, Size(100, clients=24, workers=3)),
     "told-to-leave": (runs.told_to_leave, Size(100)),
-    "frozen": (runs.frozen, Size(50)),
+    "frozen": (runs.frozen, Size(25)),
     "api-killed": (comeback.api_killed, Size(100, workers=2)),
     "hung-up": (hangups.hung_up, Size(25, workers=1)),
     "poison": (poison.poisoned, Size(30, clients=12)),
     "burst": (burst.thundering, Size(10_000, workers=2)),
+    "booked": (booked.booked, Size(10_000)),
 }
 #: How much smaller everything is with `--quick`.
 QUICK = 20

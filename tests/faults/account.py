@@ -14,8 +14,9 @@ from tropilla.common.bus import UNACKED_INDEX
 from tropilla.common.generation import Token
 
 Check = Callable[[Heard], list[str]]
-#: A cluster may still hold something for so long after its last answer: lost tickets are handed out again by Celery.
-SETTLE_SECONDS = 30.0
+#: A cluster may still hold something for so long after its last answer: a dead worker's tickets are handed out again by
+#: Celery ten at a time, and a thousand dead have left thousands.
+SETTLE_SECONDS = 240.0
 SHOWN_FAULTS = 20
 
 

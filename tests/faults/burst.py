@@ -32,8 +32,8 @@ REFUSED_SECONDS = 30.0
 class Burst:
     """Posts until all of them are said, each connection one after the other; accepted ones keep theirs until answered."""
 
-    def __init__(self, port: int, count: int) -> None:
-        self._port, self._left = port, count
+    def __init__(self, port: int, count: int, connections: int = CONNECTIONS) -> None:
+        self._port, self._left, self._connections = port, count, connections
         self.ends: Counter[str] = Counter()
         self.refused_after: list[float] = []
         self.without_retry = 0
@@ -42,7 +42,7 @@ class Burst:
 
     async def run(self, bound: int, start_workers: Callable[[], object]) -> None:
         async with asyncio.TaskGroup() as everybody:
-            for number in range(CONNECTIONS):
+            for number in range(self._connections):
                 everybody.create_task(self._client(number, bound))
             await asyncio.wait_for(self.refused.wait(), REFUSED_SECONDS)
             await asyncio.to_thread(start_workers)
@@ -82,16 +82,11 @@ class Burst:
 def thundering(size: Size, seed: int, say: Say) -> dict[str, Any]:
     """F20: `size.count` posts; a worker is announced that takes nothing, until everybody else was refused."""
     with flock_of(Size(size.count, workers=0)) as flock:
-        pretend(flock)
-        bound = int(str(flock.told("max_queue")))
-        burst = Burst(flock.api_port, size.count)
-        began = time.monotonic()
-        used = flock.redis.info("cpu")
-        asyncio.run(burst.run(bound, lambda: flock.populate(size.workers)))
-        seconds = time.monotonic() - began
-        after = flock.redis.info("cpu")
+        bound, burst = int(str(flock.told("max_queue"))), Burst(flock.api_port, size.count)
+        began, used = time.monotonic(), redis_seconds(flock)
+        flooded(flock, burst, bound, workers=size.workers)
+        seconds, used = time.monotonic() - began, redis_seconds(flock) - used
         left = left_over(flock, f"{scripted.NAME}.cpu")
-    redis = sum(after[f"used_cpu_{kind}"] - used[f"used_cpu_{kind}"] for kind in ("user", "sys"))
     taken, refused = burst.ends.pop("answered", 0), burst.ends.pop("refused", 0)
     return {
         "requests": size.count,
@@ -100,17 +95,28 @@ def thundering(size: Size, seed: int, say: Say) -> dict[str, Any]:
         "others": dict(burst.ends),
         "refused_after_seconds": spread(burst.refused_after),
         "seconds": round(seconds, 1),
-        "redis_cores": round(redis / seconds, 3),
         "left_over": left,
         "setup": {"bound": bound, "connections": CONNECTIONS, "workers_afterwards": size.workers},
         "bars": [
             bar("taken in beyond the bound, or below it", abs(taken - bound), 0),
             bar("neither taken in nor refused", size.count - taken - refused, 0),
             bar("refused without Retry-After", burst.without_retry, 0),
-            bar("cores that Redis uses", redis / seconds, 0.5),
+            bar("cores that Redis uses", round(used / seconds, 3), 0.5),
             bar("left over in the cluster", sum(left.values()), 0),
         ],
     }
+
+
+def flooded(flock: Flock, burst: Burst, bound: int, *, workers: int) -> None:
+    """Everybody comes at once; when all are refused who are, so many workers start on the others."""
+    pretend(flock)
+    asyncio.run(burst.run(bound, lambda: flock.populate(workers)))
+
+
+def redis_seconds(flock: Flock) -> float:
+    """What Redis has computed so far."""
+    used = flock.redis.info("cpu")
+    return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
 def pretend(flock: Flock) -> None:

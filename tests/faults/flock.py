@@ -104,6 +104,11 @@ class Flock(Herd):
                 found.setdefault(value.decode().partition("@")[0], []).append(key.decode().split(":")[2])
         return found
 
+    def logged(self, text: str) -> str:
+        """The lines of all workers' log with this in them."""
+        lines = self.workers_log.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if text in line)
+
     def gone(self, sheep: Sheep) -> bool:
         return not Path(f"/proc/{sheep.pid}").exists()
 

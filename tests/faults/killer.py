@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 
 from cluster.herd import wait_for
@@ -13,7 +12,7 @@ from faults.checker import Loss
 from faults.flock import Flock, Sheep, some
 
 #: Between two losses: a random time within these bounds, in seconds.
-BETWEEN_SECONDS = (0.3, 0.9)
+BETWEEN_SECONDS = (0.2, 0.8)
 #: Workers that are ready beside the one that is taken away.
 OTHERS = 2
 FROZEN_SECONDS = (2.5, 5.0)
@@ -29,14 +28,13 @@ class Killer:
         *,
         between: tuple[float, float] = BETWEEN_SECONDS,
         others: int = OTHERS,
+        frozen: tuple[float, float] = FROZEN_SECONDS,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._flock, self._chance, self._say = flock, chance, say
-        self._between, self._others = between, others
+        self._between, self._others, self._frozen = between, others, frozen
         self.losses: list[Loss] = []
-        #: By signal.
-        self.used: Counter[str] = Counter()
-        #: How long those that were told to stop took to leave, in seconds; and their exit is watched by its log.
+        #: How long those that were told to leave took for it, in seconds.
         self.leaving: list[float] = []
 
     def kill(self, count: int) -> None:
@@ -45,7 +43,7 @@ class Killer:
             victim = self._victim()
             at = time.monotonic()
             self._flock.kill(victim)
-            self._note(at, victim, signal.SIGKILL)
+            self._note(at, victim)
             self._flock.fork()
             if (number + 1) % 50 == 0:
                 self._say(f"{number + 1} of {count} killed")
@@ -55,7 +53,7 @@ class Killer:
         for _ in range(count):
             victim = self._victim()
             at = time.monotonic()
-            self._note(at, victim, signal.SIGTERM)
+            self._note(at, victim)
             self._flock.fork()
             self._flock.kill(victim, signal.SIGTERM)
             wait_for(lambda gone=victim: self._flock.gone(gone), f"{victim.name} to leave")
@@ -67,8 +65,8 @@ class Killer:
             victim = self._victim()
             at = time.monotonic()
             self._flock.kill(victim, signal.SIGSTOP)
-            self._note(at, victim, signal.SIGSTOP)
-            time.sleep(self._chance.uniform(*FROZEN_SECONDS))
+            self._note(at, victim)
+            time.sleep(self._chance.uniform(*self._frozen))
             self._flock.kill(victim, signal.SIGCONT)
 
     def _victim(self) -> Sheep:
@@ -83,6 +81,5 @@ class Killer:
         assert found[0] is not None
         return found[0]
 
-    def _note(self, at: float, victim: Sheep, number: signal.Signals) -> None:
-        self.used[number.name] += 1
+    def _note(self, at: float, victim: Sheep) -> None:
         self.losses.append(Loss(at, victim.name, tuple(self._flock.holding().get(victim.name, ()))))

@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from cluster.wire import OLLAMA, OPENAI, TGI, Answer, ask, post
@@ -22,12 +22,17 @@ LONG_EVERY, LONG_CHARACTERS = 16, 2000
 
 
 def asking(
-    chance: random.Random, *, tokens: tuple[int, int] = (100, 400), streaming: float = 0.75, prefix: str = "tell me"
+    chance: random.Random,
+    *,
+    tokens: tuple[int, int] = (100, 400),
+    streaming: float = 0.75,
+    long_every: int = LONG_EVERY,
+    prefix: str = "tell me",
 ) -> Iterator[Asked]:
     """Requests without an end, the same for the same chance."""
     for number in itertools.count():
         prompt = f"{prefix} {chance.getrandbits(64):016x} "
-        if number % LONG_EVERY == LONG_EVERY - 1:
+        if number % long_every == long_every - 1:
             prompt += "and so on " * (LONG_CHARACTERS // 10)
         stream = chance.random() < streaming
         seed, count = chance.getrandbits(31) | 1, chance.randint(*tokens)
@@ -87,10 +92,9 @@ def listen(flock: Flock, asked: Asked, model: str, **sampling: Any) -> Heard:
     return heard
 
 
-def hear(heard: Heard, answer: Answer, note: Callable[[Any], None] = lambda item: None) -> None:
+def hear(heard: Heard, answer: Answer) -> None:
     """A stream to its end."""
     for item in answer.items():
-        note(item)
         if item == "[DONE]":
             heard.last = True
             continue

@@ -14,6 +14,7 @@ TITLES = {
     "hung-up": "Callers that leave",
     "poison": "Prompts that kill their worker",
     "burst": "Ten thousand posts at once",
+    "booked": "Ten thousand requests beside the usage ledger",
 }
 
 FAULTS = "tests/cluster/test_faults.py"

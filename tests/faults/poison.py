@@ -15,11 +15,15 @@ from faults.checker import Asked, Heard, Loss, spread
 from faults.flock import Flock
 from faults.load import DIALECTS, Load, asking, listen
 from faults.runs import STEP_MS, Say, Size, flock_of
-from faults.script import POISON
-from tropilla.common.bus import MAX_LOST_WORKERS
 from tropilla.common.generation import Failed
+from tropilla.common.room import MAX_LOST_WORKERS
 
 LOOK_SECONDS = 0.02
+#: One poison of so many works at a later word, the others at the first.
+LATER_EVERY = 4
+#: What such a one may cost: its words are handed over up to 30 ms late, and the next worker says those again that were not,
+#: which is a way forward, too. Only then two are lost in a row.
+MOST_LATER = 5
 
 
 class Undertaker:
@@ -48,7 +52,7 @@ class Undertaker:
 
 
 def poisoned(size: Size, seed: int, say: Say) -> dict[str, Any]:
-    """F17: `size.count` prompts that kill their worker at the first step, one after the other, under load."""
+    """F17: `size.count` prompts that kill their worker, one after the other, under load."""
     chance = random.Random(seed)
     with flock_of(size) as flock:
         undertaker = Undertaker(flock)
@@ -56,12 +60,19 @@ def poisoned(size: Size, seed: int, say: Say) -> dict[str, Any]:
         began = time.monotonic()
         undertaker.start()
         load.start()
-        answers = []
+        answers: list[Heard] = []
+        first: list[int] = []
+        later: list[int] = []
         try:
             for number, dialect in zip(range(size.count), itertools.cycle(DIALECTS), strict=False):
                 time.sleep(chance.uniform(0.2, 0.8))
-                asked = Asked(dialect, bool(number % 2), f"{POISON} {chance.getrandbits(64):016x}", 1, 100)
+                at = 0 if number % LATER_EVERY else chance.randint(1, 50)
+                before = len(undertaker.losses)
+                asked = Asked(
+                    dialect, bool(number % 2), f"segmentation fault at {at}, {chance.getrandbits(64):016x}", 1, 100
+                )
                 answers.append(listen(flock, asked, scripted.NAME))
+                (later if at else first).append(len(undertaker.losses) - before)
                 say(f"{number + 1} of {size.count} poisons answered")
         finally:
             load.stop()
@@ -70,7 +81,6 @@ def poisoned(size: Size, seed: int, say: Say) -> dict[str, Any]:
         result = account(flock, load.heard, undertaker.losses, STEP_MS / 1000)
         result |= {"left_over": left_over(flock, f"{scripted.NAME}.cpu"), "seconds": round(seconds, 1)}
     ends = Counter(_end(each) for each in answers)
-    killed_by = len(undertaker.losses) / size.count
     result |= {
         "poisons": size.count,
         "poisons_ended": dict(ends),
@@ -80,7 +90,8 @@ def poisoned(size: Size, seed: int, say: Say) -> dict[str, Any]:
     return result | {
         "bars": [
             *usual_bars(result),
-            bar("workers that a poison kills, on average", killed_by, MAX_LOST_WORKERS),
+            bar("workers killed by one that works at its first word, at the most", max(first), MAX_LOST_WORKERS),
+            bar("workers killed by one that works at a later word, at the most", max(later), MOST_LATER),
             bar("poisons not answered with worker_crashed", size.count - ends["worker_crashed"], 0),
         ]
     }

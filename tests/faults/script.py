@@ -8,6 +8,7 @@ another word than the script.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,8 @@ from functools import cached_property
 WORD = re.compile(r" (\d+)\.([0-9a-f]{2})")
 #: Words of one index.
 VARIANTS = 256
-#: A prompt with this in it kills whoever computes it.
-POISON = "segmentation fault"
+#: A prompt with this in it kills whoever computes the word of that index.
+POISON = re.compile(rb"segmentation fault at (\d+)")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Script:
         """The variant of the word at this index, behind that of the word before it; 0 stands before the first."""
         seen = self._beginning + index.to_bytes(4, "little") + before.to_bytes(1, "little")
         return hashlib.blake2b(seen, digest_size=1).digest()[0]
+
+    @cached_property
+    def kills_at(self) -> float:
+        """The index of the word that nobody survives."""
+        found = POISON.search(self.prompt)
+        return int(found[1]) if found else math.inf
 
     def words(self, count: int) -> list[str]:
         """The first so many words."""

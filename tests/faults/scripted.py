@@ -6,7 +6,6 @@ prompt, one per word of the answer, and a step takes as long as it is told to.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Sequence as SequenceOf
@@ -16,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import gguf
 import numpy
-from faults.script import POISON, VARIANTS, Script, word
+from faults.script import VARIANTS, Script, word
 from tropilla.common.generation import Alternative
 from tropilla.workers import engine
 from tropilla.workers.llama.model import Size
@@ -87,8 +86,9 @@ class Scripted:
         for chunk in chunks:
             at += chunk.stop - chunk.start
             rows.append(at)
-            if POISON.encode() in self._script(chunk.sequence).prompt:
-                os.kill(os.getpid(), signal.SIGSEGV)
+            if chunk.stop - chunk.sequence.prompt_length >= self._script(chunk.sequence).kills_at:
+                # This thread's, as a true one: another's would let it go on for a moment.
+                signal.raise_signal(signal.SIGSEGV)
             if chunk.samples:
                 self._rows[at] = chunk.sequence
         return rows

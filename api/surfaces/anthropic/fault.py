@@ -69,7 +69,13 @@ _FORMS: Mapping[type, _Form] = {
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
     ModelUnavailable: _Form(500, "api_error", headers=lambda error: _FINAL),
-    WorkerLost: _Form(500, "api_error", lambda error: f"the answer was lost: {error.message}"),
+    # What has cost several workers would cost as many again.
+    WorkerLost: _Form(
+        500,
+        "api_error",
+        lambda error: f"the answer was lost: {error.message}",
+        lambda error: _FINAL if error.code == "worker_crashed" else {},
+    ),
     GenerationFailed: _Form(
         500, "api_error", lambda error: f"the generation failed: {error.message}", lambda error: _FINAL
     ),

@@ -154,7 +154,9 @@ def _prompt(error: InvalidPrompt) -> _Said:
 
 
 def _lost(error: WorkerLost) -> _Said:
-    return _Said(f"The answer was lost: {error.message}.")
+    text = f"The answer was lost: {error.message}."
+    # Asked for again it would cost as many workers once more.
+    return _Said(text, error.code, headers=_FINAL) if error.code == "worker_crashed" else _Said(text)
 
 
 def _unavailable(error: ModelUnavailable) -> _Said:

@@ -325,5 +325,6 @@ def test_clients_are_told_whether_and_when_to_ask_again() -> None:
     assert ANTHROPIC.fault(errors.Overloaded("full", retry_after_seconds=3)).headers == {"Retry-After": "3"}
     assert ANTHROPIC.fault(errors.GenerationFailed("bug")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.WorkerLost("gone")).headers == {}
+    assert ANTHROPIC.fault(errors.WorkerLost("gone", code="worker_crashed")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.ModelUnavailable("no")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.ModelUnavailable("soon", retry_after_seconds=9)).headers == {"Retry-After": "9"}

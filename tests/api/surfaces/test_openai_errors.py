@@ -294,6 +294,7 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     (errors.ModelUnavailable("no memory"), 424, "server_error", "model_unavailable", "generation"),
     (errors.UnsupportedBackend("vllm"), 501, "server_error", "backend_unsupported", "generation"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "server_error", None, "generation"),
+    (errors.WorkerLost("gone", code="worker_crashed"), 500, "server_error", "worker_crashed", "generation"),
     (errors.GenerationFailed("late", code="expired"), 500, "server_error", None, "generation"),
     (errors.ConfigurationError("secret"), 500, "server_error", None, "generation"),
 ]
@@ -336,3 +337,4 @@ def test_a_prompt_that_is_too_long_carries_its_numbers() -> None:
 def test_only_a_failure_that_would_repeat_itself_is_not_to_be_retried() -> None:
     assert fault(errors.GenerationFailed("bug")).headers["x-should-retry"] == "false"
     assert "x-should-retry" not in fault(errors.WorkerLost("gone", code="worker_lost")).headers
+    assert fault(errors.WorkerLost("gone", code="worker_crashed")).headers["x-should-retry"] == "false"
