@@ -55,7 +55,7 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_int(worker: Any) -> None:
     """Told to leave soon; gunicorn ends the process when this returns."""
-    if worker.wsgi is not None:
+    if _loaded(worker):
         departure = _departure(worker)
         departure.leave(0.0 if departure.begun else _settings.drain_seconds)
 
@@ -71,8 +71,13 @@ def post_request(worker: Any, _: Any, __: Any, ___: Any) -> None:
 
 def worker_exit(_: Any, worker: Any) -> None:
     """The counts of the last second."""
-    if worker.wsgi is not None:
+    if _loaded(worker):
         worker.wsgi.extensions["tropilla"].counters.stop()
+
+
+def _loaded(worker: Any) -> bool:
+    """A process that is told to leave while it starts has no application yet."""
+    return getattr(worker, "wsgi", None) is not None
 
 
 def _departure(worker: Any) -> Any:
