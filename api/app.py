@@ -9,6 +9,9 @@ from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
+from tropilla.api.batches.archive import Archive
+from tropilla.api.batches.book import Book
+from tropilla.api.batches.clerk import Batches, Clerk
 from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -52,6 +55,7 @@ class Collaborators:
     registry: Registry
     errands: Errands
     streams: Streams
+    batches: Batches
     counters: Counters = field(default_factory=Counters)
 
 
@@ -74,6 +78,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         asking,
         collaborators.errands,
         collaborators.streams,
+        Clerk(settings, Archive.below(settings.home), collaborators.batches, asking),
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
@@ -121,6 +126,7 @@ def from_environment() -> Flask:
             registry,
             Errands(registry, ask, cluster.forget),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            Book(bus),
             counters,
         )
     )

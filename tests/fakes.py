@@ -9,9 +9,11 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from tropilla.api.batches.records import Asked, Batch, Status
 from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
 from tropilla.api.streams import Streams
@@ -501,6 +503,37 @@ class FakeCalls:
 
 def streams(calls: FakeCalls | None = None) -> Streams:
     return Streams(calls or FakeCalls(), seconds=60)
+
+
+class FakeBatches:
+    """What the clerk needs of batches: in memory, with the rules of cancel.lua."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Batch] = {}
+
+    def put(self, batch_id: str, **fields: Any) -> None:
+        """As whoever runs it would say."""
+        self.kept[batch_id] = replace(self.kept[batch_id], **fields)
+
+    def begin(self, asked: Asked) -> Batch:
+        self.kept[asked.id] = Batch(asked)
+        return self.kept[asked.id]
+
+    def find(self, batch_id: str) -> Batch | None:
+        return self.kept.get(batch_id)
+
+    def listing(self, after: str, limit: int) -> list[Batch]:
+        ids = sorted((each for each in self.kept if not after or each < after), reverse=True)
+        return [self.kept[each] for each in ids[:limit]]
+
+    def cancel(self, batch_id: str, *, now: int) -> Status | None:
+        status = self.kept[batch_id].status
+        if status in ("validating", "in_progress"):
+            self.kept[batch_id] = replace(self.kept[batch_id], status="cancelling", times={"cancelling": now})
+        return status
+
+    def open(self) -> frozenset[str]:
+        return frozenset(each.asked.id for each in self.kept.values() if not each.ended)
 
 
 class FakeBook:

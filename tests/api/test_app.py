@@ -13,6 +13,7 @@ from fakes import (
     WORKER,
     Clock,
     FakeAnnouncements,
+    FakeBatches,
     FakeBook,
     FakeCalls,
     FakeInbox,
@@ -138,7 +139,14 @@ class World:
         self.calls = FakeCalls()
         relay = Relay(self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
         collaborators = Collaborators(
-            self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()), streams(self.calls)
+            self.settings,
+            cluster,
+            relay,
+            self.inbox,
+            FakeBook(),
+            errands(FakeBook()),
+            streams(self.calls),
+            FakeBatches(),
         )  # type: ignore[arg-type]
         self.app = create_app(collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()
