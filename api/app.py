@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
+from tropilla.api.batches.answering import Answering
 from tropilla.api.batches.archive import Archive
-from tropilla.api.batches.book import Book
+from tropilla.api.batches.book import Book, Held
 from tropilla.api.batches.clerk import Batches, Clerk
+from tropilla.api.batches.foreman import Foreman
+from tropilla.api.batches.run import Run
 from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -27,6 +31,7 @@ from tropilla.api.streams import Streams
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
+from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
@@ -36,6 +41,7 @@ from tropilla.common.errors import StoreUnavailable, TropillaError
 from tropilla.common.generation import Request
 from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
+from tropilla.common.room import Room
 from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
@@ -57,6 +63,8 @@ class Collaborators:
     streams: Streams
     batches: Batches
     counters: Counters = field(default_factory=Counters)
+    #: What a process does first that is told to stop.
+    hand_over: Callable[[], None] = lambda: None
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
@@ -96,27 +104,34 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
 def from_environment() -> Flask:
     """The application of this process, wired to its Redis. What gunicorn loads."""
     settings = Settings.from_environment()
-    bus = Bus.connect(settings.redis_url)
+    bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
     bus.check()
     celery = create_celery(settings)
     registry = Registry(bus)
-    inbox, cluster = Inbox(bus), Cluster(registry)
-    steward = Steward(registry, Survey(bus, registry), inbox.name, swap_seconds=settings.swap_seconds)
+    room, inbox = Room(bus), Inbox(bus)
+    cluster = Cluster(registry, room)
+
+    def sweep(lane: str) -> int:
+        return room.sweep(lane, journal_seconds=settings.journal_seconds)
+
+    steward = Steward(registry, Survey(bus, registry, room), sweep, inbox.name, swap_seconds=settings.swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
-        served = cluster.pulled(lane)
-        submit(celery, asked, lane=lane)
-        if not served:
+        submit(celery, lane.name, ticket=asked.id, shown=asked.model)
+        if not cluster.pulled(lane):
             steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:
         submit_errand(celery, errand, flight)
 
-    relay = Relay(bus, inbox, put, cluster.look_again, settings)
-    counters = Counters(bus)
+    relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
+    counters = Counters(bus, room.waiting)
+    book = Book(bus)
+    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name)
     inbox.start()
     counters.start()
     steward.start()
+    foreman.start()
     return create_app(
         Collaborators(
             settings,
@@ -126,10 +141,28 @@ def from_environment() -> Flask:
             registry,
             Errands(registry, ask, cluster.forget),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
-            Book(bus),
+            book,
             counters,
+            foreman.stop,
         )
     )
+
+
+def _foreman(settings: Settings, registry: Registry, book: Book, cluster: Cluster, relay: Relay, name: str) -> Foreman:
+    """Whoever runs batches in this process, when it is its turn."""
+    archive = Archive.below(settings.home)
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+
+    def begin(held: Held, window: Callable[[], int]) -> Run:
+        return Run(held, book, archive, Answering(OPENAI, asking, relay), settings, window)
+
+    def sweep(todo: Collection[str]) -> None:
+        batches = [batch for batch_id in todo if (batch := book.find(batch_id)) is not None]
+        used = {each for batch in batches for each in batch.files}
+        if gone := archive.sweep(used, todo):
+            log.info("%d files of batches were over and are gone", gone)
+
+    return Foreman(registry, book, name, begin, cluster.catalogue, sweep)
 
 
 def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:

@@ -17,12 +17,17 @@ class Announcements(Protocol):
     """What is needed of `registry.Registry`."""
 
     def catalogue(self) -> Catalogue: ...
+
+
+class Queues(Protocol):
+    """What is needed of `room.Room`."""
+
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]: ...
 
 
 class Cluster:
-    def __init__(self, bus: Announcements, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bus = bus
+    def __init__(self, bus: Announcements, room: Queues, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus, self._room = bus, room
         self._clock = clock
         self._seen = Catalogue()
         self._seen_at = float("-inf")
@@ -49,7 +54,7 @@ class Cluster:
         """How many waited in the lane a moment ago. Raises `StoreUnavailable`."""
         count, counted_at = self._backlogs.get(lane, (0, float("-inf")))
         if self._clock() - counted_at > FRESH_SECONDS:
-            count = self._bus.waiting([lane.name])[lane.name]
+            count = self._room.waiting([lane.name])[lane.name]
             self._backlogs[lane] = (count, self._clock())
         return count
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from tropilla.common.catalogue import PULLS, Catalogue, Lane
@@ -24,7 +24,6 @@ class Store(Protocol):
 
     def add_counts(self, counts: Counts) -> None: ...
     def counts(self) -> Counts: ...
-    def waiting(self, lane: str) -> int: ...
     def loads(self) -> tuple[Load, ...]: ...
 
 
@@ -41,19 +40,21 @@ class Alone:
     def counts(self) -> Counts:
         return self._counts
 
-    def waiting(self, _: str) -> int:
-        return 0
-
     def loads(self) -> tuple[Load, ...]:
         return ()
 
 
 class Counters:
-    """`tally` is what is counted into. `start` it once, or flush by hand."""
+    """`tally` is what is counted into; `waiting` says how many requests wait in each lane. `start` it once, or flush it by
+    hand.
+    """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(
+        self, store: Store | None = None, waiting: Callable[[Iterable[str]], Mapping[str, int]] = lambda lanes: {}
+    ) -> None:
         self.tally = Tally()
         self._store = store or Alone()
+        self._waiting = waiting
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
 
@@ -67,9 +68,9 @@ class Counters:
     def read(self, catalogue: Catalogue) -> Reading:
         """This process's own counts included. Raises `StoreUnavailable`."""
         self.flush()
-        waiting: Counter[str] = Counter()
-        for model in catalogue.models:
-            waiting[model.name] = sum(self._store.waiting(Lane(model.pin, flavour).name) for flavour in PULLS)
+        lanes = {model.name: [Lane(model.pin, flavour).name for flavour in PULLS] for model in catalogue.models}
+        found = self._waiting({lane for those in lanes.values() for lane in those})
+        waiting = {model: sum(found.get(lane, 0) for lane in those) for model, those in lanes.items()}
         return Reading(self._store.counts(), waiting, self._store.loads())
 
     def _run(self) -> None:

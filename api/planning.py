@@ -28,7 +28,7 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class View:
-    """What is planned upon. `waiting`: name of a lane -> tickets in it, where there are any; `orders`: worker -> what it
+    """What is planned upon. `waiting`: name of a lane -> requests in it, where there are any; `orders`: worker -> what it
     was told and has not announced yet.
     """
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from tropilla.api.inbox import GAP, Mailbox
-from tropilla.api.watch import Pulse, Store, Watch
+from tropilla.api.watch import Pulse, Room, Store, Watch
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
 from tropilla.common.settings import Settings
+from tropilla.common.terms import NO_TERMS, Bounds, Terms
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +34,21 @@ class Mailboxes(Protocol):
 
 
 class Relay:
-    """`submit` puts the ticket into a lane; `look_again` says of a model's name and the lane where a request waits for it
-    where it should go on waiting, or why it should not.
+    """`submit` puts a ticket for a request into a lane; `look_again` says of a model's name and the lane where a request
+    waits for it where it should go on waiting, or why it should not.
     """
 
     def __init__(
         self,
         store: Store,
+        room: Room,
         inbox: Mailboxes,
         submit: Callable[[Request, Lane], None],
         look_again: Callable[[str, Lane], Lane | Trouble],
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._store, self._room = store, room
         self._inbox = inbox
         self._submit = submit
         self._look_again = look_again
@@ -54,29 +56,56 @@ class Relay:
         self._clock = clock
 
     def run(
-        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None] = lambda mailbox: None
+        self,
+        request: Request,
+        lane: Lane,
+        opened: Callable[[Mailbox], None] = lambda mailbox: None,
+        terms: Terms = NO_TERMS,
     ) -> Iterator[Event | Pulse]:
         """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
 
         opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
         event, `ClientGone` any time. To be closed.
         """
-        return self._told(request, lane, opened, self._admitted)
+        return self._told(request, lane, opened, terms, self._admitted)
 
     def resume(
-        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None] = lambda mailbox: None
+        self,
+        request: Request,
+        lane: Lane,
+        opened: Callable[[Mailbox], None] = lambda mailbox: None,
+        terms: Terms = NO_TERMS,
     ) -> Iterator[Event | Pulse]:
         """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
         nothing is known of it any more.
         """
-        return self._told(request, lane, opened, self._adopted)
+        return self._told(request, lane, opened, terms, self._joined)
+
+    def attend(
+        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None], terms: Terms = NO_TERMS
+    ) -> Iterator[Event | Pulse]:
+        """As `run`, of a request that goes on when nobody listens: leaving it, or being killed, does not cancel it. One of
+        this id that is known already is listened to from its first event on. Its journal is to be let go of with `forget`.
+        """
+        return self._told(request, lane, opened, terms, self._attended, background=True)
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody wants it: for those that leaving does not cancel."""
+        self._cancel(request_id)
+
+    def forget(self, request_id: str) -> None:
+        """Nobody will ask again what was said of a request that is over. Raises `StoreUnavailable`."""
+        self._store.release(request_id)
 
     def _told(
         self,
         request: Request,
         lane: Lane,
         opened: Callable[[Mailbox], None],
-        begin: Callable[[Request, Lane, Mailbox], None],
+        terms: Terms,
+        begin: Callable[[Request, Lane, Terms, Mailbox], None],
+        *,
+        background: bool = False,
     ) -> Iterator[Event | Pulse]:
         mailbox = self._inbox.register(request.id)
         watch = Watch(
@@ -84,24 +113,30 @@ class Relay:
             lane,
             mailbox,
             self._store,
+            self._room,
             lambda lane: self._submit(request, lane),
             self._look_again,
             self._settings,
             self._clock,
+            self._deadline(terms),
         )
         begun = False
         try:
             opened(mailbox)
-            begin(request, lane, mailbox)
+            begin(request, lane, terms, mailbox)
             begun = True
             yield from watch.events()
         finally:
             self._inbox.forget(request.id)
             if begun:
-                self._leave(request.id, watch)
+                self._leave(request.id, watch, background=background)
 
-    def _admitted(self, request: Request, lane: Lane, _: Mailbox) -> None:
-        self._admit(request, lane)
+    def _deadline(self, terms: Terms) -> float:
+        most = self._settings.deadline_seconds
+        return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
+
+    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
+        self._admit(request, lane, terms, inbox=self._inbox.name)
         try:
             self._submit(request, lane)
         except StoreUnavailable:
@@ -109,36 +144,62 @@ class Relay:
             self._cancel(request.id)
             raise
 
-    def _adopted(self, request: Request, _: Lane, mailbox: Mailbox) -> None:
-        if not self._store.adopt(request.id, inbox=self._inbox.name):
+    def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> None:
+        if not self._room.join(request.id, inbox=self._inbox.name):
+            self._admit(request, lane, terms, inbox="")
+            self._room.join(request.id, inbox=self._inbox.name)
+            # One that does not get there is missed by its watch.
+            self._submit(request, lane)
+        mailbox.mark(GAP)
+
+    def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> None:
+        if not self._room.join(request.id, inbox=self._inbox.name):
             raise UnknownStream(request.id)
         # What was said before stands in the journal.
         mailbox.mark(GAP)
 
-    def _admit(self, request: Request, lane: Lane) -> None:
-        # The state outlives the deadline, so that even the last second's events find it.
-        lifetime = self._settings.deadline_seconds + self._settings.journal_seconds
-        name, bound = self._inbox.name, self._settings.max_queue
-        waiting = self._store.admit(request.id, inbox=name, lane=lane.name, bound=bound, lifetime_seconds=lifetime)
-        if waiting is None:
+    def _admit(self, request: Request, lane: Lane, terms: Terms, *, inbox: str) -> None:
+        """inbox: "" where it goes on when nobody listens."""
+        settings = self._settings
+        bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
+        admitted = self._room.admit(
+            request,
+            lane,
+            terms,
+            inbox=inbox,
+            bounds=bounds,
+            deadline_seconds=self._deadline(terms),
+            kept_seconds=settings.journal_seconds,
+        )
+        if admitted.outcome in ("model", "key", "all"):
             raise Overloaded(
-                f"{bound} requests are waiting for {request.model}",
-                retry_after_seconds=max(1, round(bound * SECONDS_PER_WAITING)),
+                f"{admitted.number} requests are waiting for {request.model}",
+                retry_after_seconds=max(1, round(admitted.number * SECONDS_PER_WAITING)),
             )
 
     def _cancel(self, request_id: str) -> None:
         try:
-            self._store.cancel(request_id, seconds=self._settings.deadline_seconds)
+            self._room.cancel(
+                request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
+            )
         except StoreUnavailable as error:
             log.warning("request %s could not be cancelled: %s", request_id, error.message)
 
-    def _leave(self, request_id: str, watch: Watch) -> None:
+    def _leave(self, request_id: str, watch: Watch, *, background: bool) -> None:
         if not watch.ended:
-            self._cancel(request_id)
+            self._hang_up(request_id)
             return
         try:
-            if isinstance(watch.last, Embedded | Tokenized | Loaded):
+            if isinstance(watch.last, Embedded | Tokenized | Loaded) and not background:
                 # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:
             log.warning("request %s could not be freed: %s", request_id, error.message)
+
+    def _hang_up(self, request_id: str) -> None:
+        try:
+            if self._room.leave(request_id, inbox=self._inbox.name):
+                return
+        except StoreUnavailable as error:
+            log.warning("request %s: who else listens is not known: %s", request_id, error.message)
+        self._cancel(request_id)

@@ -37,6 +37,8 @@ def post_worker_init(worker: Any) -> None:
     def watch() -> None:
         while worker.alive:
             time.sleep(0.1)
+        # Another process goes on with the batches at once.
+        worker.wsgi.extensions["tropilla"].hand_over()
         time.sleep(_settings.drain_seconds)
         worker.wsgi.extensions["tropilla"].inbox.close_all()
 

@@ -38,23 +38,25 @@ class Outlook(Protocol):
     """What is needed of `survey.Survey`."""
 
     def look(self) -> Seen: ...
-    def sweep(self, lane: str) -> int: ...
 
 
 class Steward:
-    """`start` it once, or take its turns by hand. `name` is no other process's."""
+    """`start` it once, or take its turns by hand. `name` is no other process's. `sweep` takes what nobody waits for any
+    more out of a lane, and answers how many that were.
+    """
 
     def __init__(
         self,
         registry: Office,
         survey: Outlook,
+        sweep: Callable[[str], int],
         name: str,
         *,
         swap_seconds: float,
         turn_seconds: float = TURN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry, self._survey, self._name = registry, survey, name
+        self._registry, self._survey, self._sweep, self._name = registry, survey, sweep, name
         self._swap_seconds, self._turn_seconds, self._clock = swap_seconds, turn_seconds, clock
         self._memory = Memory()
         self._leads = False
@@ -97,13 +99,13 @@ class Steward:
         self._leads = leads
 
     def _view(self) -> View:
-        """Without the tickets that nobody waits for any more."""
+        """Without the requests that nobody waits for any more."""
         seen = self._survey.look()
         waiting = dict(seen.waiting)
         ready = [worker for worker in seen.catalogue.workers if worker.state == "ready"]
         pulled = {Lane(worker.pin, flavour).name for worker in ready for flavour in PULLS[worker.flavour]}
         for lane in waiting.keys() - pulled:
-            waiting[lane] = max(0, waiting[lane] - self._survey.sweep(lane))
+            waiting[lane] = max(0, waiting[lane] - self._sweep(lane))
         return View(seen.catalogue, waiting, seen.orders)
 
     def _run(self) -> None:

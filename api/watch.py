@@ -21,7 +21,9 @@ from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
 from tropilla.common.generation import Event, Failed, FailureCode, Last, Request
+from tropilla.common.room import Admitted, Position
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Bounds, Terms, ending
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +50,38 @@ PULSE: Final = Pulse()
 
 
 class Store(Protocol):
-    """What the relay needs of `bus.Bus`."""
+    """What is needed of `bus.Bus`."""
 
-    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None: ...
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
     def held_for(self, request_id: str) -> float | None: ...
     def attempts(self, request_id: str) -> int | None: ...
-    def waiting(self, lane: str) -> int: ...
     def conclude(
-        self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float
+        self, request_id: str, payload: bytes, *, outcome: str, attempt: int | None, journal_seconds: float
     ) -> int | None: ...
-    def adopt(self, request_id: str, *, inbox: str) -> bool: ...
     def release(self, request_id: str) -> None: ...
-    def cancel(self, request_id: str, *, seconds: float) -> None: ...
+
+
+class Room(Protocol):
+    """What is needed of `room.Room`."""
+
+    def admit(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        *,
+        inbox: str,
+        bounds: Bounds,
+        deadline_seconds: float,
+        kept_seconds: float,
+    ) -> Admitted: ...
+    def position(self, request_id: str) -> Position | None: ...
+    def put_back(self, request_id: str) -> list[Lane]: ...
+    def move(self, request_id: str, lane: Lane) -> bool: ...
+    def tickets(self, lane: str) -> int: ...
+    def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool: ...
+    def join(self, request_id: str, *, inbox: str) -> bool: ...
+    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool: ...
 
 
 class Watch:
@@ -72,15 +93,16 @@ class Watch:
         lane: Lane,
         mailbox: Mailbox,
         store: Store,
+        room: Room,
         submit: Callable[[Lane], None],
         look_again: Callable[[str, Lane], Lane | Trouble],
         settings: Settings,
         clock: Callable[[], float],
+        deadline_seconds: float,
     ) -> None:
-        self._request, self._lane, self._mailbox, self._store = request, lane, mailbox, store
+        self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
         self._submit, self._look_again = submit, look_again
-        #: The last attempt that was lost and for which there is another ticket.
-        self._replaced = 0
+        self._deadline_seconds = deadline_seconds
         #: How long the lease that was looked at last had left.
         self._lapse = math.inf
         self._settings, self._clock = settings, clock
@@ -101,7 +123,7 @@ class Watch:
 
     @property
     def _late(self) -> bool:
-        return self._clock() - self._began > self._settings.deadline_seconds
+        return self._clock() - self._began > self._deadline_seconds
 
     @property
     def _patience(self) -> float:
@@ -166,8 +188,10 @@ class Watch:
     def _supervise(self, now: float) -> Iterator[Event]:
         """Whether somebody still works for this request."""
         if self._late:
-            self._store.cancel(self._request.id, seconds=self._settings.deadline_seconds)
-            yield from self._conclude("expired", f"no answer within {self._settings.deadline_seconds:.0f} s", None)
+            yield from self._conclude("expired", f"no answer within {self._deadline_seconds:g} s", None)
+            self._room.cancel(
+                self._request.id, seconds=self._deadline_seconds, journal_seconds=self._settings.journal_seconds
+            )
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)
@@ -177,12 +201,12 @@ class Watch:
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
             yield self._end_here("internal", "the request was lost in the queue")
-        elif attempts > self._replaced:
+        elif attempts and (lanes := self._room.put_back(self._request.id)):
             log.warning(
                 "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next
             )
-            self._put(self._lane)
-            self._replaced = attempts
+            for lane in lanes:
+                self._put(lane)
         else:
             yield from self._queue(now, attempts)
 
@@ -191,24 +215,31 @@ class Watch:
         found = self._look_again(self._request.model, self._lane)
         if isinstance(found, Lane):
             if found != self._lane:
-                log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
-                self._put(found)
-            elif now - self._put_at >= LOST_TICKET_SECONDS and not self._store.waiting(self._lane.name):
-                # Redis gave it to a worker that was just killed, and who cannot say so. A second ticket does no harm.
-                log.warning("request %s: its ticket is lost; there is another one", self._request.id)
-                self._put(self._lane)
+                if self._room.move(self._request.id, found):
+                    log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
+                    self._lane = found
+                    self._put(found)
+            elif now - self._put_at >= LOST_TICKET_SECONDS and not self._room.tickets(self._lane.name):
+                self._replace_ticket()
         # A worker that died is being replaced; what else is the matter stays so for a while.
         elif found.code != "no_worker" or now - self._heard > ABANDONED_SECONDS:
             yield from self._conclude("model_unavailable", found.message, attempts)
 
+    def _replace_ticket(self) -> None:
+        """Redis gave it to a worker that was just killed, and who cannot say so. One too many does no harm."""
+        if self._room.position(self._request.id) is not None:
+            log.warning("request %s: its ticket is lost; there is another one", self._request.id)
+        self._put(self._lane)
+
     def _put(self, lane: Lane) -> None:
         self._submit(lane)
-        self._lane, self._put_at = lane, self._clock()
+        self._put_at = self._clock()
 
     def _conclude(self, code: FailureCode, message: str, attempt: int | None) -> Iterator[Event]:
         """Ends the request for everybody, then tells what the journal says: a worker may have been faster."""
-        payload, kept = codec.encode_event(Failed(self._next, code, message)), self._settings.journal_seconds
-        self._store.conclude(self._request.id, payload, attempt=attempt, journal_seconds=kept)
+        failed, kept = Failed(self._next, code, message), self._settings.journal_seconds
+        payload = codec.encode_event(failed)
+        self._store.conclude(self._request.id, payload, outcome=ending(failed), attempt=attempt, journal_seconds=kept)
         yield from self._from_journal()
 
     def _end_here(self, code: FailureCode, message: str) -> Failed:

@@ -1,13 +1,51 @@
--- Registers a request unless its lane is full: the bound is checked where the queue is, so that no two callers share
--- the last place. The ticket itself follows through Celery.
+-- Lets a request wait, unless too many do: the bounds are checked where the queue is, so that no two callers share the last
+-- place. Its ticket follows through Celery.
 --
--- KEYS  state; lane (Celery's list of waiting tickets)
--- ARGV  [1] request id, [2] inbox channel, [3] bound, [4] lifetime in ms
+-- KEYS  state; record of the caller's word for the request ("" where he has none)
+-- ARGV  [1] id, [2] inbox channel ("" where nobody listens), [3] the encoded request, [4] kind, [5] model, [6] pin,
+--       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
+--       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding
 --
--- Returns how many wait before it, or -1 - waiting when the lane is full.
+-- Returns {outcome, number, id}; outcome is
+--   admitted  number: how many go before it
+--   all, model, key  too many wait (in all, for the model, of the key); number: how many
+--   joined    the very same was asked for before; id: of that request
+--   conflict  something else was asked for by the same word
 
-local waiting = redis.call('LLEN', KEYS[2])
-if waiting >= tonumber(ARGV[3]) then return -1 - waiting end
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'attempt', 0, 'inbox', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return waiting
+local inbox, digest = ARGV[2], ARGV[16]
+if digest ~= '' then
+  local before = redis.call('HMGET', KEYS[2], 'id', 'digest')
+  local state = before[1] and read(key_of(before[1], 'state'))
+  -- What has failed or was cancelled is worth another try.
+  local usable = state and (not state.done or state.done == 'completed') and
+    redis.call('EXISTS', key_of(state.id, 'cancel')) == 0
+  if usable then return {before[2] == digest and 'joined' or 'conflict', 0, before[1]} end
+end
+
+local function full(field, bound)
+  local waiting = tonumber(redis.call('HGET', WAITING, field) or 0)
+  return waiting >= tonumber(bound) and waiting
+end
+
+local waiting = full('pin:' .. ARGV[6], ARGV[14])
+if waiting then return {'model', waiting, ''} end
+waiting = ARGV[8] ~= '' and full('key:' .. ARGV[8], ARGV[15])
+if waiting then return {'key', waiting, ''} end
+waiting = full('all', ARGV[13])
+if waiting then return {'all', waiting, ''} end
+
+local now, lane, class, cost = milliseconds(), ARGV[7], ARGV[9], tonumber(ARGV[10])
+local turns = turns_of(lane, class)
+local tag = math.max(present(lane, class), tonumber(redis.call('ZSCORE', turns, ARGV[8]) or 0))
+redis.call('ZADD', turns, tag + cost, ARGV[8])
+redis.call('PEXPIRE', turns, FORGOTTEN)
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox == '' and 0 or 1,
+           'background', inbox == '' and 1 or 0, 'request', ARGV[3], 'kind', ARGV[4], 'model', ARGV[5], 'pin', ARGV[6],
+           'lane', lane, 'key', ARGV[8], 'class', class, 'cost', cost, 'tag', tag, 'admitted', now,
+           'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0)
+enter(read(KEYS[1]))
+if digest ~= '' then
+  redis.call('HSET', KEYS[2], 'id', ARGV[1], 'digest', digest)
+  redis.call('PEXPIRE', KEYS[2], ARGV[12])
+end
+return {'admitted', redis.call('ZRANK', ROOM .. lane, ARGV[1]), ARGV[1]}

@@ -1,33 +1,30 @@
 -- The hand-over of one engine step: journal first, then one message per API inbox. All or nothing, in one call.
 --
 -- KEYS  state and journal of each request in turn: state 1, journal 1, state 2, journal 2, ...
--- ARGV  [1] how long an ended request is kept, ms
---       then per event: [+1] number of its request (1-based), [+2] the writer's attempt, [+3] event index,
---       [+4] "1" if it ends the request, [+5] payload
+-- ARGV  [1] how long an ended request is kept, ms, [2] the field in which tokens are counted, "" where they are not
+--       then per request: the writer's attempt, how many tokens its prompts have
+--       then per event: [+1] number of its request (1-based), [+2] event index, [+3] how it ends the request, "" if it does
+--       not, [+4] generated tokens in it, [+5] prompt tokens that were there already, [+6] payload
 --
 -- An event is refused when its writer's attempt is not the current one, when the request has ended, or when the journal
 -- already holds another event at its index (Redis itself refuses an id that is not greater than the last). Asking twice
 -- with the same events is harmless.
 --
--- Returns {refused, inboxes}: refused = request numbers whose writer must stop, inboxes = inbox, subscribers reached, ...
--- A message is lines of "request index payload".
+-- Returns {refused, unheard}: numbers of requests whose writer must stop, and of those that nobody listens to though
+-- somebody should. A message is lines of "request index payload".
 
-local journal_ms = tonumber(ARGV[1])
-local states, refused, inboxes, lines = {}, {}, {}, {}
+local kept, tokens_field, requests = ARGV[1], ARGV[2], #KEYS / 2
+local states, refused, unheard, inboxes, lines, all_tokens = {}, {}, {}, {}, {}, 0
 
-local function state_of(number)
-  local state = states[number]
-  if not state then
-    local found = redis.call('HMGET', KEYS[2 * number - 1], 'attempt', 'inbox', 'done', 'id')
-    state = {attempt = found[1], inbox = found[2], done = found[3], id = found[4], refused = false}
-    states[number] = state
-  end
-  return state
-end
-
-local function refuse(number, state)
-  if not state.refused then
-    state.refused = true
+for number = 1, requests do
+  local found = redis.call('HMGET', KEYS[2 * number - 1], 'attempt', 'inboxes', 'done', 'id', 'background', 'prompt')
+  states[number] = {attempt = found[1], inboxes = found[2] or '', done = found[3], id = found[4], background = found[5],
+                    tokens = 0, cached = 0, said = false}
+  local prompt = ARGV[2 * number + 2]
+  if found[1] == ARGV[2 * number + 1] then
+    if not found[3] and tonumber(prompt) > tonumber(found[6] or 0) then redis.call('HSET', KEYS[2 * number - 1], 'prompt', prompt) end
+  else
+    states[number].refused = true
     refused[#refused + 1] = number
   end
 end
@@ -38,41 +35,58 @@ local function stands(journal, id, payload)
   return found[1] and found[1][2][2] == payload
 end
 
-for at = 2, #ARGV, 5 do
-  local number, attempt, index, ends, payload = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local state, journal = state_of(number), KEYS[2 * number]
+local function count_tokens(number, state)
+  if state.tokens > 0 then redis.call('HINCRBY', KEYS[2 * number - 1], 'generated', state.tokens) end
+  if state.cached > 0 then redis.call('HINCRBY', KEYS[2 * number - 1], 'cached', state.cached) end
+  all_tokens = all_tokens + state.tokens
+  state.tokens, state.cached = 0, 0
+end
+
+local function say(state, index, payload)
+  state.said = true
+  for inbox in string.gmatch(state.inboxes, '%S+') do
+    local message = lines[inbox]
+    if not message then
+      message = {}
+      lines[inbox] = message
+      inboxes[#inboxes + 1] = inbox
+    end
+    message[#message + 1] = state.id .. ' ' .. index .. ' ' .. payload
+  end
+end
+
+for at = 2 * requests + 3, #ARGV, 6 do
+  local number, index, ends, payload = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 5]
+  local state, journal = states[number], KEYS[2 * number]
   local id = (tonumber(index) + 1) .. '-0'
-  if state.refused or state.attempt ~= attempt then
-    refuse(number, state)
-  else
+  if not state.refused then
     local added = not state.done and redis.pcall('XADD', journal, id, 'e', payload)
-    if (not added or added.err) and not stands(journal, id, payload) then
-      refuse(number, state)
-    else
-      if ends == '1' then
-        state.done = '1'
-        redis.call('HSET', KEYS[2 * number - 1], 'done', '1')
-        redis.call('PEXPIRE', KEYS[2 * number - 1], journal_ms)
-        redis.call('PEXPIRE', journal, journal_ms)
+    if added and not added.err then
+      state.tokens, state.cached = state.tokens + ARGV[at + 3], state.cached + ARGV[at + 4]
+      if ends ~= '' then
+        state.done = ends
+        count_tokens(number, state)
+        over(read(KEYS[2 * number - 1]), ends, kept)
       elseif index == '0' then
         redis.call('PEXPIRE', journal, redis.call('PTTL', KEYS[2 * number - 1]))
       end
-      if state.inbox then
-        local message = lines[state.inbox]
-        if not message then
-          message = {}
-          lines[state.inbox] = message
-          inboxes[#inboxes + 1] = state.inbox
-        end
-        message[#message + 1] = state.id .. ' ' .. index .. ' ' .. payload
-      end
+      say(state, index, payload)
+    elseif stands(journal, id, payload) then
+      say(state, index, payload)
+    else
+      state.refused = true
+      refused[#refused + 1] = number
     end
   end
 end
 
 local reached = {}
-for _, inbox in ipairs(inboxes) do
-  reached[#reached + 1] = inbox
-  reached[#reached + 1] = redis.call('PUBLISH', inbox, table.concat(lines[inbox], '\n'))
+for _, inbox in ipairs(inboxes) do reached[inbox] = redis.call('PUBLISH', inbox, table.concat(lines[inbox], '\n')) > 0 end
+for number, state in ipairs(states) do
+  count_tokens(number, state)
+  local heard = state.background == '1'
+  for inbox in string.gmatch(state.inboxes, '%S+') do heard = heard or reached[inbox] end
+  if state.said and not heard then unheard[#unheard + 1] = number end
 end
-return {refused, reached}
+if tokens_field ~= '' and all_tokens > 0 then redis.call('HINCRBYFLOAT', COUNTS, tokens_field, all_tokens) end
+return {refused, unheard}

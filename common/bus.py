@@ -3,7 +3,8 @@
 Theory of operation. The journal is the truth and pub/sub is only speed: every event is appended to its request's stream
 before it is published, in one script, so whoever misses a message reads the stream. The entry id is the event index, so
 Redis itself refuses a second event at one index. A request has one writer at a time: the attempt number in its state.
-Taking a request (`claim`) raises it, ending it from outside (`conclude`) raises it too, and `append` refuses all others.
+Taking a request (`room.Room.take`) raises it, ending it from outside (`conclude`) raises it too, and `append` refuses all
+others. Which request is next, and who may wait, is room.py's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import importlib.resources
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -27,8 +28,6 @@ from tropilla.common.metrics import Counts, Key, Load
 MINIMUM_REDIS = (6, 2)
 #: A worker that has not announced itself for so long is gone, in milliseconds.
 PRESENCE_MS = 5000
-#: A request that so many workers were lost over is not tried again: it may be what kills them.
-MAX_LOST_WORKERS = 2
 CONNECT_SECONDS = 3.0
 #: Of one process; an API process has up to 2000 callers, each of which may wait for Redis on one of its own. redis-py's
 #: limit is 100, and whoever comes after that would hear that Redis cannot serve.
@@ -65,35 +64,28 @@ def redis_errors_translated(method: Callable[Parameters, Result]) -> Callable[Pa
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event on its way into the journal. `ends` says that nothing follows it."""
+    """One event on its way into the journal. `ends` says how it ends the request; "" means that something follows.
+
+    `tokens` were generated with it, `cached` tokens of its choice's prompt had not to be computed, and the request's
+    prompts have `prompt` tokens in all: for the ledger.
+    """
 
     request_id: str
     attempt: int
     index: int
-    ends: bool
+    ends: str
     payload: bytes
+    tokens: int = 0
+    cached: int = 0
+    prompt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """`refused`: requests this writer no longer owns. `unheard`: inboxes that nobody listens to."""
+    """`refused`: requests this writer no longer owns. `unheard`: those that nobody listens to, though somebody should."""
 
     refused: frozenset[str]
-    reached: frozenset[str]
     unheard: frozenset[str]
-
-
-Outcome = Literal["claimed", "held", "ended", "cancelled", "crashed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What came of taking a request; see claim.lua. `next_index` is the index the next event has."""
-
-    outcome: Outcome
-    attempt: int
-    next_index: int
-    inbox: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,29 +136,31 @@ def _shown(url: str) -> str:
 class Bus:
     """One process's way to Redis. Safe to share between threads; every method may raise `StoreUnavailable`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, ledger_rows: int = 200_000) -> None:
         self.url = url
+        #: The ledger is kept to about so many rows.
+        self.ledger_rows = ledger_rows
         self._redis = _connect(url, answer_seconds=ANSWER_SECONDS)
         self.connection = self._redis
-        self._append = self._script("append")
-        self._claim = self._script("claim")
-        self._conclude = self._script("conclude")
-        self._admit = self._script("admit")
-        self._renew = self._script("renew")
-        self._hand_back = self._script("hand_back")
-        self._adopt = self._script("adopt")
+        self._append = self.script("append")
+        self._conclude = self.script("conclude")
+        self._renew = self.script("renew")
 
     @classmethod
-    def connect(cls, url: str) -> Bus:
+    def connect(cls, url: str, *, ledger_rows: int = 200_000) -> Bus:
         """A bus to the Redis at `url`. Raises `ConfigurationError` for a URL that is none; connects lazily."""
-        return cls(url)
+        return cls(url, ledger_rows=ledger_rows)
 
     def close(self) -> None:
         self._redis.close()
 
-    def _script(self, name: str) -> Any:
-        source = importlib.resources.files("tropilla.common").joinpath(f"{name}.lua").read_text()
-        return self._redis.register_script(source)
+    def script(self, name: str) -> Any:
+        """One of the scripts of this folder, with what room.lua has for all of them."""
+        folder = importlib.resources.files("tropilla.common")
+        constants = "".join(f"local {name} = {value!r}\n" for name, value in names.SCRIPT_NAMES.items())
+        rows = f"local LEDGER_ROWS = {self.ledger_rows}\n"
+        shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))
+        return self._redis.register_script(constants + rows + shared + own)
 
     # -- start-up ------------------------------------------------------------------------------------------------
 
@@ -196,49 +190,37 @@ class Bus:
     # -- the life of a request, in order ---------------------------------------------------------------------------
 
     @redis_errors_translated
-    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None:
-        """Registers a request. Answers how many wait before it, or None when `bound` already wait."""
-        waiting = self._admit(
-            keys=[names.state_key(request_id), lane],
-            args=[request_id, names.inbox_channel(inbox), bound, int(lifetime_seconds * 1000)],
-        )
-        return int(waiting) if waiting >= 0 else None
-
-    @redis_errors_translated
-    def claim(self, request_id: str, *, worker: str, lease_seconds: float) -> Claim:
-        """Takes a request whose ticket was popped. Holding the lease starts here."""
-        keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key, names.cancel_key)]
-        outcome, attempt, next_index, inbox = self._claim(
-            keys=keys, args=[worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
-        )
-        return Claim(outcome.decode(), attempt, next_index, inbox.decode())
-
-    @redis_errors_translated
-    def append(self, entries: Sequence[Entry], *, journal_seconds: float) -> Appended:
-        """Journals the events of one step and publishes what was accepted, one message per inbox."""
+    def append(self, entries: Sequence[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
+        """Journals the events of one step and publishes what was accepted, one message per inbox. counted: as what the
+        generated tokens among it are counted.
+        """
         numbers: dict[str, int] = {}
-        args: list[Any] = [int(journal_seconds * 1000)]
+        heads: list[Any] = []
+        events: list[Any] = []
         for entry in entries:
-            number = numbers.setdefault(entry.request_id, len(numbers) + 1)
-            args += (number, entry.attempt, entry.index, int(entry.ends), entry.payload)
+            if entry.request_id not in numbers:
+                numbers[entry.request_id] = len(numbers) + 1
+                heads += (entry.attempt, entry.prompt)
+            events += (numbers[entry.request_id], entry.index, entry.ends, entry.tokens, entry.cached, entry.payload)
         keys = [make(request_id) for request_id in numbers for make in (names.state_key, names.journal_key)]
-        refused, reached = self._append(keys=keys, args=args)
+        field = "\t".join(counted) if counted else ""
+        refused, unheard = self._append(keys=keys, args=[int(journal_seconds * 1000), field, *heads, *events])
         requests = list(numbers)
-        heard = {reached[at].decode(): reached[at + 1] for at in range(0, len(reached), 2)}
         return Appended(
             refused=frozenset(requests[number - 1] for number in refused),
-            reached=frozenset(inbox for inbox, count in heard.items() if count > 0),
-            unheard=frozenset(inbox for inbox, count in heard.items() if count == 0),
+            unheard=frozenset(requests[number - 1] for number in unheard),
         )
 
     @redis_errors_translated
-    def conclude(self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float) -> int | None:
+    def conclude(
+        self, request_id: str, payload: bytes, *, outcome: str, attempt: int | None, journal_seconds: float
+    ) -> int | None:
         """Ends a request from outside its loop, unless it has gone on since the caller saw that attempt (None: whatever
         it is). Answers the last event's index; None if it had ended or gone on.
         """
-        keys = [make(request_id) for make in (names.state_key, names.journal_key, names.lease_key)]
         seen = "" if attempt is None else attempt
-        index = int(self._conclude(keys=keys, args=[payload, int(journal_seconds * 1000), seen]))
+        args = [payload, outcome, int(journal_seconds * 1000), seen]
+        index = int(self._conclude(keys=[names.state_key(request_id)], args=args))
         return None if index < 0 else index
 
     @redis_errors_translated
@@ -260,19 +242,6 @@ class Bus:
     @redis_errors_translated
     def kept_call(self, request_id: str) -> bytes | None:
         return cast("bytes | None", self._redis.get(names.call_key(request_id)))
-
-    @redis_errors_translated
-    def adopt(self, request_id: str, *, inbox: str) -> bool:
-        """From now on what a request's worker says goes to this inbox. False: nothing is known of it any more."""
-        return bool(self._adopt(keys=[names.state_key(request_id)], args=[names.inbox_channel(inbox)]))
-
-    @redis_errors_translated
-    def cancel(self, request_id: str, *, seconds: float) -> None:
-        """Nobody wants the request: tells whoever runs it, and whoever pops its ticket within `seconds`."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(names.cancel_key(request_id), b"1", px=int(seconds * 1000))
-        pipeline.publish(names.CANCELS_CHANNEL, request_id)
-        pipeline.execute()
 
     # -- leases -----------------------------------------------------------------------------------------------------
 
@@ -297,15 +266,6 @@ class Bus:
         args = [value for lease in leases for value in (lease.value, lease.attempt)]
         lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *args])
         return [leases[number - 1] for number in lost]
-
-    @redis_errors_translated
-    def hand_back(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Gives unfinished requests back; answers which of them were still the caller's."""
-        if not leases:
-            return []
-        keys = [make(lease.request_id) for lease in leases for make in (names.state_key, names.lease_key)]
-        freed = self._hand_back(keys=keys, args=[lease.value for lease in leases])
-        return [leases[number - 1] for number in freed]
 
     @redis_errors_translated
     def renew_tickets(self, tags: Sequence[str], now: float) -> None:
@@ -349,11 +309,6 @@ class Bus:
         if gone:
             self._redis.srem(names.WORKERS_KEY, *gone)
         return catalogue(codec.decode_worker(card) for card in cards if card is not None)
-
-    @redis_errors_translated
-    def waiting(self, lane: str) -> int:
-        """Tickets in a lane that no worker has popped."""
-        return int(self._redis.llen(lane))
 
     # -- counts -------------------------------------------------------------------------------------------------------
 

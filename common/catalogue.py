@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast
 
 from tropilla.common.recipes import BARE, Overlay, Recipe
 from tropilla.common.recipes import Flavour as Flavour
@@ -162,6 +162,12 @@ class Lane:
     def name(self) -> str:
         """The Celery queue."""
         return f"{self.pin}.{self.flavour}"
+
+    @classmethod
+    def named(cls, name: str) -> Lane:
+        """The lane of that name."""
+        pin, _, flavour = name.rpartition(".")
+        return cls(pin, cast(Flavour, flavour))
 
 
 #: Which flavours' lanes a worker of a flavour pulls from, first first.

@@ -224,6 +224,7 @@ CODES: Mapping[FailureCode, type[GenerationFailed]] = {
     "template": InvalidPrompt,
     "model_unavailable": ModelUnavailable,
     "worker_lost": WorkerLost,
+    "worker_crashed": WorkerLost,
     "shutting_down": WorkerLost,
     "expired": GenerationFailed,
     "internal": GenerationFailed,

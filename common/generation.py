@@ -506,6 +506,7 @@ FailureCode = Literal[
     "template",
     "model_unavailable",
     "worker_lost",
+    "worker_crashed",
     "shutting_down",
     "expired",
     "internal",

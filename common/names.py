@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 #: What a model may be called: Hugging Face and Ollama names, with at most one tag, and nothing a shell or path minds.
@@ -19,6 +20,10 @@ ERRAND_TASK = "tropilla.errand"
 STORE_QUEUE = "tropilla.store"
 #: The office of the process that does errands: one at a time.
 STORE_OFFICE = "store"
+#: A hash of how many requests wait: `all`, `pin:<pin>`, `key:<key>`; where none do there is nothing.
+WAITING_KEY = "tropilla:waiting"
+#: A stream with one row for each request that took tokens, however it ended.
+LEDGER_KEY = "tropilla:ledger"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.
@@ -42,8 +47,34 @@ BATCHES_OFFICE = "batches"
 FAILURES_KEY = "tropilla:failures"
 
 
+#: What the scripts make the names of keys of, as they call it.
+SCRIPT_NAMES = {
+    "REQUEST": "tropilla:request:",
+    "ROOM": "tropilla:room:",
+    "RUNNING": "tropilla:running:",
+    "WAITING": WAITING_KEY,
+    "LEDGER": LEDGER_KEY,
+    "COUNTS": COUNTS_KEY,
+}
+
+
+def room_key(lane: str) -> str:
+    """Sorted set of the requests that wait in a lane, the next one first; see room.lua."""
+    return f"tropilla:room:{lane}"
+
+
+def running_key(pin: str) -> str:
+    """Set of the requests that workers of a pin have taken and not finished."""
+    return f"tropilla:running:{pin}"
+
+
+def idempotency_key(key: str, word: str) -> str:
+    """Hash of one request: its id, and a digest of what it asks for; by who asks, and the word he has for it."""
+    return f"tropilla:idempotency:{hashlib.sha256(f'{key} {word}'.encode()).hexdigest()[:32]}"
+
+
 def state_key(request_id: str) -> str:
-    """Hash of one request: attempt (the number of the only writer allowed), inbox, done."""
+    """Hash of everything that is to be known of one request; see room.lua."""
     return f"tropilla:request:{request_id}:state"
 
 

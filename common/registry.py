@@ -5,7 +5,7 @@ The store alone writes definitions; everybody reads them. A version number besid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
@@ -179,15 +179,6 @@ class Registry:
             if trouble is not None:
                 found.setdefault(pin, {})[worker] = codec.decode_trouble(trouble)
         return found
-
-    @redis_errors_translated
-    def waiting(self, lanes: Iterable[str]) -> dict[str, int]:
-        """How many tickets wait in each lane."""
-        asked = list(lanes)
-        pipeline = self._redis.pipeline(transaction=False)
-        for lane in asked:
-            pipeline.llen(lane)
-        return dict(zip(asked, map(int, pipeline.execute()), strict=True)) if asked else {}
 
     @redis_errors_translated
     def lead(self, office: str, who: str, *, seconds: float) -> bool:

@@ -21,6 +21,11 @@ for number = 1, #KEYS / 2 do
     redis.call('PEXPIRE', lease, ARGV[1])
   elseif not found and untaken(state, attempt) then
     redis.call('SET', lease, value, 'PX', ARGV[1])
+    -- Somebody may have seen that it was gone, and let the request wait again.
+    local found = read(state)
+    leave(found)
+    redis.call('PEXPIRE', state, found.lifetime)
+    redis.call('SADD', RUNNING .. found.pin, found.id)
   else
     lost[#lost + 1] = number
   end

@@ -79,8 +79,12 @@ class Settings:
     #: Of a file that is uploaded for a batch, and how many requests it may hold.
     max_file_bytes: int = dataclasses.field(default=200 << 20, metadata={"low": 1024, "high": 1 << 40})
     max_batch_lines: int = dataclasses.field(default=50_000, metadata={"low": 1, "high": 1_000_000})
-    #: Requests waiting per lane; one more is refused.
+    #: Requests that may wait for one model, of one API key (0: as many as for a model), and in all; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
+    max_queue_per_key: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1_000_000})
+    max_queue_in_all: int = dataclasses.field(default=4096, metadata={"low": 1, "high": 10_000_000})
+    #: The ledger is kept to about so many rows, one for each request that took tokens: some 200 bytes of Redis each.
+    ledger_rows: int = dataclasses.field(default=200_000, metadata={"low": 1000, "high": 1_000_000_000})
     #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
     spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
     #: Choices per request: prompts times n.

@@ -11,15 +11,12 @@ from tropilla.common.bus import Bus, redis_errors_translated
 from tropilla.common.catalogue import PULLS, Catalogue, Lane, Worker, catalogue
 from tropilla.common.orders import Order
 from tropilla.common.registry import Registry, Shelf
-from tropilla.common.tasks import request_id_of
-
-#: So many tickets of a lane are looked at in one go, from the end where workers take them.
-SWEPT = 64
+from tropilla.common.room import Room
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`waiting`: lane -> tickets, where there are any; `orders`: of workers that live, and have not announced theirs."""
+    """`waiting`: lane -> requests, where there are any; `orders`: of workers that live, and have not announced theirs."""
 
     catalogue: Catalogue
     waiting: Mapping[str, int]
@@ -29,8 +26,8 @@ class Seen:
 class Survey:
     """One process's. Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, bus: Bus, registry: Registry) -> None:
-        self._redis, self._registry = bus.connection, registry
+    def __init__(self, bus: Bus, registry: Registry, room: Room) -> None:
+        self._redis, self._registry, self._room = bus.connection, registry, room
         self._shelf = Shelf()
         #: Whom and what the last look found: the next one asks after them.
         self._workers: tuple[str, ...] = ()
@@ -48,7 +45,7 @@ class Survey:
         _ask_after(pipeline, self._workers)
         if self._lanes:
             # Those that are empty do not exist.
-            pipeline.exists(*self._lanes)
+            pipeline.exists(*map(names.room_key, self._lanes))
         version, members, failed, *found = pipeline.execute()
         waits = bool(found.pop()) if self._lanes else False
         if int(version or 0) != self._shelf.version:
@@ -62,7 +59,7 @@ class Survey:
         seen = catalogue(workers, self._shelf.definitions, self._shelf.troubles, failures)
         if (lanes := _lanes(seen)) != self._lanes:
             self._lanes, waits = lanes, True
-        waiting = self._registry.waiting(lanes) if waits else {}
+        waiting = self._room.waiting(lanes) if waits else {}
         living = {worker.name for worker in workers}
         known = {worker: codec.decode_order(data) for worker, data in told if data and worker in living}
         return Seen(seen, {lane: count for lane, count in waiting.items() if count}, known)
@@ -79,29 +76,6 @@ class Survey:
         if gone:
             self._redis.srem(names.WORKERS_KEY, *gone)
         return [codec.decode_worker(card) for card in cards if card is not None]
-
-    @redis_errors_translated
-    def sweep(self, lane: str) -> int:
-        """Takes tickets out of a lane from which nobody pulls, of requests that have ended or whose callers have left:
-        nothing is to be loaded for them. Answers how many.
-        """
-        tickets = cast("list[bytes]", self._redis.lrange(lane, -SWEPT, -1))
-        pipeline = self._redis.pipeline(transaction=False)
-        for ticket in tickets:
-            request_id = request_id_of(ticket)
-            pipeline.hmget(names.state_key(request_id), "attempt", "done")
-            pipeline.exists(names.cancel_key(request_id))
-        answers = pipeline.execute()
-        told = zip(tickets, answers[::2], answers[1::2], strict=True)
-        over = [
-            ticket
-            for ticket, (attempt, done), cancelled in told
-            if request_id_of(ticket) and (attempt is None or done or cancelled)
-        ]
-        for ticket in over:
-            # By its value, which no other has: a worker may have come meanwhile and taken some.
-            pipeline.lrem(lane, -1, cast(Any, ticket))
-        return sum(pipeline.execute())
 
 
 def _ask_after(pipeline: Any, workers: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Celery: the queue of tickets. A ticket is one request; popping it is the right to try to claim it, no more.
+"""Celery: the queue of tickets. Popping a ticket is the right to take whoever is next in its lane (room.py), no more.
 
 The settings are measured (ARCHITECTURE.md): late acknowledgement with a short visibility timeout, so that a ticket popped
 by a worker that dies comes back; nothing prefetched, so that no worker sits on work another could do; no result backend,
@@ -7,16 +7,12 @@ since results travel through the journal; and fixed argument texts, since Flower
 
 from __future__ import annotations
 
-import json
-
 import kombu
 from celery import Celery
 from kombu.exceptions import OperationalError
 from tropilla.common import codec, names
-from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
-from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
 
 #: Older versions stall a full thread pool 1.3 s whenever a slot is refilled.
@@ -55,19 +51,11 @@ def create_celery(settings: Settings) -> Celery:
     return celery
 
 
-def submit(celery: Celery, request: Request, *, lane: Lane) -> None:
-    """Puts the request's ticket into a lane. Raises `StoreUnavailable`."""
-    payload = codec.encode_request(request).decode()
-    # What Flower shows: the model, never the prompt.
-    _send(celery, names.GENERATE_TASK, request.id, (payload,), queue=lane.name, shown=f"({request.model!r})")
-
-
-def request_id_of(ticket: bytes) -> str:
-    """Whose ticket it is, as it stands in a lane; "" for what is none of ours."""
-    try:
-        return str(json.loads(ticket)["headers"]["id"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+def submit(celery: Celery, lane: str, *, ticket: str, shown: str) -> None:
+    """Puts a ticket into a lane: `ticket` is its id, and `shown` what Flower shows of it: a model, never a prompt. Raises
+    `StoreUnavailable`.
+    """
+    _send(celery, names.GENERATE_TASK, ticket, (), queue=lane, shown=f"({shown!r})")
 
 
 def submit_errand(celery: Celery, errand: Errand, flight: str) -> None:

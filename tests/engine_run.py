@@ -34,7 +34,7 @@ class Run:
     def submit(self, asked: GenerationRequest, said: dict[int, list[Token]] | None = None) -> None:
         told = Past({choice: tuple(tokens) for choice, tokens in (said or {}).items()})
         sequences = self.engine.sequences(asked, told)
-        self.jobs.append(Job(asked.id, 1, "", asked.choices))
+        self.jobs.append(Job(asked.id, 1, asked.choices))
         self.loop.submit(self.jobs[-1], sequences)
 
     def finish(self) -> None:

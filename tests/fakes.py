@@ -19,7 +19,7 @@ from tropilla.api.inbox import Mailbox
 from tropilla.api.streams import Streams
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Delivered, Entry
-from tropilla.common.catalogue import Catalogue, Definition, Model, Trouble, Worker, catalogue
+from tropilla.common.catalogue import Catalogue, Definition, Lane, Model, Trouble, Worker, catalogue
 from tropilla.common.errands import Errand, Task, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.generation import (
@@ -28,12 +28,16 @@ from tropilla.common.generation import (
     Failed,
     Finished,
     GenerationRequest,
+    Request,
     Sampling,
     TextPrompt,
     Token,
     Usage,
 )
+from tropilla.common.metrics import Key
 from tropilla.common.orders import Order
+from tropilla.common.room import Admitted, Position
+from tropilla.common.terms import NO_TERMS, Bounds, Terms
 from tropilla.workers.loop import Draw, Drawn, Job, Outgoing
 from tropilla.workers.prefixes import Copy, Drop, Move, Shift
 from tropilla.workers.scheduler import Chunk
@@ -291,8 +295,8 @@ class FakeOutbox:
         return last
 
 
-def job(request_id: str = "a", *, choices: int = 1, attempt: int = 1, inbox: str = "inbox") -> Job:
-    return Job(request_id, attempt, inbox, choices)
+def job(request_id: str = "a", *, choices: int = 1, attempt: int = 1) -> Job:
+    return Job(request_id, attempt, choices)
 
 
 # -- a cluster ---------------------------------------------------------------------------------------------------------
@@ -313,14 +317,14 @@ def answer(text: str, *, choice: int = 0, first: int = 0) -> list[Event]:
 
 
 class FakeAnnouncements:
-    """What `cluster.Cluster` reads."""
+    """What `cluster.Cluster` reads, of the registry and of the room."""
 
     def __init__(self, *workers: Worker) -> None:
         self.workers = list(workers)
         self.stored: tuple[Definition, ...] = ()
         self.troubles: dict[str, Trouble] = {}
         self.failures: dict[str, dict[str, Trouble]] = {}
-        #: Lane -> tickets in it.
+        #: Lane -> requests in it.
         self.lanes: dict[str, int] = {}
         self.read = self.counted = 0
         self.down = False
@@ -339,7 +343,7 @@ class FakeAnnouncements:
 
 
 class FakeStore:
-    """One request's state, journal and lease, with the rules of admit.lua, append.lua and conclude.lua."""
+    """One request's state, journal, lease and place, with the rules of the scripts."""
 
     def __init__(self, clock: Clock, *, room: bool = True) -> None:
         self.clock = clock
@@ -355,13 +359,22 @@ class FakeStore:
         #: Redis does not answer before this time.
         self.down_until = float("-inf")
         #: Tickets that nobody has popped.
-        self.tickets = 1
+        self.unpopped = 1
+        self.waits = False
+        self.terms = NO_TERMS
+        self.bounds: Bounds | None = None
+        self.deadline_seconds = 0.0
+        #: The lane it waits in, or did.
+        self.lane = Lane("m", "cpu")
+        #: Who else listens.
+        self.others = 0
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
     def claim(self) -> None:
         """A worker takes the request."""
         assert self.attempt is not None
+        self.waits = False
         self.attempt, self.lease = self.attempt + 1, f"w/{self.attempt + 1}"
 
     def write(self, *events: Event) -> list[Delivered]:
@@ -377,12 +390,58 @@ class FakeStore:
         if self.clock.now < self.down_until:
             raise StoreUnavailable("Redis cannot serve")
 
-    def admit(self, request_id: str, *, inbox: str, lane: str, bound: int, lifetime_seconds: float) -> int | None:
+    def admit(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        *,
+        inbox: str,
+        bounds: Bounds,
+        deadline_seconds: float,
+        kept_seconds: float,
+    ) -> Admitted:
         self._answer()
+        self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
         if not self.room:
-            return None
-        self.attempt = 0
-        return 0
+            return Admitted("model", bounds.model, "")
+        self.attempt, self.waits, self.lane = 0, True, lane
+        return Admitted("admitted", 0, request.id)
+
+    def put_back(self, request_id: str) -> list[Lane]:
+        self._answer()
+        if self.done or self.waits or self.lease:
+            return []
+        self.waits = True
+        return [self.lane]
+
+    def move(self, request_id: str, lane: Lane) -> bool:
+        self._answer()
+        if self.waits:
+            self.lane = lane
+        return self.waits
+
+    def position(self, request_id: str) -> Position | None:
+        self._answer()
+        return Position(0, 1, None) if self.waits else None
+
+    def tickets(self, lane: str) -> int:
+        self._answer()
+        return self.unpopped
+
+    def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool:
+        self._answer()
+        self.cancelled.append(request_id)
+        return self.waits
+
+    def join(self, request_id: str, *, inbox: str) -> bool:
+        self._answer()
+        self.inbox = inbox
+        return self.attempt is not None
+
+    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
+        self._answer()
+        return self.others > 0
 
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         self._answer()
@@ -400,7 +459,9 @@ class FakeStore:
         self.after_question()
         return attempt
 
-    def conclude(self, request_id: str, payload: bytes, *, attempt: int | None, journal_seconds: float) -> int | None:
+    def conclude(
+        self, request_id: str, payload: bytes, *, outcome: str, attempt: int | None, journal_seconds: float
+    ) -> int | None:
         self._answer()
         if self.done or self.attempt is None or attempt not in (None, self.attempt):
             return None
@@ -408,22 +469,9 @@ class FakeStore:
         self.journal.append(payload)
         return len(self.journal) - 1
 
-    def adopt(self, request_id: str, *, inbox: str) -> bool:
-        self._answer()
-        self.inbox = inbox
-        return self.attempt is not None
-
-    def waiting(self, lane: str) -> int:
-        self._answer()
-        return self.tickets
-
     def release(self, request_id: str) -> None:
         self._answer()
         self.released.append(request_id)
-
-    def cancel(self, request_id: str, *, seconds: float) -> None:
-        self._answer()
-        self.cancelled.append(request_id)
 
 
 #: One thing that happens next: a delivery or mark arrives, None is a silence, a callable is run and nothing arrives yet.
@@ -478,14 +526,13 @@ class FakeJournal:
         self.unheard: set[str] = set()
         self.failures = 0
 
-    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended:
+    def append(self, entries: list[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
         if self.failures > 0:
             self.failures -= 1
             raise StoreUnavailable("Redis cannot serve")
         self.calls.append(list(entries))
         refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
-        reached = frozenset({"inbox"} - self.unheard)
-        return Appended(refused, reached, frozenset(self.unheard))
+        return Appended(refused, frozenset(self.unheard))
 
 
 class FakeCalls:

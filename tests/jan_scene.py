@@ -63,8 +63,8 @@ class Scene:
             self.book.begin(errand, errand.id)
         self.store = FakeStore(self.clock)
         self.inbox = FakeInbox(self.clock, self.store.write(Loaded(0, 0, 1.0, "w")))
-        cluster = Cluster(self, self.clock)
-        relay = Relay(self.store, self.inbox, self._submit, cluster.pulled, self.settings, self.clock)
+        cluster = Cluster(self, self, self.clock)
+        relay = Relay(self.store, self.store, self.inbox, self._submit, cluster.pulled, self.settings, self.clock)
         collaborators = Collaborators(
             self.settings,
             cluster,

@@ -12,8 +12,8 @@ from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
 from celery.signals import worker_shutting_down
 from celery.worker import state
-from tropilla.common import codec, names
-from tropilla.common.errors import DecodeError, NewerMessage, StoreUnavailable
+from tropilla.common import names
+from tropilla.common.errors import NewerMessage, StoreUnavailable
 from tropilla.workers.pin import Pin
 
 log = logging.getLogger(__name__)
@@ -28,18 +28,15 @@ def register(celery: Celery, pin: Pin) -> None:
     warnings.filterwarnings("ignore", category=SecurityWarning)
 
     @celery.task(name=names.GENERATE_TASK, bind=True)  # type: ignore[untyped-decorator]
-    def generate(task: Any, payload: str) -> str:
+    def generate(task: Any, *_: Any) -> str:
+        about = task.request
         try:
-            request = codec.decode_request(payload.encode())
-            return pin.serve(request, str(task.request.properties["delivery_tag"]))
+            return pin.serve(about.delivery_info["routing_key"], about.id, str(about.properties["delivery_tag"]))
         except (NewerMessage, StoreUnavailable) as error:
             # Not ours to lose: a newer worker may come, Redis may come back. Not at once, or this would spin.
             log.warning("ticket %s goes back: %s", task.request.id, error.message)
             time.sleep(PUT_BACK_SECONDS)
             raise Reject(error.message, requeue=True) from error
-        except DecodeError as error:
-            log.error("ticket %s is dropped: %s", task.request.id, error.message)
-            return "unreadable"
 
     def drain(**_: object) -> None:
         # Only signals come by here, not `stop_taking`.

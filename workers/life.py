@@ -29,6 +29,7 @@ from tropilla.common.catalogue import Definition, Flavour, Trouble, Worker
 from tropilla.common.errors import DecodeError, StoreUnavailable
 from tropilla.common.orders import Order
 from tropilla.common.registry import Registry
+from tropilla.common.room import Room
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
 from tropilla.workers import app, leaving, machine
@@ -58,7 +59,7 @@ class Life:
     ) -> None:
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         self._settings, self._bus, self._own = settings, bus, own
-        self._registry = Registry(bus)
+        self._registry, self._room = Registry(bus), Room(bus)
         self._files = Files(settings)
         self._name = name
         self._keeper = Keeper(
@@ -187,7 +188,7 @@ class Life:
         attending = threading.Thread(
             target=leaving.or_die, args=(lambda: self._attend(pin),), name="orders", daemon=True
         )
-        pin.start(lambda request, lane: submit(celery, request, lane=lane))
+        pin.start(lambda lane, ticket: submit(celery, lane.name, ticket=ticket, shown=pin.worker.pin))
         attending.start()
         try:
             status = app.run(celery, pin)
@@ -223,7 +224,7 @@ class Life:
     def _is_forgotten(self, pin: Pin) -> bool:
         """Its time is over, and nobody waits for it."""
         try:
-            return pin.unwanted and not any(self._registry.waiting(pin.lanes).values())
+            return pin.unwanted and not any(self._room.waiting(pin.lanes).values())
         except StoreUnavailable:
             return False
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
 from tropilla.common.generation import Alternative, Event, FailureCode, Prompted, PromptToken
+from tropilla.common.terms import Priority
 from tropilla.workers.pace import Lap, Pace
 from tropilla.workers.prefixes import Move
 from tropilla.workers.scheduler import Chunk, Scheduler
@@ -84,9 +85,13 @@ class Job:
 
     request_id: str
     attempt: int
-    inbox: str
     open_choices: int
     next_index: int = 0
+    #: Who asks, and how urgently; see terms.py.
+    key: str = ""
+    priority: Priority = "normal"
+    #: Of its prompts, each counted once however many answers it gets.
+    prompt_tokens: int = 0
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
     ended: threading.Event = field(default_factory=threading.Event)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.generation import Request
-from tropilla.common.metrics import Tally
+from tropilla.common.metrics import Key, Tally
+from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.charge import Charge
 from tropilla.workers.engine import Engine
@@ -20,7 +19,7 @@ from tropilla.workers.keeper import Keeper
 from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.stay import FOR_EVER
-from tropilla.workers.tickets import Tickets
+from tropilla.workers.tickets import Submit, Tickets
 from tropilla.workers.trouble import blamed
 from tropilla.workers.watchdog import Watchdog
 
@@ -59,12 +58,14 @@ class Pin:
             fence=self.fence,
             journal_seconds=self._settings.journal_seconds,
             orphan_seconds=self._settings.orphan_seconds,
+            counted=Key("generated_tokens", charge.model.name),
         )
         self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
         definition = charge.definition
         self._tickets = Tickets(
             bus,
+            Room(bus),
             keeper,
             self._settings,
             self._engine,
@@ -100,16 +101,16 @@ class Pin:
         """Nobody has asked for the model for so long that it may go."""
         return self._tickets.unwanted
 
-    def start(self, submit: Callable[[Request, Lane], None]) -> None:
-        """From here on tickets can be served, and the world knows. submit: puts a ticket into a lane."""
+    def start(self, submit: Submit) -> None:
+        """From here on tickets can be served, and the world knows."""
         self._tickets.open(submit)
         for thread in self._threads:
             thread.start()
         self._keeper.become("ready", model=self._charge.model, progress=1.0)
 
-    def serve(self, request: Request, tag: str) -> str:
-        """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""
-        return self._tickets.serve(request, tag)
+    def serve(self, lane: str, ticket: str, tag: str) -> str:
+        """As `Tickets.serve`."""
+        return self._tickets.serve(lane, ticket, tag)
 
     def drain(self) -> None:
         """No new tickets. Where another worker serves the model, he goes on with what runs here, at once; else what still
@@ -168,3 +169,5 @@ class Pin:
     def report(self) -> None:
         self._bus.report_load(self.worker.name, self._pace.load)
         self._tally.flush(self._bus.add_counts)
+        if self._keeper.worker.state == "ready":
+            self._tickets.look_after_the_lost()

@@ -14,13 +14,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from typing import Protocol
 
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Entry
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.generation import Token
+from tropilla.common.generation import Finished, Token
+from tropilla.common.metrics import Key
+from tropilla.common.terms import ending
 from tropilla.workers.loop import Job, Outgoing
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ HOLD_SECONDS = 0.03
 class Journal(Protocol):
     """What the publisher needs of `bus.Bus`."""
 
-    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended: ...
+    def append(self, entries: list[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended: ...
 
 
 class Publisher:
@@ -51,6 +53,7 @@ class Publisher:
         fence: Callable[[str, int], None],
         journal_seconds: float,
         orphan_seconds: float,
+        counted: Key | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
@@ -58,6 +61,7 @@ class Publisher:
         self._fence = fence
         self._journal_seconds = journal_seconds
         self._orphan_seconds = orphan_seconds
+        self._counted = counted
         self._clock = clock
         lock = threading.Lock()
         self._put, self._taken = threading.Condition(lock), threading.Condition(lock)
@@ -67,7 +71,7 @@ class Publisher:
         self._ended = False
         self._sent_at = float("-inf")
         self._stopping = threading.Event()
-        #: inbox -> since when nobody listens to it
+        #: request -> since when nobody listens to it
         self._unheard: dict[str, float] = {}
 
     def put(self, events: list[Outgoing]) -> None:
@@ -117,7 +121,7 @@ class Publisher:
         entries = [_entry(outgoing) for outgoing in events]
         while True:
             try:
-                appended = self._journal.append(entries, journal_seconds=self._journal_seconds)
+                appended = self._append(entries)
                 break
             except StoreUnavailable as error:
                 log.warning("%d events wait: %s", len(entries), error.message)
@@ -133,23 +137,23 @@ class Publisher:
         for outgoing in events:
             if outgoing.ends:
                 outgoing.job.ended.set()
-        self._watch_orphans(appended, jobs)
+        self._watch_orphans(appended, {outgoing.job.request_id for outgoing in events if outgoing.ends}, jobs)
 
-    def _watch_orphans(self, appended: Appended, jobs: dict[str, Job]) -> None:
+    def _append(self, entries: list[Entry]) -> Appended:
+        return self._journal.append(entries, journal_seconds=self._journal_seconds, counted=self._counted)
+
+    def _watch_orphans(self, appended: Appended, ended: Set[str], jobs: Mapping[str, Job]) -> None:
         now = self._clock()
-        for inbox in appended.reached:
-            self._unheard.pop(inbox, None)
-        for inbox in appended.unheard:
-            since = self._unheard.setdefault(inbox, now)
+        for request_id in jobs:
+            if request_id not in appended.unheard or request_id in ended:
+                self._unheard.pop(request_id, None)
+                continue
+            since = self._unheard.setdefault(request_id, now)
             if now - since >= self._orphan_seconds:
-                # Cancelled, they leave; should any of them stay, the grace begins anew.
-                del self._unheard[inbox]
-                for job in jobs.values():
-                    if job.inbox == inbox:
-                        log.warning(
-                            "request %s is cancelled: nobody has listened for %.0f s", job.request_id, now - since
-                        )
-                        self._cancel(job.request_id)
+                # Cancelled, it leaves; should it stay, the grace begins anew.
+                del self._unheard[request_id]
+                log.warning("request %s is cancelled: nobody has listened for %.0f s", request_id, now - since)
+                self._cancel(request_id)
 
 
 def _is_urgent(outgoing: Outgoing) -> bool:
@@ -159,4 +163,13 @@ def _is_urgent(outgoing: Outgoing) -> bool:
 
 def _entry(outgoing: Outgoing) -> Entry:
     job, event = outgoing.job, outgoing.event
-    return Entry(job.request_id, job.attempt, event.index, outgoing.ends, codec.encode_event(event))
+    return Entry(
+        job.request_id,
+        job.attempt,
+        event.index,
+        ending(event) if outgoing.ends else "",
+        codec.encode_event(event),
+        tokens=int(isinstance(event, Token)),
+        cached=event.usage.cached if isinstance(event, Finished) else 0,
+        prompt=job.prompt_tokens,
+    )

@@ -12,23 +12,24 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tropilla.common import codec
-from tropilla.common.bus import MAX_LOST_WORKERS, Bus, Claim, Lease
+from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import Flavour, Lane, Worker
-from tropilla.common.errors import DecodeError, GenerationFailed, to_failed
+from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, to_failed
 from tropilla.common.generation import (
     EmbeddingRequest,
     Event,
     Failed,
-    Finished,
     GenerationRequest,
     Loaded,
     LoadRequest,
     Request,
     Tokenized,
     TokenizeRequest,
-    Usage,
+    new_request_id,
 )
+from tropilla.common.room import MAX_LOST_WORKERS, Room, Taken
 from tropilla.common.settings import Settings
+from tropilla.common.terms import ending
 from tropilla.workers.continuation import NOTHING, Past, past
 from tropilla.workers.engine import Engine
 from tropilla.workers.keeper import Held, Keeper
@@ -38,6 +39,8 @@ from tropilla.workers.stay import Stay
 
 log = logging.getLogger(__name__)
 
+#: Puts a ticket with an id into a lane.
+Submit = Callable[[Lane, str], None]
 #: A request whose ticket is taken so soon after the model was loaded has, as far as can be told, waited for that.
 WAITED_SECONDS = 1.0
 
@@ -48,6 +51,7 @@ class Tickets:
     def __init__(
         self,
         bus: Bus,
+        room: Room,
         keeper: Keeper,
         settings: Settings,
         engine: Engine,
@@ -58,7 +62,7 @@ class Tickets:
         keep_alive: float,
         load_seconds: float,
     ) -> None:
-        self._bus, self._keeper, self._settings = bus, keeper, settings
+        self._bus, self._room, self._keeper, self._settings = bus, room, keeper, settings
         self._engine, self._loop, self._publisher = engine, loop, publisher
         self._worker = keeper.worker
         self._heirs = heirs
@@ -68,8 +72,8 @@ class Tickets:
         #: Guarded by the lock.
         self._stay = Stay(keep_alive, self._began)
 
-    def open(self, submit: Callable[[Request, Lane], None]) -> None:
-        """From here on tickets may come. submit: puts a ticket into a lane."""
+    def open(self, submit: Submit) -> None:
+        """From here on tickets may come."""
         self._submit_ticket = submit
         self._began = time.monotonic()
 
@@ -88,83 +92,110 @@ class Tickets:
                 worker, running=stay.running, idle_seconds=stay.idle_seconds(now), expires_in=stay.expires_in(now)
             )
 
-    def serve(self, request: Request, tag: str) -> str:
-        """Runs one ticket's request to its end; answers what came of it, in a few words. Raises `StoreUnavailable`."""
-        claim = self._bus.claim(request.id, worker=self._worker.name, lease_seconds=self._settings.lease_seconds)
-        match claim.outcome:
-            case "held" | "ended":
-                return f"{claim.outcome}: a second delivery"
-            case "cancelled":
-                return self._conclude(
-                    request, claim, Finished(claim.next_index, 0, "cancelled", Usage(0, 0, 0), seed=0)
-                )
-            case "crashed":
-                message = f"{MAX_LOST_WORKERS} workers were lost while they ran this request; it is not tried again"
-                return self._conclude(request, claim, Failed(claim.next_index, "worker_lost", message))
-            case "claimed":
-                return self._visit(request, claim, tag)
+    def serve(self, lane: str, ticket: str, tag: str) -> str:
+        """For a ticket of the lane: runs whoever is next to the end; answers what came of it, in a few words. Raises
+        `NewerMessage` where only newer workers can read those who wait, and `StoreUnavailable`.
+        """
+        settings = self._settings
+        taken = self._room.take(
+            lane,
+            worker=self._worker.name,
+            lease_seconds=settings.lease_seconds,
+            journal_seconds=settings.journal_seconds,
+        )
+        match taken.outcome:
+            case "empty":
+                return "empty: nobody waits"
+            case "newer":
+                raise NewerMessage("those who wait are of a newer release", b"")
+            case "claimed" | "crashed":
+                said = self._taken(taken, tag)
+                return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
 
-    def _visit(self, request: Request, claim: Claim, tag: str) -> str:
+    def _taken(self, taken: Taken, tag: str) -> str:
+        try:
+            request = codec.decode_request(taken.payload)
+        except DecodeError as error:
+            log.error("request %s cannot be read: %s", taken.request_id, error.message)
+            return self._conclude(taken, Failed(taken.next_index, "internal", "the request could not be read"))
+        if taken.outcome == "crashed":
+            message = f"{MAX_LOST_WORKERS} workers were lost while they ran this request; it is not tried again"
+            return self._conclude(taken, Failed(taken.next_index, "worker_crashed", message))
+        return self._visit(request, taken, tag)
+
+    def look_after_the_lost(self) -> None:
+        """What other workers of this pin were lost over waits again, also where nobody listens to it. Raises
+        `StoreUnavailable`.
+        """
+        for lane in self._room.put_back_lost(self._worker.pin):
+            log.warning("a request of %s, whose worker was lost, waits again", self._worker.pin)
+            self._submit_ticket(lane, new_request_id())
+
+    def _visit(self, request: Request, taken: Taken, tag: str) -> str:
         with self._lock:
             changed = self._stay.began(None if isinstance(request, TokenizeRequest) else request.keep_alive)
         if changed:
             # Whoever asks how long it stays, now that he has said so, is told that.
             self._keeper.tell()
         try:
-            return self._run(request, claim, tag)
+            return self._run(request, taken, tag)
         finally:
             with self._lock:
                 self._stay.ended(time.monotonic())
 
-    def _run(self, request: Request, claim: Claim, tag: str) -> str:
+    def _run(self, request: Request, taken: Taken, tag: str) -> str:
         try:
-            told = self._past(request, claim)
+            told = self._past(request, taken)
         except DecodeError as error:
             log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
-            return self._conclude(
-                request, claim, Failed(claim.next_index, "internal", "the answer cannot be gone on with")
-            )
+            return self._conclude(taken, Failed(taken.next_index, "internal", "the answer cannot be gone on with"))
         waited = time.monotonic() - self._began < WAITED_SECONDS
-        job = Job(request.id, claim.attempt, claim.inbox, request.choices - len(told.ended), claim.next_index)
+        job = Job(request.id, taken.attempt, request.choices - len(told.ended), taken.next_index)
+        job.key, job.priority = taken.key, taken.priority
         job.load_seconds = self._load_seconds if waited else 0.0
-        held = Held(Lease(request.id, self._worker.name, claim.attempt), tag)
+        held = Held(Lease(request.id, self._worker.name, taken.attempt), tag)
         self._keeper.hold(held)
         try:
             self._submit(job, request, told)
         except GenerationFailed as failure:
-            return self._conclude(request, claim, to_failed(failure, claim.next_index))
+            return self._conclude(taken, to_failed(failure, taken.next_index))
         except Exception as error:
             # A bug of ours or of a template: the caller hears of it now instead of when the lease has run out.
             log.exception("request %s could not be prepared", request.id)
             message = f"the worker could not prepare the prompt: {type(error).__name__}"
-            return self._conclude(request, claim, Failed(claim.next_index, "internal", message))
+            return self._conclude(taken, Failed(taken.next_index, "internal", message))
         else:
             job.ended.wait()
         finally:
             self._keeper.let_go(held)
         if job.handed_back:
-            self._hand_back(request, held.lease)
+            self._hand_back(held.lease)
         return job.outcome
 
-    def _hand_back(self, request: Request, lease: Lease) -> None:
-        """Raises `StoreUnavailable`: then the ticket itself goes back."""
-        if self._bus.hand_back([lease]):
-            heirs = self._heirs() or [self._worker.flavour]
-            self._submit_ticket(request, Lane(self._worker.pin, heirs[0]))
+    def _hand_back(self, lease: Lease) -> None:
+        """Raises `StoreUnavailable`: then it is as if this worker had been lost."""
+        heirs = self._heirs() or [self._worker.flavour]
+        lane = Lane(self._worker.pin, heirs[0])
+        if self._room.hand_back([lease], lane=lane):
+            self._submit_ticket(lane, lease.request_id)
 
-    def _past(self, request: Request, claim: Claim) -> Past:
+    def _past(self, request: Request, taken: Taken) -> Past:
         """What a worker before this one has said. Raises `StoreUnavailable`."""
-        if not claim.next_index:
+        if not taken.next_index:
             return NOTHING
-        log.info("request %s goes on at event %d, attempt %d", request.id, claim.next_index, claim.attempt)
+        log.info("request %s goes on at event %d, attempt %d", request.id, taken.next_index, taken.attempt)
         return past(codec.decode_event(item.index, item.payload) for item in self._bus.read_journal(request.id))
 
     def _submit(self, job: Job, request: Request, told: Past) -> None:
         match request:
             case GenerationRequest():
-                self._loop.submit(job, self._engine.sequences(request, told))
+                sequences = self._engine.sequences(request, told)
+                # The choices of a prompt share it.
+                job.prompt_tokens = sum(one.prompt_length for one in sequences if one.choice % request.n == 0)
+                self._loop.submit(job, sequences)
             case EmbeddingRequest():
                 inputs = self._engine.inputs(request)
+                job.prompt_tokens = sum(map(len, inputs))
                 self._loop.embed(job, inputs, dimensions=request.dimensions, normalize=request.normalize)
             case TokenizeRequest():
                 self._publisher.put(self._tokenized(job, request))
@@ -183,7 +214,7 @@ class Tickets:
         ]
         return [Outgoing(job, event, ends=event is events[-1]) for event in events]
 
-    def _conclude(self, request: Request, claim: Claim, event: Event) -> str:
-        payload, kept = codec.encode_event(event), self._settings.journal_seconds
-        self._bus.conclude(request.id, payload, attempt=claim.attempt, journal_seconds=kept)
-        return f"failed: {event.code}" if isinstance(event, Failed) else "cancelled"
+    def _conclude(self, taken: Taken, event: Event) -> str:
+        payload, kept, outcome = codec.encode_event(event), self._settings.journal_seconds, ending(event)
+        self._bus.conclude(taken.request_id, payload, outcome=outcome, attempt=taken.attempt, journal_seconds=kept)
+        return outcome

@@ -8,6 +8,7 @@ nobody can ask for, until `sweep` finds it.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -85,8 +86,10 @@ class Archive:
         self._card(file_id).unlink(missing_ok=True)
         self.path(file_id).unlink(missing_ok=True)
 
-    def sweep(self, used: Collection[str]) -> int:
-        """Removes what has expired and is not in use, and what a crash has left; answers how many files that were."""
+    def sweep(self, used: Collection[str], batches: Collection[str]) -> int:
+        """Removes what has expired and is not in use, and what a crash has left of others than these batches; answers how
+        many files and benches that were.
+        """
         known = set(self._ids())
         gone = [each for each in known - set(used) if self.find(each) is None]
         for file_id in gone:
@@ -95,7 +98,11 @@ class Archive:
         loose = [path for path in self._loose() if path.name not in known and path.stat().st_mtime < old]
         for path in loose:
             path.unlink(missing_ok=True)
-        return len(gone) + len(loose)
+        benches = self.folder / "batches"
+        left = [path for path in benches.iterdir() if path.name not in batches] if benches.is_dir() else []
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(gone) + len(loose) + len(left)
 
     def _ids(self) -> Iterator[str]:
         if self.folder.is_dir():

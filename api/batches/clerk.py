@@ -135,7 +135,7 @@ class Clerk:
         file = self._file(file_id)
         for batch_id in sorted(self._batches.open()):
             batch = self._batches.find(batch_id)
-            if batch is not None and file.id in (batch.asked.input_file_id, batch.output_file_id, batch.error_file_id):
+            if batch is not None and file.id in batch.files:
                 raise Conflict(
                     f"The file '{file.id}' is in use by the batch '{batch_id}'. Cancel that first.", param="id"
                 )
@@ -162,6 +162,7 @@ class Clerk:
             expires_at=int(now) + wish.window_seconds,
             output_seconds=wish.output_seconds,
             metadata=wish.metadata,
+            key=wish.key,
         )
         return self._batches.begin(asked)
 

@@ -131,3 +131,8 @@ class Batch:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Those it reads and those it leaves."""
+        return frozenset({self.asked.input_file_id, self.output_file_id, self.error_file_id} - {""})

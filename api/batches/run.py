@@ -48,6 +48,7 @@ class Answering(Protocol):
     """What is needed of `answering.Answering`: `answer` is called in many threads at once."""
 
     def answer(self, asked: Asked, line: Line, data: bytes) -> Row | None: ...
+    def settled(self, line: int) -> None: ...
     def cancel(self) -> None: ...
     def abandon(self) -> None: ...
 
@@ -88,7 +89,7 @@ class Run:
         try:
             self._run()
         except Lost:
-            log.info("batch %s goes on at another process", self._asked.id)
+            log.warning("batch %s goes on at another process", self._asked.id)
         finally:
             self._answering.abandon()
 
@@ -205,14 +206,18 @@ class Run:
 
     def _collect(self, segments: Segments, total: int) -> None:
         """Writes down what came; where nothing does for a moment, only asks whose the batch is and whether it is wanted."""
+        added = []
         for number, row in self._come():
             self._underway.discard(number)
             if row is not None:
                 segments.add(row)
+                added.append(number)
             elif not self._left and not self._cancelled:
                 raise RuntimeError(f"line {number} of batch {self._asked.id} broke")
         fields = book.progress(self._held.term, segments.length, segments.tally(total))
         self._write(fields, "in_progress", "cancelling")
+        for number in added:
+            self._answering.settled(number)
 
     def _come(self) -> Iterator[tuple[int, Row | None]]:
         """Everything that is there, once anything is."""

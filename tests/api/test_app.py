@@ -134,10 +134,10 @@ class World:
         self.store = FakeStore(self.clock)
         self.inbox = FakeInbox(self.clock)
         self.announcements = FakeAnnouncements(WORKER)
-        cluster = Cluster(self.announcements, self.clock)
+        cluster = Cluster(self.announcements, self.announcements, self.clock)
         self.lanes: list[str] = []
         self.calls = FakeCalls()
-        relay = Relay(self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
+        relay = Relay(self.store, self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
         collaborators = Collaborators(
             self.settings,
             cluster,

@@ -33,9 +33,9 @@ def client(tmp_path: Path) -> FlaskClient:
     """Bodies in memory may be small, files large."""
     clock = Clock()
     settings = Settings(home=tmp_path, max_body_bytes=1024, max_blob_bytes=1 << 20)
-    cluster = Cluster(FakeAnnouncements(WORKER), clock)
+    cluster = Cluster(announcements := FakeAnnouncements(WORKER), announcements, clock)
     inbox = FakeInbox(clock)
-    relay = Relay(FakeStore(clock), inbox, lambda asked, lane: None, cluster.pulled, settings, clock)
+    relay = Relay(store := FakeStore(clock), store, inbox, lambda asked, lane: None, cluster.pulled, settings, clock)
     book = FakeBook()
     collaborators = Collaborators(settings, cluster, relay, inbox, book, errands(book), streams(), FakeBatches())  # type: ignore[arg-type]
     return create_app(collaborators).test_client()

@@ -72,8 +72,12 @@ class World:
         clock, settings = Clock(), Settings()
         self.book = FakeBook(*words)
         self.submitted: list[tuple[Errand, str]] = []
-        store, inbox, cluster = FakeStore(clock), FakeInbox(clock), Cluster(FakeAnnouncements(*workers), clock)
-        relay = Relay(store, inbox, lambda *_: None, cluster.look_again, settings, clock)
+        store, inbox, cluster = (
+            FakeStore(clock),
+            FakeInbox(clock),
+            Cluster(announcements := FakeAnnouncements(*workers), announcements, clock),
+        )
+        relay = Relay(store, store, inbox, lambda *_: None, cluster.look_again, settings, clock)
         errands = Errands(self.book, lambda errand, flight: self.submitted.append((errand, flight)))
         collaborators = Collaborators(settings, cluster, relay, inbox, self.book, errands, streams(), FakeBatches())  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(collaborators, (BUSY,)).test_client()

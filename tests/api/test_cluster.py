@@ -9,7 +9,7 @@ from tropilla.common.errors import StoreUnavailable
 
 def test_the_catalogue_is_read_once_while_it_is_fresh() -> None:
     clock, redis = Clock(), FakeAnnouncements(WORKER)
-    cluster = Cluster(redis, clock)
+    cluster = Cluster(redis, redis, clock)
     assert cluster.catalogue() is cluster.catalogue()
     redis.workers.clear()
     assert (cluster.pulled(Lane("m", "cpu")), redis.read) == (True, 1)
@@ -19,7 +19,7 @@ def test_the_catalogue_is_read_once_while_it_is_fresh() -> None:
 
 def test_whoever_has_changed_something_sees_it_at_once() -> None:
     redis = FakeAnnouncements(WORKER)
-    cluster = Cluster(redis, Clock())
+    cluster = Cluster(redis, redis, Clock())
     cluster.catalogue()
     redis.workers.clear()
     cluster.forget()
@@ -28,7 +28,7 @@ def test_whoever_has_changed_something_sees_it_at_once() -> None:
 
 def test_what_is_stale_is_not_served_while_redis_is_away() -> None:
     clock, redis = Clock(), FakeAnnouncements(WORKER)
-    cluster = Cluster(redis, clock)
+    cluster = Cluster(redis, redis, clock)
     cluster.catalogue()
     redis.down = True
     clock.advance(1)
@@ -38,7 +38,7 @@ def test_what_is_stale_is_not_served_while_redis_is_away() -> None:
 
 def test_a_backlog_is_counted_once_while_it_is_fresh() -> None:
     clock, redis = Clock(), FakeAnnouncements(WORKER)
-    cluster, lane = Cluster(redis, clock), Lane("m", "gpu")
+    cluster, lane = Cluster(redis, redis, clock), Lane("m", "gpu")
     redis.lanes = {"m.gpu": 3}
     assert [cluster.backlog(lane), cluster.backlog(lane), redis.counted] == [3, 3, 1]
     redis.lanes = {"m.gpu": 5}
@@ -48,7 +48,7 @@ def test_a_backlog_is_counted_once_while_it_is_fresh() -> None:
 
 def test_a_request_is_looked_after_by_what_is_seen_now() -> None:
     clock, redis = Clock(), FakeAnnouncements(WORKER)
-    cluster, lane = Cluster(redis, clock), Lane("m", "cpu")
+    cluster, lane = Cluster(redis, redis, clock), Lane("m", "cpu")
     assert cluster.look_again("m", lane) == lane
     redis.workers.clear()
     clock.advance(1)

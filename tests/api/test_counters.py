@@ -14,7 +14,7 @@ from tropilla.common.metrics import Counts, Key, Load, Reading
 
 
 class Shared(Alone):
-    """A store of several processes: two waiting in the cpu lane, one in the gpu lane."""
+    """A store of several processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,16 +27,14 @@ class Shared(Alone):
         super().add_counts(counts)
         self.added.set()
 
-    def waiting(self, lane: str) -> int:
-        return {"m.cpu": 2, "m.gpu": 1}[lane]
-
     def loads(self) -> tuple[Load, ...]:
         return (Load("m", 1, 2, 3),)
 
 
 def test_processes_add_up_and_a_reader_sees_his_own_at_once() -> None:
     store = Shared()
-    one, other = Counters(store), Counters(store)
+    one = Counters(store)
+    other = Counters(store, lambda lanes: {lane: {"m.cpu": 2, "m.gpu": 1}[lane] for lane in lanes})
     one.tally.count("a")
     one.flush()
     other.tally.count("a")

@@ -22,8 +22,8 @@ NOWHERE = ("/v1/nothing", "/api/nothing", "/nothing")
 def client(**given: Any) -> FlaskClient:
     """A cluster without any worker: whoever asks for a generation gets a 404 before anything is queued."""
     clock, settings = Clock(), Settings(max_body_bytes=1024, **given)
-    inbox, cluster = FakeInbox(clock), Cluster(FakeAnnouncements(), clock)
-    relay = Relay(FakeStore(clock), inbox, lambda *_: None, cluster.look_again, settings, clock)
+    inbox, cluster = FakeInbox(clock), Cluster(announcements := FakeAnnouncements(), announcements, clock)
+    relay = Relay(store := FakeStore(clock), store, inbox, lambda *_: None, cluster.look_again, settings, clock)
     book = FakeBook()
     collaborators = Collaborators(settings, cluster, relay, inbox, book, errands(book), streams(), FakeBatches())  # type: ignore[arg-type]
     return create_app(collaborators).test_client()

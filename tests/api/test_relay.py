@@ -32,7 +32,7 @@ class World:
         #: What there is to say of the lane where the request waits; None: it is as good as any.
         self.found: Lane | Trouble | None = None
         self.looked: list[tuple[str, Lane]] = []
-        self.relay = Relay(self.store, self.inbox, self._submit, self._look_again, settings, self.clock)
+        self.relay = Relay(self.store, self.store, self.inbox, self._submit, self._look_again, settings, self.clock)
 
     def _submit(self, generation: Request, lane: Lane) -> None:
         self.submitting()
@@ -265,6 +265,7 @@ def test_a_ticket_that_cannot_be_put_back_now_is_put_back_later() -> None:
         world.submitting = lambda: None
         raise StoreUnavailable("Redis cannot take the ticket")
 
+    world.store.unpopped = 0
     world.inbox.script = [die, None, None, None, world.claim, lambda: world.store.write(*SAID)]
     assert world.events() == SAID
     assert len(world.submitted) == 2
@@ -585,7 +586,7 @@ def test_a_ticket_that_vanished_with_the_worker_that_popped_it_is_replaced() -> 
     world = World()
 
     def vanish() -> None:
-        world.store.tickets = 0
+        world.store.unpopped = 0
 
     def come() -> None:
         assert len(world.submitted) == 2

@@ -58,7 +58,7 @@ class World:
         return swept
 
     def steward(self, name: str = "here", **times: float) -> Steward:
-        return Steward(self, self, name, swap_seconds=10, clock=self.clock, **times)
+        return Steward(self, self, self.sweep, name, swap_seconds=10, clock=self.clock, **times)
 
 
 def pins(world: World) -> dict[str, str]:

@@ -28,8 +28,8 @@ def client(announced: FakeAnnouncements | None = None, **settings: Any) -> tuple
     if announced is None:
         announced = FakeAnnouncements()
         announced.troubles = TROUBLES
-    cluster = Cluster(announced, clock)
-    relay = Relay(store, inbox, lambda *_: None, cluster.look_again, told, clock)
+    cluster = Cluster(announced, announced, clock)
+    relay = Relay(store, store, inbox, lambda *_: None, cluster.look_again, told, clock)
     collaborators = Collaborators(
         told, cluster, relay, inbox, FakeBook(), errands(FakeBook()), streams(), FakeBatches()
     )  # type: ignore[arg-type]

@@ -20,7 +20,11 @@ from typing import Any
 import redis
 from tropilla.common import names
 from tropilla.common.bus import Bus
+from tropilla.common.catalogue import Lane
+from tropilla.common.generation import Request
 from tropilla.common.registry import Registry
+from tropilla.common.room import Room
+from tropilla.common.terms import NO_TERMS, Bounds, Terms
 from tropilla.compose import redis_server
 
 START_SECONDS = 60.0
@@ -93,7 +97,20 @@ class Herd:
         self.processes: list[Process] = []
         self.redis_process = self.start_redis()
         self.bus = Bus.connect(self.redis_url)
+        self.room = Room(self.bus)
         self.redis = redis.Redis.from_url(self.redis_url)
+
+    def admit(self, request: Request, lane: Lane, *, inbox: str = "", terms: Terms = NO_TERMS) -> None:
+        """The request waits, as far as Redis is concerned; its ticket is another matter."""
+        bounds = Bounds(1000, 1000, 1000)
+        admitted = self.room.admit(
+            request, lane, terms, inbox=inbox, bounds=bounds, deadline_seconds=60, kept_seconds=60
+        )
+        assert admitted.outcome == "admitted"
+
+    def waiting(self, lane: str) -> int:
+        """How many requests wait in a lane."""
+        return self.room.waiting([lane])[lane]
 
     def start_redis(self) -> Process:
         argv = [str(redis_server.find().path), "--port", str(self._redis_port), "--bind", "127.0.0.1",

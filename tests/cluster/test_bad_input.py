@@ -112,7 +112,7 @@ def test_a_body_over_the_limit_is_refused(herd: Herd, path: str, status: int) ->
 
 
 def test_no_refusal_has_cost_a_queue_slot_or_left_anything_behind(herd: Herd) -> None:
-    assert herd.bus.waiting("pocket.cpu") == 0
+    assert herd.waiting("pocket.cpu") == 0
 
 
 def broken(folder: Path, kind: str) -> Path:

@@ -130,7 +130,7 @@ def test_a_hundred_requests_of_three_models_on_all_surfaces_share_two_workers_th
     # What every worker has let go of, and what it had in the end. In the order of arrival it would be two of three.
     loads = sum(worker.log.count("letting go of") + 1 for worker in workers)
     assert loads <= 15
-    assert sum(herd.bus.waiting(Lane(f"{name}@0123abcd", "cpu").name) for name in names) == 0
+    assert sum(herd.waiting(Lane(f"{name}@0123abcd", "cpu").name) for name in names) == 0
 
 
 def test_what_cannot_be_loaded_says_so_and_its_worker_serves_another(
@@ -193,6 +193,6 @@ def test_what_a_gpu_worker_leaves_behind_is_done_by_a_cpu_worker_and_so_is_what_
 
         done = wait_for(one_more, "a request to spill over")
         assert asked[0] not in done
-        assert herd.bus.waiting(Lane(cpu.pin, "gpu").name) > 0
+        assert herd.waiting(Lane(cpu.pin, "gpu").name) > 0
         herd.bus.leave(gpu.name)
         assert [each.result().status_code for each in asked] == [200] * len(asked)

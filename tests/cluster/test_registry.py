@@ -160,9 +160,3 @@ def test_an_errand_can_be_stopped(registry: Registry) -> None:
 
 def test_who_listens_to_an_errand_is_counted(registry: Registry) -> None:
     assert [registry.attend("e6", more) for more in (1, 1, -1, -1)] == [1, 2, 1, 0]
-
-
-def test_waiting_tickets_are_counted_by_lane(registry: Registry, herd: Herd) -> None:
-    herd.redis.rpush("m.cpu", b"one", b"two")
-    assert registry.waiting(["m.cpu", "m.gpu"]) == {"m.cpu": 2, "m.gpu": 0}
-    herd.redis.delete("m.cpu")

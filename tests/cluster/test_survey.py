@@ -15,9 +15,7 @@ from tropilla.common.catalogue import Lane, Trouble, Worker
 from tropilla.common.generation import new_request_id
 from tropilla.common.orders import Order
 from tropilla.common.registry import Registry
-from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
-from tropilla.common.tasks import create_celery, submit
 
 A, B = definition("a"), definition("org/b:q4")
 IDLE = Worker("idle@here", "cpu", "idle", 4, None)
@@ -36,10 +34,7 @@ class World:
     def submit(self, lane: Lane = LANE) -> str:
         """A request that waits."""
         asked = request(new_request_id(), model="a")
-        assert self.bus.admit(asked.id, inbox="here", lane=lane.name, bound=100, lifetime_seconds=60) is not None
-        celery = create_celery(Settings(redis_url=self.herd.redis_url))
-        submit(celery, asked, lane=lane)
-        celery.close()
+        self.herd.admit(asked, lane, inbox="here")
         return asked.id
 
 
@@ -48,7 +43,7 @@ def world(make_herd: HerdMaker) -> Iterator[World]:
     herd = make_herd()
     bus = Bus.connect(herd.redis_url)
     registry = Registry(bus)
-    yield World(herd, bus, registry, Survey(bus, registry))
+    yield World(herd, bus, registry, Survey(bus, registry, herd.room))
     bus.close()
 
 
@@ -104,17 +99,3 @@ def test_looking_costs_one_question_while_nothing_changes(world: World) -> None:
         world.survey.look()
     # The last one is the question itself.
     assert commands(world) - before == 10 + 1
-
-
-def test_tickets_of_requests_that_are_over_are_taken_out_and_no_others(world: World) -> None:
-    waiting, ended, left, forgotten = (world.submit() for _ in range(4))
-    world.bus.conclude(ended, b"over", attempt=None, journal_seconds=60)
-    world.bus.cancel(left, seconds=60)
-    world.herd.redis.delete(f"tropilla:request:{forgotten}:state")
-    world.herd.redis.rpush(LANE.name, b"not a ticket of ours")
-    assert world.survey.sweep(LANE.name) == 3
-    assert world.survey.sweep(LANE.name) == 0
-    (foreign, ticket) = sorted(world.herd.redis.lrange(LANE.name, 0, -1))
-    assert foreign == b"not a ticket of ours"
-    assert waiting.encode() in ticket
-    assert world.survey.sweep("nobody.cpu") == 0

@@ -1,37 +1,43 @@
-"""Tickets that are not what a worker expects."""
+"""Tickets that are nobody's turn, and requests that are not what a worker expects."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from celery import Celery
 from cluster.herd import Herd, wait_for
 from cluster.wire import TGI, ask, post
 from tropilla.common import codec, names
-from tropilla.common.generation import GenerationRequest, Sampling, TextPrompt, new_request_id
+from tropilla.common.catalogue import Lane
+from tropilla.common.errors import from_failed
+from tropilla.common.generation import Failed, GenerationRequest, Sampling, TextPrompt, new_request_id
 from tropilla.common.settings import Settings
-from tropilla.common.tasks import create_celery
+from tropilla.common.tasks import create_celery, submit
+
+LANE = Lane("pocket", "cpu")
 
 
 @pytest.fixture
-def celery(herd: Herd) -> Celery:
-    return create_celery(Settings(redis_url=herd.redis_url))
-
-
-def put(celery: Celery, payload: str) -> str:
-    ticket = new_request_id()
-    celery.send_task(names.GENERATE_TASK, args=(payload,), task_id=ticket, queue="pocket.cpu", ignore_result=True)
-    return ticket
+def celery(herd: Herd) -> Iterator[Celery]:
+    celery = create_celery(Settings(redis_url=herd.redis_url))
+    yield celery
+    celery.close()
 
 
 def request() -> GenerationRequest:
-    return GenerationRequest(new_request_id(), "pocket", (TextPrompt("a"),), Sampling())
+    return GenerationRequest(new_request_id(), "pocket", (TextPrompt("a"),), Sampling(), max_tokens=2)
 
 
-def newer() -> str:
-    envelope = json.loads(codec.encode_request(request()))
-    return json.dumps({**envelope, "version": codec.VERSION + 1})
+def put(herd: Herd, celery: Celery, **state: str | int) -> str:
+    """A request waits whose state says something else than what was asked for."""
+    asked = request()
+    herd.admit(asked, LANE)
+    if state:
+        herd.redis.hset(names.state_key(asked.id), mapping=state)  # type: ignore[arg-type]
+    submit(celery, LANE.name, ticket=asked.id, shown=asked.model)
+    return asked.id
 
 
 def still_serves(herd: Herd) -> bool:
@@ -39,29 +45,47 @@ def still_serves(herd: Herd) -> bool:
         return answer.status == 200
 
 
-@pytest.mark.parametrize("junk", ["", "junk", "{}", "[]", "null", '{"version": 1, "request": {}, "prompts": []}'])
-def test_a_ticket_that_nobody_can_read_is_dropped_and_the_worker_goes_on(herd: Herd, celery: Celery, junk: str) -> None:
-    ticket = put(celery, junk)
-    worker = herd.processes[1]
-    wait_for(lambda: f"ticket {ticket} is dropped" in worker.log, "the ticket to be dropped")
+JUNK = ["", "junk", "{}", "[]", "null", '{"version": 1, "request": {}, "prompts": []}']
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=range(len(JUNK)))
+def test_a_request_that_nobody_can_read_is_told_so_and_the_worker_goes_on(
+    herd: Herd, celery: Celery, junk: str
+) -> None:
+    request_id = put(herd, celery, request=junk)
+    (said,) = wait_for(lambda: herd.bus.read_journal(request_id), "the request to end")
+    failed = codec.decode_event(said.index, said.payload)
+    assert isinstance(failed, Failed)
+    assert from_failed(failed).status == 500
     assert still_serves(herd)
 
 
-def test_a_ticket_of_a_newer_release_goes_back_to_the_queue_without_spinning(herd: Herd, celery: Celery) -> None:
-    ticket = put(celery, newer())
+def test_a_request_of_a_newer_release_is_left_to_newer_workers_and_holds_nobody_up(herd: Herd, celery: Celery) -> None:
+    envelope = json.loads(codec.encode_request(request()))
+    newer = json.dumps({**envelope, "version": codec.VERSION + 1})
+    request_id = put(herd, celery, request=newer, version=codec.VERSION + 1)
     worker = herd.processes[1]
 
     def seen() -> int:
-        return worker.log.count(f"ticket {ticket} goes back")
+        return worker.log.count("goes back: those who wait are of a newer release")
 
-    wait_for(lambda: seen() >= 2, "the ticket to come back")
+    wait_for(lambda: seen() >= 2, "its ticket to come back")
     assert still_serves(herd)
     assert seen() < 10
-    celery.control.revoke(ticket)
+    assert herd.waiting(LANE.name) == 1
+    herd.room.cancel(request_id, seconds=60, journal_seconds=60)
 
 
-def test_a_ticket_whose_request_is_over_or_unknown_is_a_second_delivery(herd: Herd, celery: Celery) -> None:
-    ticket = put(celery, codec.encode_request(request()).decode())
+def test_a_ticket_when_nobody_waits_is_worth_nothing(herd: Herd, celery: Celery) -> None:
+    ticket = new_request_id()
+    submit(celery, LANE.name, ticket=ticket, shown="pocket")
     worker = herd.processes[1]
     wait_for(lambda: f"[{ticket}] succeeded" in worker.log, "the ticket to be done with")
     assert still_serves(herd)
+
+
+def test_any_ticket_serves_whoever_is_next(herd: Herd, celery: Celery) -> None:
+    asked = request()
+    herd.admit(asked, LANE)
+    submit(celery, LANE.name, ticket=new_request_id(), shown="pocket")
+    wait_for(lambda: herd.bus.read_journal(asked.id), "the request to be served")

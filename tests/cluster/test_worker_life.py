@@ -83,10 +83,8 @@ class Stage:
     def ask(self, request: Request, pin: str) -> Iterator[Event]:
         """The request's events, as they are written."""
         lane = Lane(pin, "cpu")
-        assert (
-            self.herd.bus.admit(request.id, inbox="nobody", lane=lane.name, bound=99, lifetime_seconds=60) is not None
-        )
-        submit(self.celery, request, lane=lane)
+        self.herd.admit(request, lane, inbox="nobody")
+        submit(self.celery, lane.name, ticket=request.id, shown=request.model)
         return self._events(request.id)
 
     def _events(self, request_id: str) -> Iterator[Event]:
@@ -212,7 +210,7 @@ def test_what_waits_stays_in_its_lane_for_whoever_comes_next(stage: Stage, endle
     next(asked[0])
     stage.order(stored(stage, "small", pocket.path()))
     stage.until("ready", "small@0123abcd")
-    waiting = stage.herd.bus.waiting(Lane(pin, "cpu").name)
+    waiting = stage.herd.waiting(Lane(pin, "cpu").name)
     # All that the worker had taken is finished, and none of the rest is lost on its way.
     assert 0 < waiting < len(asked)
     assert stage.herd.redis.hlen("unacked") == 0

@@ -265,7 +265,7 @@ def test_from_text_to_a_finished_vector(make: Make, tmp_path: Path) -> None:
     llama_cpp.llama_model_free(model)
     assert [(len(one), one[-1]) for one in ids] == [(5, tiny.SEP), (2, tiny.SEP), (tiny.TRAINED, tiny.SEP)]
     desk = embeddings.Desk(embedder, worker="w")
-    desk.add(Job("r", 1, "", 3), ids, dimensions=request.dimensions, normalize=request.normalize)
+    desk.add(Job("r", 1, 3), ids, dimensions=request.dimensions, normalize=request.normalize)
     events = [said.event for _ in range(2) for said in desk.step()]
     assert desk.idle
     for one, event in zip(ids, events, strict=True):

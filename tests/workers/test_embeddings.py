@@ -264,7 +264,7 @@ def test_failing_all_ends_every_request() -> None:
 
 def test_events_go_on_where_an_earlier_attempt_had_ended() -> None:
     bench = Bench()
-    posted = Job("a", 2, "inbox", 1, next_index=3)
+    posted = Job("a", 2, 1, next_index=3)
     bench.desk.add(posted, [[1], [2], [3], [4]], dimensions=None, normalize=True)
     [said] = bench.desk.step()
     assert isinstance(said.event, Embedded)

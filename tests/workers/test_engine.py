@@ -226,7 +226,7 @@ def test_inputs_of_many_requests_become_vectors(engine: Engine) -> None:
     run = Run(engine)
     for n in range(3):
         asked = EmbeddingRequest(f"e{n}", "pocket", (TextPrompt("A dog"), TextPrompt(f"number {n}")))
-        job = Job(asked.id, 1, "", asked.choices)
+        job = Job(asked.id, 1, asked.choices)
         run.loop.embed(job, engine.inputs(asked), dimensions=asked.dimensions, normalize=asked.normalize)
     run.submit(ask())
     run.finish()

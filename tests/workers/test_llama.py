@@ -43,7 +43,7 @@ def generate(
     for number, prompt in enumerate(prompts):
         ids = llama.vocabulary.tokenize(prompt, special=False, start=True)
         sampler = Sampler(sampling or Sampling(temperature=0), context=CONTEXT, prompt=ids)
-        jobs.append(Job(str(number), 1, "", 1))
+        jobs.append(Job(str(number), 1, 1))
         sequence = Sequence(
             request_id=str(number), choice=0, prompt=ids, sampler=sampler, text=Text(),
             rules=Rules(max_tokens, logprobs=logprobs),

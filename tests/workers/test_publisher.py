@@ -49,9 +49,9 @@ def test_events_go_out_in_order_with_their_attempt_and_index() -> None:
     run(press.publisher)
     (entries,) = press.journal.calls
     assert [(e.request_id, e.attempt, e.index, e.ends) for e in entries] == [
-        ("a", 3, 0, False),
-        ("a", 3, 1, False),
-        ("a", 3, 2, True),
+        ("a", 3, 0, ""),
+        ("a", 3, 1, ""),
+        ("a", 3, 2, "completed"),
     ]
     assert [codec.decode_event(e.index, e.payload) for e in entries] == answer("hi")
 
@@ -72,9 +72,9 @@ def test_tokens_wait_a_moment_for_company_but_a_beginning_and_an_end_do_not() ->
     press, posted, other = Press(), job("a"), job("b")
     sent: list[tuple[float, list[tuple[str, int]]]] = []
 
-    def append(entries: list[Entry], *, journal_seconds: float) -> Appended:
+    def append(entries: list[Entry], **_: object) -> Appended:
         sent.append((press.clock(), [(e.request_id, e.index) for e in entries]))
-        return Appended(frozenset(), frozenset(), frozenset())
+        return Appended(frozenset(), frozenset())
 
     press.journal.append = append  # type: ignore[method-assign, assignment]
     patient = press.publisher
@@ -165,17 +165,17 @@ def test_a_full_queue_makes_the_loop_wait_until_redis_takes_events_again() -> No
 
 
 def test_a_request_that_nobody_hears_is_cancelled_after_the_grace() -> None:
-    press, orphan, heard = Press(), job("orphan", inbox="gone"), job("heard")
-    press.journal.unheard = {"gone"}
+    press, orphan, heard = Press(), job("orphan"), job("heard")
+    press.journal.unheard = {"orphan"}
     for seconds, cancels in ((0, []), (9.9, []), (0.1, ["orphan"])):
         press.clock.advance(seconds)
         press.publisher.publish([*outgoing(orphan)[:1], *outgoing(heard)[:1]])
         assert press.cancels == cancels
 
 
-def test_an_inbox_that_listens_again_starts_a_new_grace() -> None:
+def test_a_request_that_is_listened_to_again_gets_a_new_grace() -> None:
     press, posted = Press(), job()
-    for unheard in ({"inbox"}, set(), {"inbox"}):
+    for unheard in ({"a"}, set(), {"a"}):
         press.journal.unheard = unheard
         press.publisher.publish(outgoing(posted)[:1])
         press.clock.advance(9)

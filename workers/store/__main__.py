@@ -33,7 +33,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         settings = Settings.from_environment()
-        bus = Bus.connect(settings.redis_url)
+        bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
         bus.check()
         registry = Registry(bus)
         stock = _stock(settings, registry)

@@ -9,6 +9,7 @@ from tropilla.api.about import OBJECT, TEXT, Shape
 from tropilla.api.batches.lines import MOST_WINDOW_SECONDS, window_seconds
 from tropilla.api.batches.records import BATCH_ID, Batch, Status
 from tropilla.api.batches.wishes import BeginBatch, CancelBatch, FindBatch, Granted, ListBatches, Listed
+from tropilla.api.callers import key_of
 from tropilla.api.fields import Strict, Text, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.api.surface import JSON, Desk, Reply, Surroundings
@@ -73,7 +74,7 @@ class NewBatchSchema(Schema):
     output_expires_after = expires_after()
 
 
-def parse_begin(body: JSON, _: Surroundings) -> BeginBatch:
+def parse_begin(body: JSON, surroundings: Surroundings) -> BeginBatch:
     fields = schemas.checked(NewBatchSchema(), schemas.an_object(body))
     window = fields["completion_window"]
     seconds = window_seconds(window)
@@ -85,6 +86,7 @@ def parse_begin(body: JSON, _: Surroundings) -> BeginBatch:
         window_seconds=seconds,
         output_seconds=fields.get("output_expires_after", {"seconds": LONGEST})["seconds"],
         metadata=fields.get("metadata"),
+        key=key_of(surroundings.headers),
     )
 
 

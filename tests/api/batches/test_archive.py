@@ -91,7 +91,7 @@ def test_a_file_whose_time_is_over_is_not_there_and_is_swept_unless_it_is_in_use
     short, used, long = kept(archive, seconds=60), kept(archive, seconds=60), kept(archive, seconds=6000)
     clock.advance(61)
     assert [archive.find(each.id) for each in (short, used, long)] == [None, None, long]
-    assert archive.sweep({used.id}) == 1
+    assert archive.sweep({used.id}, ()) == 1
     assert names(archive) == sorted(f"{each.id}{suffix}" for each in (used, long) for suffix in ("", ".json"))
 
 
@@ -102,7 +102,17 @@ def test_what_a_crash_has_left_is_swept_after_a_day(archive: Archive, clock: Clo
     for path in (half, cardless):
         path.write_bytes(b"x")
         os.utime(path, (clock.now, clock.now))
-    assert archive.sweep(()) == 0
+    assert archive.sweep((), ()) == 0
     clock.advance(ABANDONED_SECONDS + 1)
-    assert archive.sweep(()) == 2
+    assert archive.sweep((), ()) == 2
     assert names(archive) == [file.id, f"{file.id}.json"]
+
+
+def test_what_lay_of_a_batch_that_is_over_is_swept(archive: Archive) -> None:
+    kept(archive)
+    going, over = "batch_" + "0" * 32, "batch_" + "1" * 32
+    for batch_id in (going, over):
+        archive.bench(batch_id).mkdir(parents=True)
+        (archive.bench(batch_id) / "1.rows").write_bytes(b"x")
+    assert archive.sweep((), {going}) == 1
+    assert [archive.bench(each).exists() for each in (going, over)] == [True, False]

@@ -66,6 +66,7 @@ class FakeAnswering:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.settlings: list[int] = []
         self.says: dict[str, int] = {}
         self.stuck: set[str] = set()
         self.most_at_once = self._at_once = 0
@@ -88,6 +89,9 @@ class FakeAnswering:
         finally:
             with self._lock:
                 self._at_once -= 1
+
+    def settled(self, line: int) -> None:
+        self.settlings.append(line)
 
     def cancel(self) -> None:
         self._left.set()
@@ -161,6 +165,17 @@ def test_no_more_lines_are_under_way_than_the_window_lets(world: World) -> None:
     world.taken(answering, window=2).run()
     assert answering.most_at_once <= 2
     assert len(answering.asked) == LINES
+
+
+def test_an_answer_is_let_go_of_once_it_counts(world: World) -> None:
+    answering = FakeAnswering()
+
+    def before(fields: Mapping[str, Any]) -> None:
+        assert len(answering.settlings) <= world.book.counts[1]
+
+    world.book.before = before
+    world.taken(answering).run()
+    assert sorted(answering.settlings) == list(range(1, LINES + 1))
 
 
 def test_a_batch_without_failures_leaves_no_error_file(world: World) -> None:

@@ -65,8 +65,8 @@ class World:
         self.mute = False
         self.store, self.mailboxes, self.settings = FakeStore(Clock()), Mailboxes(), Settings(**settings)
         announced = FakeAnnouncements(serving(POCKET), serving(TINY), serving(VECTORS, "loading"))
-        cluster = Cluster(announced)
-        relay = Relay(self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
+        cluster = Cluster(announced, announced)
+        relay = Relay(self.store, self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
         self.collaborators = Collaborators(
             self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook()), streams(), FakeBatches()
         )  # type: ignore[arg-type]

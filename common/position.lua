@@ -1,0 +1,11 @@
+-- Where a request stands.
+--
+-- KEYS  state
+--
+-- Returns {how many go before it, or -1 when it does not wait; how many wait in its lane; ms between two takings, or -1}.
+
+local found = redis.call('HMGET', KEYS[1], 'lane', 'id')
+if not found[1] then return {-1, 0, -1} end
+local room = ROOM .. found[1]
+local gap = redis.call('HGET', room .. ':times', 'gap')
+return {redis.call('ZRANK', room, found[2]) or -1, redis.call('ZCARD', room), gap and math.floor(gap) or -1}

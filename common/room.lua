@@ -1,0 +1,106 @@
+-- What the scripts share: a request's state, and its place among those that wait. Stands before each of them; the names of
+-- keys come from names.py.
+--
+-- The state of a request is a hash:
+--   id, inboxes (channels, with spaces between), listeners, background ("1": nobody needs to listen)
+--   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
+--   admitted, expires (ms of Redis's own clock), lifetime (ms)
+--   attempt (number of the only writer allowed), free ("1": given back), lost (workers), done (how it ended)
+--   prompt, cached, generated (tokens that were counted so far)
+--
+-- A lane's room is a sorted set of the requests that wait: by class, and within one by tag. Tags are start tags of start-time
+-- fair queueing (Goyal, Vin, Cheng 1996) over tokens: a key's next request starts where its last one ends, or at the
+-- present virtual time, which is the tag of what was taken last. So keys that wait get equal shares of tokens,
+-- whoever asks for more only waits behind himself, and requests of one key stay in their order.
+
+local RANK = {interactive = 0, normal = 1, batch = 2}
+-- Tags of one class stay below this; a score is exact to 1/64 of a token then.
+local CLASS = 2 ^ 45
+-- Whose turn it was does not matter after a day, ms.
+local FORGOTTEN = 86400000
+
+local function key_of(id, what) return REQUEST .. id .. ':' .. what end
+
+local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local FIELDS = {'id', 'inboxes', 'background', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
+                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'done', 'prompt', 'cached', 'generated'}
+
+-- nil when nothing is known of the request (any more).
+local function read(key)
+  local found, state = redis.call('HMGET', key, unpack(FIELDS)), {}
+  for at, field in ipairs(FIELDS) do state[field] = found[at] or nil end
+  if not state.id then return nil end
+  state.at = key
+  return state
+end
+
+local function count(field, more)
+  if redis.call('HINCRBY', WAITING, field, more) <= 0 then redis.call('HDEL', WAITING, field) end
+end
+
+local function counted(state, more)
+  count('all', more)
+  count('pin:' .. state.pin, more)
+  if state.key and state.key ~= '' then count('key:' .. state.key, more) end
+end
+
+-- Where the next request of each key starts; who is not there starts at the present time.
+local function turns_of(lane, class) return ROOM .. lane .. ':turns:' .. class end
+
+-- The virtual time of a lane's class.
+local function present(lane, class) return tonumber(redis.call('HGET', ROOM .. lane .. ':times', class) or 0) end
+
+-- Into the room of its lane.
+local function enter(state)
+  local score = RANK[state.class] * CLASS + tonumber(state.tag)
+  if redis.call('ZADD', ROOM .. state.lane, score, state.id) == 1 then counted(state, 1) end
+  redis.call('PERSIST', state.at)
+end
+
+-- Whether it had waited.
+local function leave(state)
+  local waited = redis.call('ZREM', ROOM .. state.lane, state.id) == 1
+  if waited then counted(state, -1) end
+  return waited
+end
+
+local function publish(state, index, payload)
+  for inbox in string.gmatch(state.inboxes or '', '%S+') do
+    redis.call('PUBLISH', inbox, state.id .. ' ' .. index .. ' ' .. payload)
+  end
+end
+
+-- It has ended: out of all books but the ledger. `kept` is how long it can still be read, ms.
+local function over(state, outcome, kept)
+  leave(state)
+  redis.call('SREM', RUNNING .. state.pin, state.id)
+  redis.call('HSET', state.at, 'done', outcome)
+  redis.call('HDEL', state.at, 'request')
+  redis.call('PEXPIRE', state.at, kept)
+  redis.call('PEXPIRE', key_of(state.id, 'journal'), kept)
+  if state.kind == '' then return end
+  local prompt, generated = tonumber(state.prompt or 0), tonumber(state.generated or 0)
+  redis.call('XADD', LEDGER, 'MAXLEN', '~', LEDGER_ROWS, '*', 'request', state.id, 'kind', state.kind, 'model', state.model,
+             'key', state.key, 'class', state.class, 'outcome', outcome, 'prompt', prompt, 'cached', state.cached or 0,
+             'generated', generated, 'attempts', state.attempt, 'lost', state.lost or 0, 'ms', milliseconds() - state.admitted)
+  -- What it took is known now: the key's next request starts behind that.
+  local turns, now = turns_of(state.lane, state.class), present(state.lane, state.class)
+  local finish = math.max(tonumber(redis.call('ZSCORE', turns, state.key) or 0), now) + prompt + generated - state.cost
+  if finish > now then redis.call('ZADD', turns, finish, state.key) else redis.call('ZREM', turns, state.key) end
+end
+
+-- Ends it from outside its worker, whom the attempt's number fences. Answers the index of the last event.
+local function conclude(state, payload, outcome, kept)
+  redis.call('HINCRBY', state.at, 'attempt', 1)
+  local journal = key_of(state.id, 'journal')
+  local index = redis.call('XLEN', journal)
+  redis.call('XADD', journal, (index + 1) .. '-0', 'e', payload)
+  redis.call('DEL', key_of(state.id, 'lease'))
+  over(state, outcome, kept)
+  publish(state, index, payload)
+  return index
+end

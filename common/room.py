@@ -1,0 +1,197 @@
+"""Where requests wait, and who is next: admission, order, positions, and the ways back into the queue.
+
+A ticket of Celery's is the right to take *the next* request of its lane, whichever that is by then (room.lua has the
+order). So order, bounds and deadlines are decided in one place, at the moment they matter, and one ticket is as good as
+another: a lost one is replaced by anybody's, one too many finds nobody waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tropilla.common import codec, names
+from tropilla.common.bus import Bus, Lease, redis_errors_translated
+from tropilla.common.catalogue import Lane
+from tropilla.common.generation import Failed, Finished, Request, Usage
+from tropilla.common.terms import Bounds, Priority, Terms, cost, kind
+
+#: A request that so many workers were lost over is not tried again: it may be what kills them.
+MAX_LOST_WORKERS = 2
+#: So many requests of a lane are looked at in one sweep.
+SWEPT = 64
+#: The last events of those that end while they wait.
+_EXPIRED = codec.encode_event(Failed(0, "expired", "its time was over before a worker could take it"))
+_CANCELLED = codec.encode_event(Finished(0, 0, "cancelled", Usage(0, 0, 0), seed=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do."""
+
+    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all"]
+    number: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a ticket was good for; see take.lua. `next_index` is the index the next event has."""
+
+    outcome: Literal["claimed", "crashed", "newer", "empty"]
+    request_id: str
+    attempt: int
+    next_index: int
+    #: The encoded request.
+    payload: bytes = b""
+    key: str = ""
+    priority: Priority = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """`before` go first, of `waiting` in the lane; one is taken every `pace` seconds, where that is known."""
+
+    before: int
+    waiting: int
+    pace: float | None
+
+
+class Room:
+    """One process's way to it. Safe to share between threads; every method may raise `StoreUnavailable`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._redis = bus.connection
+        self._admit, self._take, self._cancel = bus.script("admit"), bus.script("take"), bus.script("cancel")
+        self._hand_back, self._put_back = bus.script("hand_back"), bus.script("put_back")
+        self._move, self._position, self._sweep = bus.script("move"), bus.script("position"), bus.script("sweep")
+        self._join, self._leave = bus.script("join"), bus.script("leave")
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    @redis_errors_translated
+    def admit(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        *,
+        inbox: str,
+        bounds: Bounds,
+        deadline_seconds: float,
+        kept_seconds: float,
+    ) -> Admitted:
+        """Lets a request wait. inbox: "" where nobody listens. kept_seconds: how long it is remembered after its
+        deadline, so that even the last second's events find it.
+        """
+        record = names.idempotency_key(terms.key, terms.idempotency) if terms.digest else ""
+        deadline = int(deadline_seconds * 1000)
+        args: list[str | int | bytes] = [request.id, names.inbox_channel(inbox) if inbox else ""]
+        args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
+        args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
+        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION]
+        outcome, number, request_id = self._admit(keys=[names.state_key(request.id), record], args=args)
+        return Admitted(outcome.decode(), int(number), request_id.decode())
+
+    @redis_errors_translated
+    def put_back(self, request_id: str) -> list[Lane]:
+        """A request whose worker was lost waits again. Answers the lanes that need a ticket now: one or none."""
+        return _lanes(self._put_back(keys=[names.state_key(request_id)], args=["0"]))
+
+    @redis_errors_translated
+    def put_back_lost(self, pin: str) -> list[Lane]:
+        """As `put_back`, of everything that workers of a pin have taken."""
+        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["1"]))
+
+    @redis_errors_translated
+    def hand_back(self, leases: Sequence[Lease], *, lane: Lane | None = None, behind: bool = False) -> list[Lease]:
+        """Unfinished requests wait again, in that lane or where they did; answers which of them were still the caller's:
+        each needs a ticket. behind: whoever waits now and is as urgent goes first.
+        """
+        if not leases:
+            return []
+        keys = [make(lease.request_id) for lease in leases for make in (names.state_key, names.lease_key)]
+        where = [lane.name if lane else "", int(behind)]
+        freed = self._hand_back(keys=keys, args=[*where, *(lease.value for lease in leases)])
+        return [leases[number - 1] for number in freed]
+
+    @redis_errors_translated
+    def move(self, request_id: str, lane: Lane) -> bool:
+        """To another lane, if it waits: it needs a ticket there."""
+        return bool(self._move(keys=[names.state_key(request_id)], args=[lane.name]))
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    @redis_errors_translated
+    def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float) -> Taken:
+        """For a ticket of the lane: whoever is next. Holding the lease starts here."""
+        args = [lane, worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
+        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION]
+        outcome, request_id, attempt, next_index, payload, key, priority = self._take(keys=[], args=args)
+        return Taken(
+            outcome.decode(),
+            request_id.decode(),
+            attempt,
+            next_index,
+            payload,
+            key.decode(),
+            priority.decode() or "normal",
+        )
+
+    @redis_errors_translated
+    def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool:
+        """Nobody wants the request: it leaves at once if it waits (True); else whoever runs it is told, or whoever has just
+        taken it, within `seconds`.
+        """
+        args = [request_id, names.CANCELS_CHANNEL, int(seconds * 1000), _CANCELLED, int(journal_seconds * 1000)]
+        return bool(self._cancel(keys=[names.state_key(request_id), names.cancel_key(request_id)], args=args))
+
+    @redis_errors_translated
+    def sweep(self, lane: str, *, journal_seconds: float) -> int:
+        """Cleans up a lane from which nobody pulls, of requests whose time is over and of tickets for nobody: nothing is to
+        be loaded for them. Answers how many have left.
+        """
+        return int(self._sweep(keys=[lane], args=[lane, SWEPT, _EXPIRED, int(journal_seconds * 1000)]))
+
+    # -- who listens ------------------------------------------------------------------------------------------------
+
+    @redis_errors_translated
+    def join(self, request_id: str, *, inbox: str) -> bool:
+        """From now on what a request's worker says goes to this inbox, too. False: nothing is known of it any more, or
+        nobody wanted it.
+        """
+        keys = [names.state_key(request_id), names.cancel_key(request_id)]
+        return bool(self._join(keys=keys, args=[names.inbox_channel(inbox)]))
+
+    @redis_errors_translated
+    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
+        """One who listened has gone; last: nobody else listens at this inbox. Answers whether anybody still does."""
+        args = [names.inbox_channel(inbox), int(last)]
+        return bool(self._leave(keys=[names.state_key(request_id)], args=args))
+
+    # -- to be asked ------------------------------------------------------------------------------------------------
+
+    @redis_errors_translated
+    def position(self, request_id: str) -> Position | None:
+        """Where a request stands; None when it does not wait."""
+        before, waiting, pace = self._position(keys=[names.state_key(request_id)])
+        return Position(before, waiting, pace / 1000 if pace >= 0 else None) if before >= 0 else None
+
+    @redis_errors_translated
+    def waiting(self, lanes: Iterable[str]) -> dict[str, int]:
+        """How many requests wait in each lane."""
+        asked = list(lanes)
+        pipeline = self._redis.pipeline(transaction=False)
+        for lane in asked:
+            pipeline.zcard(names.room_key(lane))
+        return dict(zip(asked, map(int, pipeline.execute()), strict=True)) if asked else {}
+
+    @redis_errors_translated
+    def tickets(self, lane: str) -> int:
+        """Tickets of a lane that no worker has popped."""
+        return int(self._redis.llen(lane))
+
+
+def _lanes(found: list[bytes]) -> list[Lane]:
+    return [Lane.named(lane.decode()) for lane in found]

@@ -1,0 +1,376 @@
+"""Who may wait, and who is next: the room's scripts, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from cluster.herd import Herd
+from fakes import request
+from tropilla.common import codec, names
+from tropilla.common.bus import Bus, Entry, Lease
+from tropilla.common.catalogue import Lane
+from tropilla.common.generation import Failed, Finished, TextPrompt, new_request_id
+from tropilla.common.room import Admitted, Position, Room, Taken
+from tropilla.common.terms import NO_TERMS, Bounds, Priority, Terms
+
+WIDE = Bounds(model=100, key=100, all=100)
+_numbers = count()
+
+
+class Queue:
+    """One lane that is nobody else's."""
+
+    def __init__(self, herd: Herd) -> None:
+        self.herd, self.bus, self.room = herd, herd.bus, Room(herd.bus)
+        self.lane = Lane(f"room{next(_numbers)}", "cpu")
+        self.names: dict[str, str] = {}
+
+    def ask(
+        self, name: str = "r", terms: Terms = NO_TERMS, *, bounds: Bounds = WIDE, tokens: int = 10, seconds: float = 60
+    ) -> Admitted:
+        asked = request(new_request_id(), prompts=(TextPrompt(""),), max_tokens=tokens)
+        self.names[asked.id] = name
+        return self.room.admit(
+            asked, self.lane, terms, inbox="here", bounds=bounds, deadline_seconds=seconds, kept_seconds=60
+        )
+
+    def take(self, worker: str = "a", lease_seconds: float = 5) -> Taken:
+        return self.room.take(self.lane.name, worker=worker, lease_seconds=lease_seconds, journal_seconds=60)
+
+    def order(self) -> str:
+        """The names of all who wait, as they are taken."""
+        taken = iter(lambda: self.take().request_id, "")
+        return "".join(self.names[request_id] for request_id in taken)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = self.herd.redis.hgetall(names.WAITING_KEY)
+        return {field.decode(): int(number) for field, number in found.items() if field != b"all"}
+
+    def until_lapsed(self, request_id: str) -> None:
+        while self.bus.held_for(request_id) is not None:
+            pass
+
+
+@pytest.fixture
+def queue(herd: Herd) -> Iterator[Queue]:
+    queue = Queue(herd)
+    yield queue
+    queue.order()
+    assert queue.counts == {}
+
+
+def key(name: str, priority: Priority = "normal") -> Terms:
+    return Terms(key=name, priority=priority)
+
+
+def test_requests_of_one_key_are_taken_in_their_order(queue: Queue) -> None:
+    assert [queue.ask(name).number for name in "abc"] == [0, 1, 2]
+    assert queue.order() == "abc"
+
+
+def test_the_more_urgent_go_first(queue: Queue) -> None:
+    priorities: list[Priority] = ["batch", "normal", "interactive", "batch", "normal", "interactive"]
+    for name, priority in zip("abcdef", priorities, strict=True):
+        queue.ask(name, Terms(priority=priority))
+    assert queue.order() == "cfbead"
+
+
+def test_keys_take_turns_by_tokens(queue: Queue) -> None:
+    for _ in range(6):
+        queue.ask("h", key("heavy"), tokens=100)
+    for _ in range(4):
+        queue.ask("l", key("light"), tokens=40)
+    order = queue.order()
+    assert set(order[:2]) == {"h", "l"}
+    # One starts at 40, 80 and 120, the other at 100, 200, ...
+    assert order[2:] == "llhlhhhh"
+
+
+def test_whoever_comes_later_does_not_wait_behind_a_long_backlog(queue: Queue) -> None:
+    for _ in range(5):
+        queue.ask("h", key("heavy"))
+    assert queue.names[queue.take().request_id] == "h"
+    assert queue.names[queue.take().request_id] == "h"
+    queue.ask("l", key("light"))
+    assert queue.order() == "lhhh"
+
+
+def test_what_an_answer_really_took_is_settled_when_it_ends(queue: Queue) -> None:
+    """One key's answers are thought to be long and turn out short: it gets the tokens that it did not use."""
+    queue.ask("a", key("short"), tokens=200)
+    queue.ask("b", key("exact"), tokens=50)
+    for taken in (queue.take(), queue.take()):
+        tokens = {"a": 2, "b": 50}[queue.names[taken.request_id]]
+        said = [
+            Entry(taken.request_id, 1, n, "completed" if n == tokens - 1 else "", b"e", tokens=1) for n in range(tokens)
+        ]
+        queue.bus.append(said, journal_seconds=60)
+    queue.ask("c", key("exact"))
+    queue.ask("d", key("short"))
+    assert queue.order() == "dc"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [
+        (Bounds(model=2, key=9, all=9), "model"),
+        (Bounds(model=9, key=2, all=9), "key"),
+        (Bounds(model=9, key=9, all=2), "all"),
+    ],
+    ids=["model", "key", "all"],
+)
+def test_bounds_are_exact(queue: Queue, bounds: Bounds, told: str) -> None:
+    asked = [queue.ask(terms=key("k"), bounds=bounds).outcome for _ in range(4)]
+    assert asked == ["admitted", "admitted", told, told]
+    queue.take()
+    assert queue.ask(terms=key("k"), bounds=bounds).outcome == "admitted"
+    assert queue.ask(terms=key("k"), bounds=bounds) == Admitted(told, 2, "")  # type: ignore[arg-type]
+
+
+def test_a_bound_of_keys_is_not_for_those_who_have_none(queue: Queue) -> None:
+    assert {queue.ask(bounds=Bounds(model=9, key=1, all=9)).outcome for _ in range(3)} == {"admitted"}
+
+
+def test_a_request_is_one_workers_alone(queue: Queue) -> None:
+    asked = queue.ask()
+    first, second = queue.take("a"), queue.take("b")
+    assert (first.outcome, first.request_id, first.attempt) == ("claimed", asked.request_id, 1)
+    assert codec.decode_request(first.payload).id == asked.request_id
+    assert second.outcome == "empty"
+    assert 4 < (queue.bus.held_for(asked.request_id) or 0) <= 5
+
+
+def lose(queue: Queue) -> str:
+    """A worker takes the next one and dies."""
+    taken = queue.take(lease_seconds=0.02)
+    assert taken.outcome == "claimed"
+    queue.until_lapsed(taken.request_id)
+    return taken.request_id
+
+
+def test_what_a_worker_was_lost_over_waits_again_at_its_place_once(queue: Queue) -> None:
+    for name in "ab":
+        queue.ask(name)
+    lost = lose(queue)
+    queue.bus.append([Entry(lost, 1, 0, "", b"e0"), Entry(lost, 1, 1, "", b"e1")], journal_seconds=60)
+    assert (queue.room.put_back(lost), queue.room.put_back(lost)) == ([queue.lane], [])
+    again = queue.take("b")
+    assert (again.request_id, again.outcome, again.attempt, again.next_index) == (lost, "claimed", 2, 2)
+    assert queue.bus.append([Entry(lost, 1, 2, "", b"e2")], journal_seconds=60).refused == {lost}
+
+
+def test_any_worker_of_the_pin_finds_what_another_was_lost_over(queue: Queue) -> None:
+    for name in "abc":
+        queue.ask(name)
+    lost, held = lose(queue), queue.take()
+    assert queue.room.put_back_lost(queue.lane.pin) == [queue.lane]
+    assert queue.room.put_back_lost(queue.lane.pin) == []
+    assert queue.take().request_id == lost
+    assert held.request_id != lost
+
+
+def test_a_request_that_has_cost_two_workers_is_not_tried_again(queue: Queue) -> None:
+    queue.ask()
+    for _ in range(2):
+        queue.room.put_back(lose(queue))
+    assert queue.take("c").outcome == "crashed"
+
+
+def test_a_request_that_was_given_back_has_cost_nobody(queue: Queue) -> None:
+    request_id = queue.ask().request_id
+    for attempt in range(1, 5):
+        assert queue.take().outcome == "claimed"
+        mine, stale = Lease(request_id, "a", attempt), Lease(request_id, "a", attempt - 1)
+        assert queue.room.hand_back([stale, mine]) == [mine]
+        assert queue.bus.held_for(request_id) is None
+        assert queue.bus.renew([mine], lease_seconds=5) == [mine], "what was given back is not taken again"
+
+
+def test_what_is_given_back_is_first_again_unless_it_has_to_make_room(queue: Queue) -> None:
+    first = queue.ask("a")
+    queue.take()
+    queue.ask("b", key("other"))
+    lease = Lease(first.request_id, "a", 1)
+    queue.room.hand_back([lease], behind=True)
+    assert queue.names[queue.take("b").request_id] == "b"
+    assert queue.take("c").request_id == first.request_id
+    queue.ask("d")
+    queue.room.hand_back([replace(lease, worker="c", attempt=2)])
+    assert queue.order() == "ad"
+
+
+def test_what_is_given_back_may_wait_elsewhere(queue: Queue) -> None:
+    request_id, other = queue.ask().request_id, Lane(queue.lane.pin, "gpu")
+    queue.take()
+    queue.room.hand_back([Lease(request_id, "a", 1)], lane=other)
+    assert queue.take().outcome == "empty"
+    assert queue.room.waiting([queue.lane.name, other.name]) == {queue.lane.name: 0, other.name: 1}
+    assert queue.room.move(request_id, queue.lane)
+    assert queue.take().request_id == request_id
+    assert not queue.room.move(request_id, other)
+
+
+def test_a_lease_that_has_run_out_is_its_holders_again_until_somebody_takes_the_request(queue: Queue) -> None:
+    queue.ask()
+    lost = lose(queue)
+    mine = Lease(lost, "a", 1)
+    queue.room.put_back(lost)
+    # It is back before anybody came: nobody need come.
+    assert queue.bus.renew([mine], lease_seconds=0.02) == []
+    assert queue.take("b").outcome == "empty"
+    queue.until_lapsed(lost)
+    queue.room.put_back(lost)
+    assert queue.take("b").outcome == "claimed"
+    assert queue.bus.renew([mine], lease_seconds=5) == [mine]
+
+
+def test_a_lease_of_a_request_that_has_ended_is_not_renewed(queue: Queue) -> None:
+    queue.ask()
+    lost = lose(queue)
+    queue.bus.conclude(lost, b"x", outcome="failed:x", attempt=None, journal_seconds=60)
+    mine = Lease(lost, "a", 1)
+    assert queue.bus.renew([mine], lease_seconds=5) == [mine]
+    assert queue.room.put_back(lost) == []
+
+
+def last(queue: Queue, request_id: str) -> object:
+    (said,) = queue.bus.read_journal(request_id)
+    return codec.decode_event(said.index, said.payload)
+
+
+def test_a_request_that_waits_is_cancelled_at_once(queue: Queue) -> None:
+    asked = [queue.ask(name).request_id for name in "abc"]
+    assert queue.room.cancel(asked[1], seconds=60, journal_seconds=60)
+    finished = last(queue, asked[1])
+    assert isinstance(finished, Finished)
+    assert finished.reason == "cancelled"
+    assert queue.order() == "ac"
+
+
+def test_whoever_runs_a_cancelled_request_is_told(queue: Queue) -> None:
+    request_id = queue.ask().request_id
+    queue.take()
+    cancels = queue.bus.listen_cancels()
+    assert not queue.room.cancel(request_id, seconds=60, journal_seconds=60)
+    assert cancels.read(5) == request_id.encode()
+    cancels.close()
+    assert queue.bus.cancelled([new_request_id(), request_id]) == [request_id]
+
+
+@pytest.mark.parametrize("how", ["take", "sweep"])
+def test_a_request_whose_time_is_over_is_not_run(queue: Queue, how: str) -> None:
+    request_id = queue.ask(seconds=0).request_id
+    queue.ask("b")
+    look: dict[str, Callable[[], object]] = {
+        "take": queue.order,
+        "sweep": lambda: queue.room.sweep(queue.lane.name, journal_seconds=60),
+    }
+    look[how]()
+    failed = last(queue, request_id)
+    assert isinstance(failed, Failed)
+    assert failed.code == "expired"
+
+
+def test_tickets_of_a_lane_where_nobody_waits_are_torn_up(queue: Queue) -> None:
+    queue.herd.redis.rpush(queue.lane.name, b"a ticket")
+    queue.ask()
+    assert queue.room.sweep(queue.lane.name, journal_seconds=60) == 0
+    assert queue.room.tickets(queue.lane.name) == 1
+    queue.order()
+    assert queue.room.sweep(queue.lane.name, journal_seconds=60) == 0
+    assert queue.room.tickets(queue.lane.name) == 0
+
+
+def test_positions_and_pace_are_told(queue: Queue) -> None:
+    asked = [queue.ask(name).request_id for name in "abcd"]
+    assert queue.room.position(asked[2]) == Position(2, 4, None)
+    queue.take()
+    queue.take()
+    found = queue.room.position(asked[2])
+    assert found is not None
+    assert (found.before, found.waiting) == (0, 2)
+    assert found.pace is not None
+    assert found.pace < 1
+    assert queue.room.position(asked[0]) is None
+
+
+WORD = Terms(key="k", idempotency="one", digest="x")
+
+
+def test_a_request_that_was_asked_for_before_is_joined(queue: Queue) -> None:
+    first = queue.ask(terms=WORD)
+    assert queue.ask(terms=WORD) == Admitted("joined", 0, first.request_id)
+    assert queue.ask(terms=replace(WORD, digest="y")) == Admitted("conflict", 0, first.request_id)
+    assert queue.ask(terms=replace(WORD, key="other")).outcome == "admitted"
+    assert queue.ask(terms=replace(WORD, idempotency="two")).outcome == "admitted"
+
+
+def test_what_has_failed_or_was_cancelled_is_tried_again(queue: Queue) -> None:
+    failed = queue.ask(terms=WORD).request_id
+    queue.bus.conclude(failed, b"x", outcome="failed:x", attempt=None, journal_seconds=60)
+    cancelled = queue.ask(terms=WORD)
+    assert cancelled.outcome == "admitted"
+    queue.room.cancel(cancelled.request_id, seconds=60, journal_seconds=60)
+    assert queue.ask(terms=WORD).outcome == "admitted"
+
+
+def test_whoever_listens_is_known(queue: Queue) -> None:
+    request_id = queue.ask().request_id
+    here, there = queue.bus.listen_inbox("here"), queue.bus.listen_inbox("there")
+    assert queue.room.join(request_id, inbox="there")
+    assert queue.room.leave(request_id, inbox="here")
+    queue.take()
+    queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60)
+    assert there.read(5) == f"{request_id} 0 e0".encode()
+    assert here.read(0.05) is None
+    there.close()
+    here.close()
+    assert not queue.room.leave(request_id, inbox="there")
+    assert not queue.room.join("unknown", inbox="here")
+
+
+def test_whoever_was_killed_does_not_listen_any_more(queue: Queue) -> None:
+    request_id = queue.ask().request_id
+    queue.room.join(request_id, inbox="killed")
+    assert not queue.room.leave(request_id, inbox="here")
+
+
+def rows(bus: Bus) -> list[dict[str, str]]:
+    found = bus.connection.xrevrange(names.LEDGER_KEY, count=5)
+    return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in found]  # type: ignore[union-attr]
+
+
+def test_however_a_request_ends_there_is_one_row_of_it(queue: Queue) -> None:
+    done, failed, cancelled, expired = (
+        queue.ask(terms=key("k")).request_id,
+        queue.ask(terms=key("k")).request_id,
+        queue.ask(terms=key("k")).request_id,
+        queue.ask(terms=key("k"), seconds=0).request_id,
+    )
+    queue.take()
+    said = [Entry(done, 1, n, "", b"e", tokens=1, prompt=7) for n in range(3)]
+    queue.bus.append([*said, Entry(done, 1, 3, "completed", b"e", cached=5, prompt=7)], journal_seconds=60)
+    queue.bus.conclude(failed, b"x", outcome="failed:internal", attempt=None, journal_seconds=60)
+    queue.room.cancel(cancelled, seconds=60, journal_seconds=60)
+    queue.order()
+    found = {row["request"]: row for row in rows(queue.bus)[:4]}
+    told = {request_id: row["outcome"] for request_id, row in found.items()}
+    assert told == {done: "completed", failed: "failed:internal", cancelled: "cancelled", expired: "expired"}
+    row = found[done]
+    assert (row["prompt"], row["cached"], row["generated"], row["attempts"]) == ("7", "5", "3", "1")
+    assert (row["key"], row["class"], row["model"], row["kind"]) == ("k", "normal", "m", "generation")
+
+
+def test_what_only_newer_workers_can_read_is_left_to_them(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "VERSION", codec.VERSION + 1)
+    newer = queue.ask("n").request_id
+    monkeypatch.undo()
+    queue.ask("o")
+    assert queue.names[queue.take().request_id] == "o"
+    assert queue.take().outcome == "newer"
+    monkeypatch.setattr(codec, "VERSION", codec.VERSION + 1)
+    assert queue.take().request_id == newer
