@@ -366,8 +366,8 @@ class FakeStore:
         self.deadline_seconds = 0.0
         #: The lane it waits in, or did.
         self.lane = Lane("m", "cpu")
-        #: Who else listens.
-        self.others = 0
+        #: Who else listens; and whether nobody needs to.
+        self.others, self.background = 0, False
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
@@ -403,6 +403,7 @@ class FakeStore:
     ) -> Admitted:
         self._answer()
         self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
+        self.background = inbox == ""
         if not self.room:
             return Admitted("model", bounds.model, "")
         self.attempt, self.waits, self.lane = 0, True, lane
@@ -441,7 +442,7 @@ class FakeStore:
 
     def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
         self._answer()
-        return self.others > 0
+        return self.background or self.others > 0
 
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         self._answer()

@@ -41,7 +41,7 @@ from tropilla.common.terms import Terms
 log = logging.getLogger(__name__)
 
 #: How long it is waited for what passes by itself, in seconds, before the next try.
-LEAST_WAIT, MOST_WAIT = 0.5, 10.0
+LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.5, 10.0
 #: A request that ends so is asked again, however often: nothing was computed, or nobody is to blame.
 PASSING: frozenset[FailureCode] = frozenset({"model_unavailable", "shutting_down", "expired"})
 #: One that ends so is asked again so often: it may have been the machine's fault.
@@ -54,7 +54,7 @@ class _Wait(Exception):
     """The same may be tried again after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = max(LEAST_WAIT, min(MOST_WAIT, seconds))
+        self.seconds = seconds
 
 
 class _Again(Exception):
@@ -71,7 +71,16 @@ class _TooLate(Exception):
 class Answering:
     """For one run of one batch. `dialect` has the routes that lines name; `answer` is called in many threads at once."""
 
-    def __init__(self, dialect: Dialect, asking: Asking, relay: Relay, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        asking: Asking,
+        relay: Relay,
+        clock: Callable[[], float] = time.time,
+        *,
+        most_wait_seconds: float = MOST_WAIT_SECONDS,
+    ) -> None:
+        self._most_wait_seconds = most_wait_seconds
         self._rendering = Rendering(dialect, asking, clock)
         self._asking, self._relay, self._clock = asking, relay, clock
         self._left, self._cancelled = threading.Event(), False
@@ -113,7 +122,7 @@ class Answering:
             except _Again as again:
                 tries += 1
                 if again.error is None or tries < MOST_TRIES:
-                    self._left.wait(LEAST_WAIT)
+                    self._pause(LEAST_WAIT_SECONDS)
                     continue
                 told = self._rendering.fault(again.error)
             text = lines.answered(request_id, line.custom_id, told.reply.status, told.reply.body)
@@ -126,7 +135,7 @@ class Answering:
             try:
                 return self._told(asked, request_id, data)
             except _Wait as wait:
-                self._left.wait(wait.seconds)
+                self._pause(wait.seconds)
             except (_Again, _TooLate, ClientGone):
                 raise
             except RequestError as error:
@@ -137,6 +146,9 @@ class Answering:
                 return self._rendering.fault(TropillaError("internal error"))
         raise ClientGone
 
+    def _pause(self, seconds: float) -> None:
+        self._left.wait(min(self._most_wait_seconds, max(LEAST_WAIT_SECONDS, seconds)))
+
     def _told(self, asked: Asked, request_id: str, data: bytes) -> Told:
         """Raises the error that is the line's answer; or else as `_awaited`, or `_Wait`."""
         try:
@@ -145,7 +157,7 @@ class Answering:
         except Overloaded as error:
             raise _Wait(error.retry_after_seconds) from error
         except StoreUnavailable as error:
-            raise _Wait(LEAST_WAIT) from error
+            raise _Wait(LEAST_WAIT_SECONDS) from error
         except ModelUnavailable as error:
             if error.retry_after_seconds is None:
                 raise
@@ -155,7 +167,7 @@ class Answering:
             since = self._unknown.setdefault(error.model, self._clock())
             if self._clock() - since >= ABANDONED_SECONDS:
                 raise
-            raise _Wait(LEAST_WAIT) from error
+            raise _Wait(LEAST_WAIT_SECONDS) from error
 
     def _events(self, asked: Asked, request: Request) -> Iterator[Event]:
         """Of a request that ends well. Raises what it failed with, `_Again` or `_TooLate`."""
