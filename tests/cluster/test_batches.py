@@ -17,10 +17,11 @@ from openai.types import Batch, FileObject
 from openai_strict import strict
 from tropilla.api.batches import book
 from tropilla.api.batches.book import Book, Held
-from tropilla.api.batches.records import ENDED, Asked, new_batch_id
+from tropilla.api.batches.records import ENDED, Asked, Objection, Status, Tally, Tokens, new_batch_id
 from tropilla.common import names
 
 CHAT = "/v1/chat/completions"
+LINES = 60
 
 
 def client_of(herd: Herd, *, retries: int = 0) -> openai.OpenAI:
@@ -29,14 +30,15 @@ def client_of(herd: Herd, *, retries: int = 0) -> openai.OpenAI:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Herd]:
-    """A model that writes and one that embeds, behind two API processes."""
+    """Two workers of a model that writes and one of a model that embeds, behind two API processes that soon see a loss."""
     folder = tmp_path_factory.mktemp("batches")
-    herd = Herd(folder, context=512, max_batch_lines=50)
+    quick = {"threads": 1, "slots": 2, "lease_seconds": 1, "stall_seconds": 0.3}
+    herd = Herd(folder, context=512, max_batch_lines=LINES, **quick)
     try:
-        herd.start_worker(slots=4, ready=False)
-        herd.start_worker(slots=1, model=f"bert={tiny.Encoder().write(folder / 'bert.gguf')}", ready=False)
+        for model in ("", "", f"bert={tiny.Encoder().write(folder / 'bert.gguf')}"):
+            herd.start_worker(model=model, ready=False)
         herd.start_api(api_processes=2)
-        wait_for(lambda: len(herd.bus.catalogue().models) == 2, "both models")
+        wait_for(lambda: len([each for each in herd.bus.catalogue().workers if each.state == "ready"]) == 3, "all")
         yield herd
     finally:
         herd.stop()
@@ -155,7 +157,7 @@ def test_a_file_that_is_wrong_fails_with_the_numbers_of_its_lines(client: openai
         (3, "duplicate_custom_id", "custom_id"),
         (4, "mismatched_url", "url"),
     ]
-    many = ended(client, begun(client, CHAT, [line(str(number), CHAT) for number in range(51)]))
+    many = ended(client, begun(client, CHAT, [line(str(number), CHAT) for number in range(LINES + 1)]))
     assert many.errors is not None
     assert [each.code for each in many.errors.data or []] == ["too_many_requests"]
 
@@ -197,8 +199,6 @@ def test_a_cancelled_batch_ends_at_once_and_says_which_lines_were_not_answered(
 
 # -- what dies in between ----------------------------------------------------------------------------------------------
 
-LINES = 60
-
 
 def foreman(herd: Herd, batch: Batch) -> psutil.Process:
     """The API process that runs the batch: it writes the batch's answers."""
@@ -237,23 +237,8 @@ def done_at_least(client: openai.OpenAI, batch: Batch, count: int) -> Callable[[
     return look
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, endless_model: str) -> Iterator[Herd]:
-    """Two workers of one model, two API processes."""
-    quick = {"threads": 1, "slots": 2, "lease_seconds": 1, "stall_seconds": 0.3}
-    herd = Herd(tmp_path_factory.mktemp("pair"), model=endless_model, context=8192, **quick)
-    try:
-        for _ in range(2):
-            herd.start_worker(ready=False)
-        herd.start_api(api_processes=2)
-        wait_for(lambda: len([each for each in herd.bus.catalogue().workers if each.state == "ready"]) == 2, "both")
-        yield herd
-    finally:
-        herd.stop()
-
-
 def many(client: openai.OpenAI) -> Batch:
-    asked = {"model": "endless", "prompt": "a", "max_tokens": 10, "temperature": 0}
+    asked = {"model": "pocket", "prompt": "Once", "max_tokens": 30, "temperature": 0, "ignore_eos": True}
     return begun(client, "/v1/completions", [line(f"c{number}", "/v1/completions", **asked) for number in range(LINES)])
 
 
@@ -263,47 +248,56 @@ def each_once(client: openai.OpenAI, done: Batch) -> None:
     assert done.request_counts.to_dict() == {"total": LINES, "completed": LINES, "failed": 0}
     answers = left(client, done.output_file_id)
     assert [each["custom_id"] for each in answers] == [f"c{number}" for number in range(LINES)]
-    assert {each["response"]["body"]["usage"]["completion_tokens"] for each in answers} == {10}
+    assert {each["response"]["body"]["usage"]["completion_tokens"] for each in answers} == {30}
 
 
-def test_an_api_process_that_was_frozen_changes_nothing_any_more(pair: Herd) -> None:
-    with client_of(pair, retries=5) as client:
+def test_an_api_process_that_was_frozen_changes_nothing_any_more(small: Herd) -> None:
+    with client_of(small, retries=5) as client:
         batch = many(client)
         wait_for(done_at_least(client, batch, 5), "some answers")
-        frozen = foreman(pair, batch)
+        frozen = foreman(small, batch)
         frozen.suspend()
         try:
-            kept = Book(pair.bus)
+            kept = Book(small.bus)
             wait_for(lambda: (found := kept.find(batch.id)) and found.ended, "the other process to end it")
-            before = pair.redis.hgetall(names.batch_key(batch.id))
+            before = small.redis.hgetall(names.batch_key(batch.id))
         finally:
             frozen.resume()
-        api = next(process for process in pair.processes if process.name == "api")
+        api = next(process for process in small.processes if process.name == "api")
         wait_for(lambda: "goes on at another process" in api.log, "the frozen one to see it")
         each_once(client, ended(client, batch))
-        assert pair.redis.hgetall(names.batch_key(batch.id)) == before
+        assert small.redis.hgetall(names.batch_key(batch.id)) == before
 
 
-def test_every_line_is_answered_once_though_its_api_process_and_a_worker_are_killed(pair: Herd) -> None:
-    with client_of(pair, retries=5) as client:
+def test_every_line_is_answered_once_though_its_api_process_and_a_worker_are_killed(small: Herd) -> None:
+    with client_of(small, retries=5) as client:
         batch = many(client)
         wait_for(done_at_least(client, batch, 5), "some answers")
-        holder(pair).kill()
-        foreman(pair, batch).send_signal(signal.SIGKILL)
+        holder(small).kill()
+        foreman(small, batch).send_signal(signal.SIGKILL)
         each_once(client, ended(client, batch))
-    assert pair.redis.hget(names.batch_key(batch.id), "term") == b"2"
+    assert small.redis.hget(names.batch_key(batch.id), "term") == b"2"
 
 
-# -- who may say how far it is -----------------------------------------------------------------------------------------
+# -- who may say how far it is: the book on a real Redis, where no process runs batches ---------------------------------
+
+RUNNING: tuple[Status, ...] = ("validating", "in_progress")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Herd]:
+    herd = Herd(tmp_path_factory.mktemp("bare"))
+    yield herd
+    herd.stop()
 
 
 @pytest.fixture
-def kept(herd: Herd) -> Book:
-    return Book(herd.bus)
+def kept(bare: Herd) -> Book:
+    return Book(bare.bus)
 
 
 def asked(now: float = 1_700_000_000.0) -> Asked:
-    return Asked(new_batch_id(now), CHAT, "file-x", "24h", 1, 2, 3, {"a": "b"})
+    return Asked(new_batch_id(now), CHAT, "file-x", "24h", 1, 2, 3, {"a": "b"}, "key")
 
 
 def took(kept: Book, batch_id: str) -> Held:
@@ -312,16 +306,62 @@ def took(kept: Book, batch_id: str) -> Held:
     return found
 
 
-def test_a_batch_is_whoever_took_it_last(kept: Book) -> None:
-    """Of ids that the API of this herd does not run: they are taken here at once, and ended."""
-    batch = kept.begin(asked())
-    batch_id = batch.asked.id
-    first = took(kept, batch_id)
-    assert kept.write(first, book.reached("in_progress", 5), during=("validating",)) in ("in_progress", None)
-    second = took(kept, batch_id)
-    assert kept.write(first, {"completed": 9}, during=("validating", "in_progress")) is None
-    status = kept.write(second, book.reached("failed", 6), during=("validating", "in_progress"))
-    found = kept.find(batch_id)
-    assert found is not None
-    assert (found.tally.completed, found.asked) == (0, batch.asked)
-    assert status in ("failed", None)
+def found(kept: Book, batch_id: str) -> Any:
+    batch = kept.find(batch_id)
+    assert batch is not None
+    return batch
+
+
+def test_a_batch_is_whose_who_took_it_last(kept: Book) -> None:
+    wanted = asked()
+    assert kept.begin(wanted) == found(kept, wanted.id)
+    first = took(kept, wanted.id)
+    assert kept.write(first, book.reached("in_progress", 5), during=RUNNING) == "in_progress"
+    counted = book.progress(first.term, 90, Tally(3, 1, 1, Tokens(4, 3, 2, 1)))
+    assert kept.write(first, counted, during=RUNNING) == "in_progress"
+    second = took(kept, wanted.id)
+    assert (second.batch, second.counted) == (found(kept, wanted.id), {first.term: 90})
+    assert kept.write(first, book.progress(first.term, 500, Tally(3, 3, 0)), during=RUNNING) is None
+    assert found(kept, wanted.id).tally == Tally(3, 1, 1, Tokens(4, 3, 2, 1))
+    assert took(kept, wanted.id).counted == {first.term: 90}
+
+
+def test_what_is_written_in_another_status_than_was_known_is_not(kept: Book) -> None:
+    wanted = asked()
+    kept.begin(wanted)
+    held = took(kept, wanted.id)
+    assert kept.cancel(wanted.id, now=7) == "validating"
+    assert kept.write(held, book.reached("in_progress", 8), during=("validating",)) == "cancelling"
+    batch = found(kept, wanted.id)
+    assert (batch.status, batch.times) == ("cancelling", {"cancelling": 7})
+    # Whoever asks again changes nothing.
+    assert kept.cancel(wanted.id, now=9) == "cancelling"
+    assert found(kept, wanted.id) == batch
+
+
+def test_a_batch_that_is_over_is_told_and_taken_by_nobody(kept: Book) -> None:
+    wanted = asked()
+    kept.begin(wanted)
+    assert wanted.id in kept.open()
+    held = took(kept, wanted.id)
+    fields = {**book.reached("failed", 6), **book.objected([Objection("empty_file", "It is empty.", None, 4)])}
+    assert kept.write(held, fields, during=RUNNING) == "failed"
+    assert wanted.id not in kept.open()
+    assert kept.take(wanted.id) is None
+    assert found(kept, wanted.id).objections == (Objection("empty_file", "It is empty.", None, 4),)
+    assert kept.cancel(wanted.id, now=9) == "failed"
+
+
+def test_a_batch_that_nobody_has_begun_is_not_there(kept: Book) -> None:
+    nobody = new_batch_id(5.0)
+    assert (kept.find(nobody), kept.cancel(nobody, now=1), kept.take(nobody)) == (None, None, None)
+    assert kept.find(nobody) is None
+
+
+def test_a_listing_goes_on_behind_an_id_and_leaves_out_what_is_gone(bare: Herd, kept: Book) -> None:
+    ids = [kept.begin(asked(2_000_000_000.0 + number)).asked.id for number in range(4)]
+    assert [each.asked.id for each in kept.listing("", 2)] == [ids[3], ids[2]]
+    assert [each.asked.id for each in kept.listing(ids[2], 1)] == [ids[1]]
+    # As after its month.
+    bare.redis.delete(names.batch_key(ids[2]))
+    assert [each.asked.id for each in kept.listing("", 3)] == [ids[3], ids[1], ids[0]]
