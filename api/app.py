@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
+from tropilla.api.batches.answering import Answering
+from tropilla.api.batches.archive import Archive
+from tropilla.api.batches.book import Book, Held
+from tropilla.api.batches.clerk import Batches, Clerk
+from tropilla.api.batches.foreman import Foreman
+from tropilla.api.batches.run import Run
 from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -25,6 +32,7 @@ from tropilla.api.streams import Streams
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
+from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
@@ -54,8 +62,11 @@ class Collaborators:
     registry: Registry
     errands: Errands
     streams: Streams
+    batches: Batches
     counters: Counters = field(default_factory=Counters)
     departure: Departure = field(default_factory=Departure)
+    #: What a process does first that is told to stop.
+    hand_over: Callable[[], None] = lambda: None
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
@@ -78,6 +89,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         asking,
         collaborators.errands,
         collaborators.streams,
+        Clerk(settings, Archive.below(settings.home), collaborators.batches, asking),
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
@@ -117,9 +129,12 @@ def from_environment() -> Flask:
 
     relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
     counters = Counters(bus, room.waiting)
+    book = Book(bus)
+    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name)
     inbox.start()
     counters.start()
     steward.start()
+    foreman.start()
     return create_app(
         Collaborators(
             settings,
@@ -129,10 +144,29 @@ def from_environment() -> Flask:
             registry,
             Errands(registry, ask, cluster.forget, lambda: inbox.closed),
             Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            book,
             counters,
             Departure(inbox.close_all),
+            foreman.stop,
         )
     )
+
+
+def _foreman(settings: Settings, registry: Registry, book: Book, cluster: Cluster, relay: Relay, name: str) -> Foreman:
+    """Whoever runs batches in this process, when it is its turn."""
+    archive = Archive.below(settings.home)
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+
+    def begin(held: Held, window: Callable[[], int]) -> Run:
+        return Run(held, book, archive, Answering(OPENAI, asking, relay), settings, window)
+
+    def sweep(todo: Collection[str]) -> None:
+        batches = [batch for batch_id in todo if (batch := book.find(batch_id)) is not None]
+        used = {each for batch in batches for each in batch.files}
+        if gone := archive.sweep(used, todo):
+            log.info("%d files of batches were over and are gone", gone)
+
+    return Foreman(registry, book, name, begin, cluster.catalogue, sweep)
 
 
 def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:

@@ -59,6 +59,16 @@ class Asking:
         except (UnknownModel, ModelUnavailable):
             return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
 
+    def unasked(self) -> Surroundings:
+        """For what comes by no HTTP request: a line of a batch."""
+        return Surroundings(
+            self.cluster.catalogue(),
+            self.settings,
+            time.time(),
+            information=self.registry.information,
+            arrays=self.arrays,
+        )
+
     def around(self, variables: Mapping[str, str], *, fresh: bool = False, alone: bool = False) -> Surroundings:
         """alone: where Redis cannot be reached, those of a cluster of nobody. Else raises `StoreUnavailable`."""
         headers = {name.lower(): value for name, value in request.headers.items()}

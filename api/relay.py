@@ -84,6 +84,22 @@ class Relay:
         """
         return self._told(request, lane, opened, terms, self._joined, resumable=True)
 
+    def attend(
+        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None], terms: Terms = NO_TERMS
+    ) -> Iterator[Event | Pulse]:
+        """As `run`, of a request that goes on when nobody listens: leaving it, or being killed, does not cancel it. One of
+        this id that is known already is listened to from its first event on. Its journal is to be let go of with `forget`.
+        """
+        return self._told(request, lane, opened, terms, self._attended, background=True)
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody wants it: for those that leaving does not cancel."""
+        self._cancel(request_id)
+
+    def forget(self, request_id: str) -> None:
+        """Nobody will ask again what was said of a request that is over. Raises `StoreUnavailable`."""
+        self._store.release(request_id)
+
     def _told(
         self,
         request: Request,
@@ -92,7 +108,8 @@ class Relay:
         terms: Terms,
         begin: Callable[[Request, Lane, Terms, Mailbox], None],
         *,
-        resumable: bool,
+        resumable: bool = False,
+        background: bool = False,
     ) -> Iterator[Event | Pulse]:
         mailbox = self._inbox.register(request.id)
         watch = Watch(
@@ -117,14 +134,14 @@ class Relay:
             self._inbox.forget(request.id)
             # Left to itself, a worker drops it when nobody has asked for the rest for a while.
             if begun and not (resumable and watch.interrupted):
-                self._leave(request.id, watch)
+                self._leave(request.id, watch, background=background)
 
     def _deadline(self, terms: Terms) -> float:
         most = self._settings.deadline_seconds
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
     def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
-        self._admit(request, lane, terms)
+        self._admit(request, lane, terms, inbox=self._inbox.name)
         try:
             self._submit(request, lane)
         except StoreUnavailable:
@@ -132,20 +149,29 @@ class Relay:
             self._cancel(request.id)
             raise
 
+    def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> None:
+        if not self._room.join(request.id, inbox=self._inbox.name):
+            self._admit(request, lane, terms, inbox="")
+            self._room.join(request.id, inbox=self._inbox.name)
+            # One that does not get there is missed by its watch.
+            self._submit(request, lane)
+        mailbox.mark(GAP)
+
     def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> None:
         if not self._room.join(request.id, inbox=self._inbox.name):
             raise UnknownStream(request.id)
         # What was said before stands in the journal.
         mailbox.mark(GAP)
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms) -> None:
+    def _admit(self, request: Request, lane: Lane, terms: Terms, *, inbox: str) -> None:
+        """inbox: "" where it goes on when nobody listens."""
         settings = self._settings
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
         admitted = self._room.admit(
             request,
             lane,
             terms,
-            inbox=self._inbox.name,
+            inbox=inbox,
             bounds=bounds,
             deadline_seconds=self._deadline(terms),
             kept_seconds=settings.journal_seconds,
@@ -164,12 +190,12 @@ class Relay:
         except StoreUnavailable as error:
             log.warning("request %s could not be cancelled: %s", request_id, error.message)
 
-    def _leave(self, request_id: str, watch: Watch) -> None:
+    def _leave(self, request_id: str, watch: Watch, *, background: bool) -> None:
         if not watch.ended:
             self._hang_up(request_id)
             return
         try:
-            if isinstance(watch.last, Embedded | Tokenized | Loaded):
+            if isinstance(watch.last, Embedded | Tokenized | Loaded) and not background:
                 # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:

@@ -46,6 +46,8 @@ def post_worker_init(worker: Any) -> None:
     def watch() -> None:
         while worker.alive:
             time.sleep(0.1)
+        # Another process goes on with the batches at once.
+        worker.wsgi.extensions["tropilla"].hand_over()
         departure.drain(_settings.api_drain_seconds)
 
     threading.Thread(target=watch, name="departure", daemon=True).start()

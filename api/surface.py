@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.api.about import UNTOLD, About, Shape
+from tropilla.api.batches.wishes import Granted, Wish
 from tropilla.api.framing import NDJSON, Framing
 from tropilla.api.reading import parse_json
 from tropilla.common.catalogue import Catalogue
@@ -294,7 +295,24 @@ class Page:
     vital: bool = False
 
 
-AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A route about files that callers leave here, and batches of requests made of them.
+
+    `parse` says what is wanted; it gets the JSON body, the fields of a form, or None where the route takes neither. May
+    raise `RequestError`s. `whole` tells what came of it, but for a file's bytes, which are the whole answer.
+    """
+
+    path: str
+    parse: Callable[[JSON, Surroundings], Wish]
+    whole: Callable[[Granted], Reply]
+    method: str = "GET"
+    #: multipart/form-data: the file `file` goes to the disk, and stands among the fields as its name.
+    form: bool = False
+    about: About = UNTOLD
+
+
+AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page | Desk
 
 
 def method_of(route: AnyRoute) -> str:
@@ -302,7 +320,7 @@ def method_of(route: AnyRoute) -> str:
     match route:
         case Page() | Report() | Resumption():
             return "GET"
-        case Enquiry() | Chore():
+        case Enquiry() | Chore() | Desk():
             return route.method
         case _:
             return "POST"

@@ -12,6 +12,7 @@ from flask import Response
 from tropilla.api import chores, labels, listening, models, placement, streams
 from tropilla.api.account import Account, Ledger
 from tropilla.api.asking import Asking, blaming
+from tropilla.api.batches.clerk import Clerk
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
@@ -24,6 +25,7 @@ from tropilla.api.surface import (
     Batch,
     Call,
     Chore,
+    Desk,
     Dialect,
     Dismissal,
     Enquiry,
@@ -70,6 +72,7 @@ class Views:
     asking: Asking
     errands: Errands
     streams: Streams
+    clerk: Clerk
     #: Those of the routes seen so far, by their rules.
     surfaces: dict[str, tuple[Dialect, Surface]] = field(default_factory=dict)
 
@@ -90,6 +93,8 @@ class Views:
                 return self._report(route)
             case Page():
                 return self._page(route)
+            case Desk():
+                return self.clerk.of(dialect, route)
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:

@@ -40,6 +40,11 @@ MODELS_VERSION_KEY = "tropilla:models:version"
 INFORMATION_KEY = "tropilla:models:information"
 #: A set of ids: the errands that somebody has asked for and that are not over.
 ERRANDS_KEY = "tropilla:errands"
+#: Every batch that is told of, a sorted set of ids in which they stand by their names; and the set of those not over.
+BATCHES_KEY = "tropilla:batches"
+OPEN_BATCHES_KEY = "tropilla:batches:open"
+#: The office of the process that runs batches.
+BATCHES_OFFICE = "batches"
 #: A set of `pin TAB worker` that failed a while ago.
 FAILURES_KEY = "tropilla:failures"
 
@@ -169,3 +174,8 @@ def errand_listeners_key(errand_id: str) -> str:
 def flight_key(flight: str) -> str:
     """The errand that is under way for one thing that only one should be."""
     return f"tropilla:flight:{flight}"
+
+
+def batch_key(batch_id: str) -> str:
+    """Hash of one batch: what was asked, how far it is, and the term of the only process that may say so."""
+    return f"tropilla:batch:{batch_id}"

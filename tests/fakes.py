@@ -9,9 +9,11 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from tropilla.api.batches.records import Asked, Batch, Status
 from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
 from tropilla.api.streams import Streams
@@ -368,8 +370,8 @@ class FakeStore:
         self.deadline_seconds = 0.0
         #: The lane it waits in, or did.
         self.lane = Lane("m", "cpu")
-        #: Who else listens.
-        self.others = 0
+        #: Who else listens; and whether nobody needs to.
+        self.others, self.background = 0, False
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
@@ -405,6 +407,7 @@ class FakeStore:
     ) -> Admitted:
         self._answer()
         self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
+        self.background = inbox == ""
         if not self.room:
             return Admitted("model", bounds.model, "")
         self.attempt, self.waits, self.lane = 0, True, lane
@@ -443,7 +446,7 @@ class FakeStore:
 
     def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
         self._answer()
-        return self.others > 0
+        return self.background or self.others > 0
 
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         self._answer()
@@ -552,6 +555,37 @@ class FakeCalls:
 
 def streams(calls: FakeCalls | None = None) -> Streams:
     return Streams(calls or FakeCalls(), seconds=60)
+
+
+class FakeBatches:
+    """What the clerk needs of batches: in memory, with the rules of cancel.lua."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Batch] = {}
+
+    def put(self, batch_id: str, **fields: Any) -> None:
+        """As whoever runs it would say."""
+        self.kept[batch_id] = replace(self.kept[batch_id], **fields)
+
+    def begin(self, asked: Asked) -> Batch:
+        self.kept[asked.id] = Batch(asked)
+        return self.kept[asked.id]
+
+    def find(self, batch_id: str) -> Batch | None:
+        return self.kept.get(batch_id)
+
+    def listing(self, after: str, limit: int) -> list[Batch]:
+        ids = sorted((each for each in self.kept if not after or each < after), reverse=True)
+        return [self.kept[each] for each in ids[:limit]]
+
+    def cancel(self, batch_id: str, *, now: int) -> Status | None:
+        status = self.kept[batch_id].status
+        if status in ("validating", "in_progress"):
+            self.kept[batch_id] = replace(self.kept[batch_id], status="cancelling", times={"cancelling": now})
+        return status
+
+    def open(self) -> frozenset[str]:
+        return frozenset(each.asked.id for each in self.kept.values() if not each.ended)
 
 
 class FakeBook:

@@ -16,10 +16,10 @@ import marshmallow
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
+from tropilla.api.about import EVENT_STREAM, FORM_TYPE, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
 from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Enquiry, Route, method_of
+from tropilla.api.surface import JSON, AnyRoute, Chore, Desk, Dialect, Enquiry, Route, method_of
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
@@ -165,7 +165,8 @@ class _Told:
         if about.takes is not None:
             body = {"schema": self._taken(about), **({} if about.example is None else {"example": about.example})}
             needed = not (isinstance(route, Chore | Enquiry) and route.bodiless)
-            found["requestBody"] = {"required": needed, "content": {JSON_TYPE: body}}
+            media = FORM_TYPE if isinstance(route, Desk) and route.form else JSON_TYPE
+            found["requestBody"] = {"required": needed, "content": {media: body}}
         return found
 
     def _taken(self, about: About) -> Any:

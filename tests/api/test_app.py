@@ -13,6 +13,7 @@ from fakes import (
     WORKER,
     Clock,
     FakeAnnouncements,
+    FakeBatches,
     FakeBook,
     FakeCalls,
     FakeInbox,
@@ -139,7 +140,14 @@ class World:
         self.calls = FakeCalls()
         relay = Relay(self.store, self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
         self.collaborators = Collaborators(
-            self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()), streams(self.calls)
+            self.settings,
+            cluster,
+            relay,
+            self.inbox,
+            FakeBook(),
+            errands(FakeBook()),
+            streams(self.calls),
+            FakeBatches(),
         )  # type: ignore[arg-type]
         self.app = create_app(self.collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()

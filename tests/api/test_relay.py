@@ -15,6 +15,7 @@ from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 GONE_ALL = Trouble("no_worker", "no worker serves m any more")
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
@@ -641,3 +642,53 @@ def test_a_ticket_that_still_waits_is_not_doubled() -> None:
     world.inbox.script = [*[None] * 20, lambda: world.store.write(*answer("late"))]
     world.events()
     assert world.submitted == [("r", "m.cpu")]
+
+
+# -- requests that go on when nobody listens ----------------------------------------------------------------------------
+
+BATCH = Terms(priority="batch")
+
+
+def attended(world: World, asked: Request | None = None) -> Iterator[Any]:
+    return world.relay.attend(asked or request("r"), Lane("m", "cpu"), lambda mailbox: None, BATCH)
+
+
+def test_a_request_that_nobody_needs_to_hear_is_admitted_on_its_terms_and_told() -> None:
+    world, said = World(), answer("hello")
+    world.deliver(*said)
+    assert list(attended(world)) == said
+    assert (world.store.background, world.store.terms, world.submitted) == (True, BATCH, [("r", "m.cpu")])
+    assert (world.store.cancelled, world.store.released) == ([], [])
+
+
+def test_one_that_is_known_already_is_told_from_its_first_event_on_and_asked_for_no_more() -> None:
+    world, said = World(), answer("hello")
+    world.store.attempt, world.store.background = 0, True
+    world.store.write(*said)
+    assert list(attended(world)) == said
+    assert world.submitted == []
+
+
+def test_leaving_such_a_request_cancels_nothing_unless_it_is_said() -> None:
+    world = World()
+    world.deliver(answer("hello")[0])
+    run = attended(world)
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert world.store.cancelled == []
+    world.relay.cancel("r")
+    assert world.store.cancelled == ["r"]
+
+
+def test_vectors_of_such_a_request_are_kept_until_it_is_forgotten() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    assert list(attended(world, TEXTS)) == VECTORS
+    assert world.store.released == []
+    world.relay.forget("r")
+    assert world.store.released == ["r"]
+
+
+def test_a_full_queue_is_told_of_such_a_request_too() -> None:
+    with pytest.raises(Overloaded):
+        next(attended(World(room=False)))

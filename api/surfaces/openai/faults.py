@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tropilla.api.batches.wishes import Conflict, UnknownObject
 from tropilla.api.surface import Reply
 from tropilla.api.surfaces.openai.refusals import PARTLY_SERVED
 from tropilla.api.surfaces.openai.schemas import INTEGERS
@@ -186,7 +187,9 @@ _FORMS: Mapping[type, _Form] = {
     UnknownModel: _Form(404, _model, error_type="not_found"),
     UnknownRoute: _Form(404, _route, error_type="not_found"),
     UnknownStream: _Form(404, _plain, error_type="not_found"),
+    UnknownObject: _Form(404, _plain, error_type="not_found"),
     WrongMethod: _Form(405, _method, error_type="method_not_allowed"),
+    Conflict: _Form(409, _plain),
     BodyTooLarge: _Form(413, _plain),
     UnreadableBody: _Form(415, _plain),
     ForbiddenOrigin: _Form(403, _plain, error_type="forbidden"),
