@@ -125,7 +125,7 @@ def from_environment() -> Flask:
             inbox,
             registry,
             Errands(registry, ask, cluster.forget),
-            Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            Streams(bus),
             counters,
         )
     )

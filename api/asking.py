@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Protocol, TypeVar
 from flask import request
 from tropilla.api import admission, media
 from tropilla.api.cluster import Cluster
+from tropilla.api.idempotency import Asked, Parse
 from tropilla.api.surface import JSON, Dialect, Surroundings
 from tropilla.common.errands import Task
 from tropilla.common.errors import GenerationFailed, ModelUnavailable, UnknownModel, UnreadableBody
@@ -72,6 +74,9 @@ class Asking:
             tasks=self.registry.tasks,
             task=self.registry.task,
         )
+
+    def asked(self, route: str, parse: Parse, body: JSON, around: Surroundings) -> Asked:
+        return Asked(route, functools.partial(self.understood, parse), body, around)
 
     def terms(self, asked: Request, said: Priority | None = None) -> Terms:
         """On which terms it waits. said: how urgent its body calls it. Raises `InvalidField` naming a header."""

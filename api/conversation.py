@@ -49,8 +49,10 @@ class Conversation:
         terms: Terms,
         account: Account | None = None,
         *,
+        kept: bytes = b"",
         resumed: bool = False,
     ) -> None:
+        """kept: as `Relay.run` has `call`. resumed: the request was admitted before."""
         self.asked, self.account = asked, account
         #: What is done to a whole answer's text; streams have gone out by then.
         self.polish = UNPOLISHED
@@ -61,7 +63,10 @@ class Conversation:
         self._mailbox: Mailbox | None = None
         self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
-        self.events = (relay.resume if resumed else relay.run)(asked, lane, self._opened, terms)
+        if resumed:
+            self.events = relay.resume(asked, lane, self._opened, terms)
+        else:
+            self.events = relay.run(asked, lane, self._opened, terms, kept)
         client = self._environ.get("gunicorn.socket")
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.

@@ -1,15 +1,18 @@
 """One request's way through the cluster, seen from the API: register, submit, yield events in order, cancel.
 
-Leaving the generator early, for whatever reason, cancels the request.
+Leaving the generator early, for whatever reason, cancels the request: unless somebody else listens, or its caller has a
+word for it (idempotency.py) and may come back.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from tropilla.api import idempotency
 from tropilla.api.inbox import GAP, Mailbox
 from tropilla.api.watch import Pulse, Room, Store, Watch
 from tropilla.common.catalogue import Lane, Trouble
@@ -24,13 +27,21 @@ log = logging.getLogger(__name__)
 SECONDS_PER_WAITING = 0.25
 
 
+class AskedBefore(Exception):
+    """The very same was asked for before, by the same word, as this request: not an error any dialect has words for."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+
 class Mailboxes(Protocol):
     """What the relay needs of `inbox.Inbox`."""
 
     name: str
 
     def register(self, request_id: str) -> Mailbox: ...
-    def forget(self, request_id: str) -> None: ...
+    def forget(self, request_id: str, mailbox: Mailbox) -> None: ...
 
 
 class Relay:
@@ -61,13 +72,16 @@ class Relay:
         lane: Lane,
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
+        call: bytes = b"",
     ) -> Iterator[Event | Pulse]:
         """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
 
-        opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
-        event, `ClientGone` any time. To be closed.
+        opened: gets the mailbox, to post `GONE` into it. call: what is kept of it for whoever tells its answer again.
+        Raises `Overloaded`, `Conflict`, `AskedBefore` or `StoreUnavailable` before the first event,
+        `ClientGone` any time. To be closed.
         """
-        return self._told(request, lane, opened, terms, self._admitted)
+        begin = functools.partial(self._admitted, call=call)
+        return self._told(request, lane, opened, terms, begin, shared=bool(terms.digest))
 
     def resume(
         self,
@@ -76,10 +90,10 @@ class Relay:
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
     ) -> Iterator[Event | Pulse]:
-        """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
-        nothing is known of it any more.
+        """As `run`, of a request that was admitted before, here or at another process, from its first event on. Raises
+        `UnknownStream` when nothing is known of it any more, or nobody wanted it.
         """
-        return self._told(request, lane, opened, terms, self._joined)
+        return self._told(request, lane, opened, terms, self._joined, shared=True)
 
     def _told(
         self,
@@ -88,7 +102,10 @@ class Relay:
         opened: Callable[[Mailbox], None],
         terms: Terms,
         begin: Callable[[Request, Lane, Terms, Mailbox], None],
+        *,
+        shared: bool,
     ) -> Iterator[Event | Pulse]:
+        """shared: others may listen to the request, now or later."""
         mailbox = self._inbox.register(request.id)
         watch = Watch(
             request,
@@ -109,16 +126,16 @@ class Relay:
             begun = True
             yield from watch.events()
         finally:
-            self._inbox.forget(request.id)
+            self._inbox.forget(request.id, mailbox)
             if begun:
-                self._leave(request.id, watch)
+                self._leave(request.id, watch, shared=shared)
 
     def _deadline(self, terms: Terms) -> float:
         most = self._settings.deadline_seconds
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
-    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
-        self._admit(request, lane, terms)
+    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox, *, call: bytes) -> None:
+        self._admit(request, lane, terms, call)
         try:
             self._submit(request, lane)
         except StoreUnavailable:
@@ -132,7 +149,7 @@ class Relay:
         # What was said before stands in the journal.
         mailbox.mark(GAP)
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms) -> None:
+    def _admit(self, request: Request, lane: Lane, terms: Terms, call: bytes) -> None:
         settings = self._settings
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
         admitted = self._room.admit(
@@ -143,7 +160,12 @@ class Relay:
             bounds=bounds,
             deadline_seconds=self._deadline(terms),
             kept_seconds=settings.journal_seconds,
+            call=call,
         )
+        if admitted.outcome == "joined":
+            raise AskedBefore(admitted.request_id)
+        if admitted.outcome == "conflict":
+            raise idempotency.conflict()
         if admitted.outcome in ("model", "key", "all"):
             raise Overloaded(
                 f"{admitted.number} requests are waiting for {request.model}",
@@ -158,12 +180,12 @@ class Relay:
         except StoreUnavailable as error:
             log.warning("request %s could not be cancelled: %s", request_id, error.message)
 
-    def _leave(self, request_id: str, watch: Watch) -> None:
+    def _leave(self, request_id: str, watch: Watch, *, shared: bool) -> None:
         if not watch.ended:
             self._hang_up(request_id)
             return
         try:
-            if isinstance(watch.last, Embedded | Tokenized | Loaded):
+            if isinstance(watch.last, Embedded | Tokenized | Loaded) and not shared:
                 # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:

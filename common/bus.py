@@ -235,12 +235,8 @@ class Bus:
         self._redis.unlink(names.journal_key(request_id))
 
     @redis_errors_translated
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
-        """What the request was asked with, for whoever goes on telling its answer."""
-        self._redis.set(names.call_key(request_id), call, px=int(seconds * 1000))
-
-    @redis_errors_translated
     def kept_call(self, request_id: str) -> bytes | None:
+        """What the request was asked with, for whoever tells its answer again (`room.Room.admit`)."""
         return cast("bytes | None", self._redis.get(names.call_key(request_id)))
 
     # -- leases -----------------------------------------------------------------------------------------------------

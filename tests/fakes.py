@@ -366,6 +366,11 @@ class FakeStore:
         self.lane = Lane("m", "cpu")
         #: Who else listens.
         self.others = 0
+        self.joined: list[str] = []
+        #: (key, word) -> the request, and the digest of what it asks for.
+        self.words: dict[tuple[str, str], tuple[str, str]] = {}
+        #: What the request was asked with.
+        self.calls = FakeCalls()
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
@@ -398,12 +403,20 @@ class FakeStore:
         bounds: Bounds,
         deadline_seconds: float,
         kept_seconds: float,
+        call: bytes = b"",
     ) -> Admitted:
         self._answer()
         self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
+        before = self.words.get((terms.key, terms.idempotency)) if terms.digest else None
+        if before is not None and self.attempt is not None and not self.cancelled:
+            return Admitted("joined" if before[1] == terms.digest else "conflict", 0, before[0])
         if not self.room:
             return Admitted("model", bounds.model, "")
         self.attempt, self.waits, self.lane = 0, True, lane
+        if terms.digest:
+            self.words[terms.key, terms.idempotency] = request.id, terms.digest
+        if call:
+            self.calls.kept[request.id] = call
         return Admitted("admitted", 0, request.id)
 
     def put_back(self, request_id: str) -> list[Lane]:
@@ -435,11 +448,12 @@ class FakeStore:
     def join(self, request_id: str, *, inbox: str) -> bool:
         self._answer()
         self.inbox = inbox
+        self.joined.append(request_id)
         return self.attempt is not None
 
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
+    def leave(self, request_id: str, *, inbox: str) -> bool:
         self._answer()
-        return self.others > 0
+        return self.others > 0 or bool(self.words)
 
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         self._answer()
@@ -511,7 +525,7 @@ class FakeInbox:
         self.registered.append(request_id)
         return FakeMailbox(self._clock, self.script)
 
-    def forget(self, request_id: str) -> None:
+    def forget(self, request_id: str, mailbox: Mailbox) -> None:
         self.registered.remove(request_id)
 
 
@@ -534,20 +548,17 @@ class FakeJournal:
 
 
 class FakeCalls:
-    """What streams keep of their calls."""
+    """What is kept of calls."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
-
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
-        self.kept[request_id] = call
 
     def kept_call(self, request_id: str) -> bytes | None:
         return self.kept.get(request_id)
 
 
 def streams(calls: FakeCalls | None = None) -> Streams:
-    return Streams(calls or FakeCalls(), seconds=60)
+    return Streams(calls or FakeCalls())
 
 
 class FakeBook:

@@ -68,6 +68,7 @@ PURE = (
     "api/cors.py",
     "api/docs/html.py",
     "api/framing.py",
+    "api/idempotency.py",
     "api/media.py",
     "api/models.py",
     "api/overlays.py",

@@ -56,7 +56,7 @@ def test_a_browser_may_send_the_headers_it_asks_for() -> None:
     asked = preflight("authorization,x-stainless-os")
     assert asked["Access-Control-Allow-Headers"] == "authorization,x-stainless-os"
     unasked = preflight("")["Access-Control-Allow-Headers"].split(", ")
-    assert {"Authorization", "X-Priority", "X-Request-Deadline"} <= set(unasked)
+    assert {"Authorization", "X-Priority", "X-Request-Deadline", "Idempotency-Key"} <= set(unasked)
     assert {"GET", "POST", "DELETE", "OPTIONS"} <= set(asked["Access-Control-Allow-Methods"].split(", "))
 
 
