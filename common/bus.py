@@ -145,6 +145,7 @@ class Bus:
         self._append = self.script("append")
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
+        self._give_up = self.script("give_up")
 
     @classmethod
     def connect(cls, url: str, *, ledger_rows: int = 200_000) -> Bus:
@@ -222,6 +223,14 @@ class Bus:
         args = [payload, outcome, int(journal_seconds * 1000), seen]
         index = int(self._conclude(keys=[names.state_key(request_id)], args=args))
         return None if index < 0 else index
+
+    @redis_errors_translated
+    def give_up(self, request_id: str, *, seconds: float) -> bool:
+        """Whether a request that nobody has listened to is to be given up: nobody listens still. Whoever has a word for it
+        cannot come back to it then, for so many seconds.
+        """
+        keys = [names.state_key(request_id), names.cancel_key(request_id)]
+        return bool(self._give_up(keys=keys, args=[int(seconds * 1000)]))
 
     @redis_errors_translated
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:

@@ -536,6 +536,8 @@ class FakeJournal:
         self.calls: list[list[Entry]] = []
         self.refused: set[str] = set()
         self.unheard: set[str] = set()
+        #: Who has come to listen when a worker is about to give up.
+        self.joined: set[str] = set()
         self.failures = 0
 
     def append(self, entries: list[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
@@ -545,6 +547,12 @@ class FakeJournal:
         self.calls.append(list(entries))
         refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
         return Appended(refused, frozenset(self.unheard))
+
+    def give_up(self, request_id: str, *, seconds: float) -> bool:
+        if self.failures > 0:
+            self.failures -= 1
+            raise StoreUnavailable("Redis cannot serve")
+        return request_id not in self.joined
 
 
 class FakeCalls:
