@@ -143,7 +143,7 @@ def from_environment() -> Flask:
             inbox,
             registry,
             Errands(registry, ask, cluster.forget, lambda: inbox.closed),
-            Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            Streams(bus),
             book,
             counters,
             Departure(inbox.close_all),

@@ -25,6 +25,7 @@ from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
 from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,14 @@ class Conversation:
         settings: Settings,
         asked: Request,
         lane: Lane,
+        terms: Terms,
         account: Account | None = None,
         *,
+        kept: bytes = b"",
         resumed: bool = False,
         resumable: bool = False,
     ) -> None:
+        """kept: as `Relay.run` has `call`. resumed: the request was admitted before."""
         self.asked, self.account = asked, account
         #: What is done to a whole answer's text; streams have gone out by then.
         self.polish = UNPOLISHED
@@ -60,11 +64,10 @@ class Conversation:
         self._mailbox: Mailbox | None = None
         self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
-        self.events = (
-            relay.resume(asked, lane, self._opened)
-            if resumed
-            else relay.run(asked, lane, self._opened, resumable=resumable)
-        )
+        if resumed:
+            self.events = relay.resume(asked, lane, self._opened, terms)
+        else:
+            self.events = relay.run(asked, lane, self._opened, terms, kept, resumable=resumable)
         client = self._environ.get("gunicorn.socket")
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.

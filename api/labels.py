@@ -29,6 +29,11 @@ def call_request(request_id: str) -> None:
     g.request_id = g.request_id or f"req_{request_id}"
 
 
+def call_joined(request_id: str) -> None:
+    """As `call_request`, of one that began before the current request."""
+    g.request_id = g.named or f"req_{request_id}"
+
+
 def answered_by(dialect: Dialect) -> None:
     """The dialect of the route that was found; without one it is that of the path."""
     g.dialect = dialect
@@ -41,7 +46,7 @@ class _Labels:
     def begin(self) -> Response | None:
         """Answers at once what is not for any route: a browser's question, and pages that may not ask."""
         given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _SANE_ID.fullmatch(given) else ""
+        g.request_id = g.named = given if _SANE_ID.fullmatch(given) else ""
         g.began = time.monotonic()
         dialect = self._owners.of(request.path)
         origin = _origin()

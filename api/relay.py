@@ -1,16 +1,18 @@
 """One request's way through the cluster, seen from the API: register, submit, yield events in order, cancel.
 
-Leaving the generator early cancels the request; but where this process leaves itself, somebody may ask another one to go on
-with its stream.
+Leaving the generator early, for whatever reason, cancels the request: unless somebody else listens, or its caller has a
+word for it (idempotency.py) and may come back, or this process leaves itself and another one may be asked for the rest.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from tropilla.api import idempotency
 from tropilla.api.inbox import GAP, Mailbox
 from tropilla.api.watch import Pulse, Room, Store, Watch
 from tropilla.common.catalogue import Lane, Trouble
@@ -25,13 +27,21 @@ log = logging.getLogger(__name__)
 SECONDS_PER_WAITING = 0.25
 
 
+class AskedBefore(Exception):
+    """The very same was asked for before, by the same word, as this request: not an error any dialect has words for."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+
 class Mailboxes(Protocol):
     """What the relay needs of `inbox.Inbox`."""
 
     name: str
 
     def register(self, request_id: str) -> Mailbox: ...
-    def forget(self, request_id: str) -> None: ...
+    def forget(self, request_id: str, mailbox: Mailbox) -> None: ...
 
 
 class Relay:
@@ -62,15 +72,18 @@ class Relay:
         lane: Lane,
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
+        call: bytes = b"",
         *,
         resumable: bool = False,
     ) -> Iterator[Event | Pulse]:
         """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
 
-        opened: gets the mailbox, to post `GONE` into it. resumable: whoever hears it can ask another process for the
-        rest. Raises `Overloaded` or `StoreUnavailable` before the first event, `ClientGone` any time. To be closed.
+        opened: gets the mailbox, to post `GONE` into it. call: what is kept of it for whoever tells its answer again.
+        resumable: whoever hears it can ask another process for the rest. Raises `Overloaded`, `Conflict`, `AskedBefore` or
+        `StoreUnavailable` before the first event, `ClientGone` any time. To be closed.
         """
-        return self._told(request, lane, opened, terms, self._admitted, resumable=resumable)
+        begin = functools.partial(self._admitted, call=call)
+        return self._told(request, lane, opened, terms, begin, resumable=resumable, shared=bool(terms.digest))
 
     def resume(
         self,
@@ -79,10 +92,10 @@ class Relay:
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
     ) -> Iterator[Event | Pulse]:
-        """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
-        nothing is known of it any more.
+        """As `run`, of a request that was admitted before, here or at another process, from its first event on. Raises
+        `UnknownStream` when nothing is known of it any more, or nobody wanted it.
         """
-        return self._told(request, lane, opened, terms, self._joined, resumable=True)
+        return self._told(request, lane, opened, terms, self._joined, resumable=True, shared=True)
 
     def attend(
         self, request: Request, lane: Lane, opened: Callable[[Mailbox], None], terms: Terms = NO_TERMS
@@ -90,7 +103,7 @@ class Relay:
         """As `run`, of a request that goes on when nobody listens: leaving it, or being killed, does not cancel it. One of
         this id that is known already is listened to from its first event on. Its journal is to be let go of with `forget`.
         """
-        return self._told(request, lane, opened, terms, self._attended, background=True)
+        return self._told(request, lane, opened, terms, self._attended, shared=True)
 
     def cancel(self, request_id: str) -> None:
         """Nobody wants it: for those that leaving does not cancel."""
@@ -109,8 +122,9 @@ class Relay:
         begin: Callable[[Request, Lane, Terms, Mailbox], None],
         *,
         resumable: bool = False,
-        background: bool = False,
+        shared: bool,
     ) -> Iterator[Event | Pulse]:
+        """shared: others may listen to the request, now or later."""
         mailbox = self._inbox.register(request.id)
         watch = Watch(
             request,
@@ -131,17 +145,17 @@ class Relay:
             begun = True
             yield from watch.events()
         finally:
-            self._inbox.forget(request.id)
+            self._inbox.forget(request.id, mailbox)
             # Left to itself, a worker drops it when nobody has asked for the rest for a while.
             if begun and not (resumable and watch.interrupted):
-                self._leave(request.id, watch, background=background)
+                self._leave(request.id, watch, shared=shared)
 
     def _deadline(self, terms: Terms) -> float:
         most = self._settings.deadline_seconds
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
-    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
-        self._admit(request, lane, terms, inbox=self._inbox.name)
+    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox, *, call: bytes) -> None:
+        self._admit(request, lane, terms, call, inbox=self._inbox.name)
         try:
             self._submit(request, lane)
         except StoreUnavailable:
@@ -151,7 +165,7 @@ class Relay:
 
     def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> None:
         if not self._room.join(request.id, inbox=self._inbox.name):
-            self._admit(request, lane, terms, inbox="")
+            self._admit(request, lane, terms, b"", inbox="")
             self._room.join(request.id, inbox=self._inbox.name)
             # One that does not get there is missed by its watch.
             self._submit(request, lane)
@@ -163,7 +177,7 @@ class Relay:
         # What was said before stands in the journal.
         mailbox.mark(GAP)
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms, *, inbox: str) -> None:
+    def _admit(self, request: Request, lane: Lane, terms: Terms, call: bytes, *, inbox: str) -> None:
         """inbox: "" where it goes on when nobody listens."""
         settings = self._settings
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
@@ -175,7 +189,12 @@ class Relay:
             bounds=bounds,
             deadline_seconds=self._deadline(terms),
             kept_seconds=settings.journal_seconds,
+            call=call,
         )
+        if admitted.outcome == "joined":
+            raise AskedBefore(admitted.request_id)
+        if admitted.outcome == "conflict":
+            raise idempotency.conflict()
         if admitted.outcome in ("model", "key", "all"):
             raise Overloaded(
                 f"{admitted.number} requests are waiting for {request.model}",
@@ -190,12 +209,12 @@ class Relay:
         except StoreUnavailable as error:
             log.warning("request %s could not be cancelled: %s", request_id, error.message)
 
-    def _leave(self, request_id: str, watch: Watch, *, background: bool) -> None:
+    def _leave(self, request_id: str, watch: Watch, *, shared: bool) -> None:
         if not watch.ended:
             self._hang_up(request_id)
             return
         try:
-            if isinstance(watch.last, Embedded | Tokenized | Loaded) and not background:
+            if isinstance(watch.last, Embedded | Tokenized | Loaded) and not shared:
                 # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:

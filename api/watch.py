@@ -72,6 +72,7 @@ class Room(Protocol):
         bounds: Bounds,
         deadline_seconds: float,
         kept_seconds: float,
+        call: bytes = b"",
     ) -> Admitted: ...
     def position(self, request_id: str) -> Position | None: ...
     def put_back(self, request_id: str) -> list[Lane]: ...
@@ -79,7 +80,7 @@ class Room(Protocol):
     def tickets(self, lane: str) -> int: ...
     def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool: ...
     def join(self, request_id: str, *, inbox: str) -> bool: ...
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool: ...
+    def leave(self, request_id: str, *, inbox: str) -> bool: ...
 
 
 class Watch:
@@ -193,9 +194,8 @@ class Watch:
         """Whether somebody still works for this request."""
         if self._late:
             yield from self._conclude("expired", f"no answer within {self._deadline_seconds:g} s", None)
-            self._room.cancel(
-                self._request.id, seconds=self._deadline_seconds, journal_seconds=self._settings.journal_seconds
-            )
+            asked, kept = self._request.id, self._settings.journal_seconds
+            self._room.cancel(asked, seconds=self._deadline_seconds, journal_seconds=kept)
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)

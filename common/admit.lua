@@ -1,10 +1,11 @@
 -- Lets a request wait, unless too many do: the bounds are checked where the queue is, so that no two callers share the last
 -- place. Its ticket follows through Celery.
 --
--- KEYS  state; record of the caller's word for the request ("" where he has none)
+-- KEYS  state; record of the caller's word for the request ("" where he has none); what it was asked with
 -- ARGV  [1] id, [2] inbox channel ("" where nobody listens), [3] the encoded request, [4] kind, [5] model, [6] pin,
 --       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
---       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding
+--       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
+--       [18] what it was asked with, "" where nobody will tell its answer again
 --
 -- Returns {outcome, number, id}; outcome is
 --   admitted  number: how many go before it
@@ -42,7 +43,10 @@ redis.call('PEXPIRE', turns, FORGOTTEN)
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox == '' and 0 or 1,
            'background', inbox == '' and 1 or 0, 'request', ARGV[3], 'kind', ARGV[4], 'model', ARGV[5], 'pin', ARGV[6],
            'lane', lane, 'key', ARGV[8], 'class', class, 'cost', cost, 'tag', tag, 'admitted', now,
-           'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0)
+           'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0,
+           'named', digest == '' and 0 or 1)
+if inbox ~= '' then redis.call('HSET', KEYS[1], 'at:' .. inbox, 1) end
+if ARGV[18] ~= '' then redis.call('SET', KEYS[3], ARGV[18], 'PX', ARGV[12]) end
 enter(read(KEYS[1]))
 if digest ~= '' then
   redis.call('HSET', KEYS[2], 'id', ARGV[1], 'digest', digest)

@@ -176,6 +176,7 @@ class Bus:
         self._append = self.script("append")
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
+        self._give_up = self.script("give_up")
 
     @classmethod
     def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
@@ -279,6 +280,14 @@ class Bus:
         return None if index < 0 else index
 
     @redis_errors_translated
+    def give_up(self, request_id: str, *, seconds: float) -> bool:
+        """Whether a request that nobody has listened to is to be given up: nobody listens still. Whoever has a word for it
+        cannot come back to it then, for so many seconds.
+        """
+        keys = [names.state_key(request_id), names.cancel_key(request_id)]
+        return bool(self._give_up(keys=keys, args=[int(seconds * 1000)]))
+
+    @redis_errors_translated
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         """Every event from index `start` on."""
         entries = cast(list[Any], self._redis.xrange(names.journal_key(request_id), min=f"{start + 1}-0"))
@@ -290,12 +299,8 @@ class Bus:
         self._redis.unlink(names.journal_key(request_id))
 
     @redis_errors_translated
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
-        """What the request was asked with, for whoever goes on telling its answer."""
-        self._redis.set(names.call_key(request_id), call, px=int(seconds * 1000))
-
-    @redis_errors_translated
     def kept_call(self, request_id: str) -> bytes | None:
+        """What the request was asked with, for whoever tells its answer again (`room.Room.admit`)."""
         return cast("bytes | None", self._redis.get(names.call_key(request_id)))
 
     # -- leases -----------------------------------------------------------------------------------------------------

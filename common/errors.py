@@ -17,6 +17,7 @@
         ├── InvalidField        a field that is missing, of a wrong type or out of range 400
         │   └── UnsupportedField  a field that would change the answer and is not served 400
         ├── UnknownModel        no worker serves this model                              404
+        ├── Conflict            it does not go together with how things stand            409
         ├── Overloaded          the queue is full                                        429
         └── GenerationFailed    accepted, and failed later                               500
             ├── ContextExceeded   the prompt (and what was asked for) does not fit       400
@@ -143,6 +144,10 @@ class UnknownModel(RequestError):
     def __init__(self, model: str) -> None:
         super().__init__(f"model '{model}' not found", param="model")
         self.model = model
+
+
+class Conflict(RequestError):
+    status = 409
 
 
 class Overloaded(RequestError):

@@ -107,7 +107,7 @@ def dead_journal_key(request_id: str) -> str:
 
 
 def call_key(request_id: str) -> str:
-    """What a streamed request was asked with, so that any API process can go on telling its answer."""
+    """What a request was asked with, where any API process may have to tell its answer again."""
     return f"tropilla:request:{request_id}:call"
 
 

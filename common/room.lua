@@ -2,7 +2,8 @@
 -- keys come from names.py.
 --
 -- The state of a request is a hash:
---   id, inboxes (channels, with spaces between), listeners, background ("1": nobody needs to listen)
+--   id, inboxes (channels, with spaces between), listeners, at:<channel> (how many of them there), background ("1": nobody
+--     needs to listen), named ("1": its caller has a word for it, and may come back)
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
 --   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
@@ -28,7 +29,7 @@ local function milliseconds()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local FIELDS = {'id', 'inboxes', 'background', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
+local FIELDS = {'id', 'inboxes', 'background', 'named', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
                 'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'done', 'prompt',
                 'cached', 'generated', 'worker', 'lost_workers'}
 

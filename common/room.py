@@ -90,17 +90,20 @@ class Room:
         bounds: Bounds,
         deadline_seconds: float,
         kept_seconds: float,
+        call: bytes = b"",
     ) -> Admitted:
         """Lets a request wait. inbox: "" where nobody listens. kept_seconds: how long it is remembered after its
-        deadline, so that even the last second's events find it.
+        deadline, so that even the last second's events find it. call: what it was asked with, kept for as long for
+        whoever tells its answer again; b"": nobody will.
         """
         record = names.idempotency_key(terms.key, terms.idempotency) if terms.digest else ""
         deadline = int(deadline_seconds * 1000)
         args: list[str | int | bytes] = [request.id, names.inbox_channel(inbox) if inbox else ""]
         args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
-        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION]
-        outcome, number, request_id = self._admit(keys=[names.state_key(request.id), record], args=args)
+        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call]
+        keys = [names.state_key(request.id), record, names.call_key(request.id)]
+        outcome, number, request_id = self._admit(keys=keys, args=args)
         return Admitted(outcome.decode(), int(number), request_id.decode())
 
     @redis_errors_translated
@@ -179,10 +182,9 @@ class Room:
         return bool(self._join(keys=keys, args=[names.inbox_channel(inbox)]))
 
     @redis_errors_translated
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
-        """One who listened has gone; last: nobody else listens at this inbox. Answers whether anybody still does."""
-        args = [names.inbox_channel(inbox), int(last)]
-        return bool(self._leave(keys=[names.state_key(request_id)], args=args))
+    def leave(self, request_id: str, *, inbox: str) -> bool:
+        """One who listened has gone. Answers whether anybody still does, or may come back."""
+        return bool(self._leave(keys=[names.state_key(request_id)], args=[names.inbox_channel(inbox)]))
 
     # -- to be asked ------------------------------------------------------------------------------------------------
 

@@ -372,6 +372,11 @@ class FakeStore:
         self.lane = Lane("m", "cpu")
         #: Who else listens; and whether nobody needs to.
         self.others, self.background = 0, False
+        self.joined: list[str] = []
+        #: (key, word) -> the request, and the digest of what it asks for.
+        self.words: dict[tuple[str, str], tuple[str, str]] = {}
+        #: What the request was asked with.
+        self.calls = FakeCalls()
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
@@ -404,13 +409,21 @@ class FakeStore:
         bounds: Bounds,
         deadline_seconds: float,
         kept_seconds: float,
+        call: bytes = b"",
     ) -> Admitted:
         self._answer()
         self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
         self.background = inbox == ""
+        before = self.words.get((terms.key, terms.idempotency)) if terms.digest else None
+        if before is not None and self.attempt is not None and not self.cancelled:
+            return Admitted("joined" if before[1] == terms.digest else "conflict", 0, before[0])
         if not self.room:
             return Admitted("model", bounds.model, "")
         self.attempt, self.waits, self.lane = 0, True, lane
+        if terms.digest:
+            self.words[terms.key, terms.idempotency] = request.id, terms.digest
+        if call:
+            self.calls.kept[request.id] = call
         return Admitted("admitted", 0, request.id)
 
     def put_back(self, request_id: str) -> list[Lane]:
@@ -442,11 +455,12 @@ class FakeStore:
     def join(self, request_id: str, *, inbox: str) -> bool:
         self._answer()
         self.inbox = inbox
+        self.joined.append(request_id)
         return self.attempt is not None
 
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
+    def leave(self, request_id: str, *, inbox: str) -> bool:
         self._answer()
-        return self.background or self.others > 0
+        return self.background or self.others > 0 or bool(self.words)
 
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         self._answer()
@@ -518,7 +532,7 @@ class FakeInbox:
         self.registered.append(request_id)
         return FakeMailbox(self._clock, self.script)
 
-    def forget(self, request_id: str) -> None:
+    def forget(self, request_id: str, mailbox: Mailbox) -> None:
         self.registered.remove(request_id)
 
 
@@ -529,6 +543,8 @@ class FakeJournal:
         self.calls: list[list[Entry]] = []
         self.refused: set[str] = set()
         self.unheard: set[str] = set()
+        #: Who has come to listen when a worker is about to give up.
+        self.joined: set[str] = set()
         self.failures = 0
 
     def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended:
@@ -539,22 +555,25 @@ class FakeJournal:
         refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
         return Appended(refused, frozenset(self.unheard))
 
+    def give_up(self, request_id: str, *, seconds: float) -> bool:
+        if self.failures > 0:
+            self.failures -= 1
+            raise StoreUnavailable("Redis cannot serve")
+        return request_id not in self.joined
+
 
 class FakeCalls:
-    """What streams keep of their calls."""
+    """What is kept of calls."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
-
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
-        self.kept[request_id] = call
 
     def kept_call(self, request_id: str) -> bytes | None:
         return self.kept.get(request_id)
 
 
 def streams(calls: FakeCalls | None = None) -> Streams:
-    return Streams(calls or FakeCalls(), seconds=60)
+    return Streams(calls or FakeCalls())
 
 
 class FakeBatches:

@@ -39,6 +39,7 @@ class Journal(Protocol):
     """What the publisher needs of `bus.Bus`."""
 
     def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended: ...
+    def give_up(self, request_id: str, *, seconds: float) -> bool: ...
 
 
 class Publisher:
@@ -152,8 +153,17 @@ class Publisher:
             if now - since >= self._orphan_seconds:
                 # Cancelled, it leaves; should it stay, the grace begins anew.
                 del self._unheard[request_id]
-                log.warning("request %s is cancelled: nobody has listened for %.0f s", request_id, now - since)
-                self._cancel(request_id)
+                if self._given_up(request_id):
+                    log.warning("request %s is cancelled: nobody has listened for %.0f s", request_id, now - since)
+                    self._cancel(request_id)
+
+    def _given_up(self, request_id: str) -> bool:
+        """Unless somebody has come to listen since its events went out."""
+        try:
+            return self._journal.give_up(request_id, seconds=self._journal_seconds)
+        except StoreUnavailable as error:
+            log.warning("request %s: who listens is not known: %s", request_id, error.message)
+            return False
 
 
 def _is_urgent(outgoing: Outgoing) -> bool:

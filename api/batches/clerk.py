@@ -20,7 +20,6 @@ from tropilla.api.batches.records import BATCH_ID, Asked, Batch, File, Status, n
 from tropilla.api.batches.wishes import (
     BeginBatch,
     CancelBatch,
-    Conflict,
     DropFile,
     FindBatch,
     FindFile,
@@ -35,7 +34,7 @@ from tropilla.api.batches.wishes import (
 )
 from tropilla.api.conversation import respond
 from tropilla.api.surface import Desk, Dialect
-from tropilla.common.errors import InvalidField
+from tropilla.common.errors import Conflict, InvalidField
 from tropilla.common.settings import Settings
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 

@@ -15,12 +15,6 @@ class UnknownObject(RequestError):
     status = 404
 
 
-class Conflict(RequestError):
-    """What a file or a batch is in the middle of, or has behind it, does not allow this."""
-
-    status = 409
-
-
 @dataclass(frozen=True, slots=True)
 class KeepFile:
     """The file that came with the form is kept under this name, for so long."""

@@ -16,6 +16,7 @@ import marshmallow
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from tropilla.api import idempotency
 from tropilla.api.about import EVENT_STREAM, FORM_TYPE, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
 from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
@@ -56,6 +57,7 @@ _POSTED: tuple[TropillaError, ...] = (
     InvalidField("temperature must be a number", param="temperature", problem="type"),
     UnreadableBody("Content-Type 'text/html' is not supported. Expected 'application/json'."),
     BodyTooLarge("the request body is larger than 4194304 bytes"),
+    idempotency.conflict(),
     Overloaded("512 requests are waiting", retry_after_seconds=1),
     ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
     GenerationFailed("the engine failed"),

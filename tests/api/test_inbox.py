@@ -85,10 +85,21 @@ def test_a_forgotten_request_gets_nothing_and_is_not_counted() -> None:
     inbox = Inbox(FakeRadio())
     mailbox = inbox.register("a")
     assert inbox.open_requests == 1
-    inbox.forget("a")
-    inbox.forget("a")
+    inbox.forget("a", mailbox)
+    inbox.forget("a", mailbox)
     inbox.dispatch(b"a 0 x")
     assert (mailbox.get(0.001), inbox.open_requests) == (None, 0)
+
+
+def test_several_callers_of_one_request_each_hear_all_of_it() -> None:
+    inbox = Inbox(FakeRadio())
+    one, other = inbox.register("a"), inbox.register("a")
+    inbox.dispatch(b"a 0 x")
+    inbox.forget("a", one)
+    inbox.dispatch(b"a 1 y")
+    inbox.close_all()
+    assert [one.get(0), one.get(0.001)] == [Delivered("a", 0, b"x"), None]
+    assert [other.get(0) for _ in range(3)] == [Delivered("a", 0, b"x"), Delivered("a", 1, b"y"), CLOSING]
 
 
 def test_two_inboxes_have_different_names() -> None:

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
-from tropilla.api.relay import Relay
+from tropilla.api.relay import AskedBefore, Relay
 from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import Overloaded, StoreUnavailable
+from tropilla.common.errors import Conflict, Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Terms
 
 GONE_ALL = Trouble("no_worker", "no worker serves m any more")
+LANE = Lane("m", "cpu")
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
 
 
@@ -99,6 +100,39 @@ def test_vectors_that_nobody_waits_for_are_cancelled_instead() -> None:
     next(run)
     run.close()  # type: ignore[attr-defined]
     assert (world.store.released, world.store.cancelled) == ([], ["r"])
+
+
+NAMED = Terms("k", idempotency="one", digest="x")
+
+
+def test_vectors_that_somebody_may_come_back_for_are_kept() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    for told in (world.relay.run(TEXTS, LANE, terms=NAMED), world.relay.resume(TEXTS, LANE)):
+        assert list(told) == VECTORS
+    assert (world.store.released, world.store.cancelled) == ([], [])
+
+
+def test_what_was_asked_for_before_is_told_by_its_id_and_leaves_nothing() -> None:
+    world = World()
+    world.deliver(*answer("hello"))
+    assert list(world.relay.run(request("first"), LANE, terms=NAMED, call=b"kept"))
+    with pytest.raises(AskedBefore) as before:
+        next(world.relay.run(request("second"), LANE, terms=NAMED, call=b"mine"))
+    with pytest.raises(Conflict, match="Idempotency-Key"):
+        next(world.relay.run(request("third"), LANE, terms=replace(NAMED, digest="y")))
+    assert before.value.request_id == "first"
+    assert (world.store.calls.kept, world.submitted) == ({"first": b"kept"}, [("first", "m.cpu")])
+    assert (world.inbox.registered, world.store.cancelled) == ([], [])
+
+
+def test_whoever_has_a_word_for_his_request_may_leave_it() -> None:
+    world = World()
+    world.deliver(*answer("hello")[:1])
+    run = world.relay.run(request("r"), LANE, terms=NAMED)
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert (world.store.cancelled, world.inbox.registered) == ([], [])
 
 
 def test_a_journal_that_cannot_be_freed_is_no_failure() -> None:

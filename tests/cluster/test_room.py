@@ -29,12 +29,19 @@ class Queue:
         self.names: dict[str, str] = {}
 
     def ask(
-        self, name: str = "r", terms: Terms = NO_TERMS, *, bounds: Bounds = WIDE, tokens: int = 10, seconds: float = 60
+        self,
+        name: str = "r",
+        terms: Terms = NO_TERMS,
+        *,
+        bounds: Bounds = WIDE,
+        tokens: int = 10,
+        seconds: float = 60,
+        call: bytes = b"",
     ) -> Admitted:
         asked = request(new_request_id(), prompts=(TextPrompt(""),), max_tokens=tokens)
         self.names[asked.id] = name
         return self.room.admit(
-            asked, self.lane, terms, inbox="here", bounds=bounds, deadline_seconds=seconds, kept_seconds=60
+            asked, self.lane, terms, inbox="here", bounds=bounds, deadline_seconds=seconds, kept_seconds=60, call=call
         )
 
     def take(self, worker: str = "a", lease_seconds: float = 5) -> Taken:
@@ -374,6 +381,55 @@ def test_whoever_listens_is_known(queue: Queue) -> None:
     here.close()
     assert not queue.room.leave(request_id, inbox="there")
     assert not queue.room.join("unknown", inbox="here")
+
+
+def test_several_may_listen_at_one_process(queue: Queue) -> None:
+    request_id = queue.ask().request_id
+    here = queue.bus.listen_inbox("here")
+    assert queue.room.join(request_id, inbox="here")
+    assert queue.room.leave(request_id, inbox="here")
+    queue.take()
+    assert queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60).unheard == frozenset()
+    assert here.read(5) == f"{request_id} 0 e0".encode()
+    assert here.read(0.05) is None
+    assert not queue.room.leave(request_id, inbox="here")
+    assert queue.bus.append([Entry(request_id, 1, 1, "", b"e1")], journal_seconds=60).unheard == {request_id}
+    here.close()
+
+
+def test_whoever_has_a_word_for_his_request_may_come_back_to_it(queue: Queue) -> None:
+    request_id = queue.ask(terms=replace(WORD, idempotency="back")).request_id
+    here = queue.bus.listen_inbox("here")
+    assert queue.room.leave(request_id, inbox="here")
+    assert queue.room.position(request_id) is not None
+    queue.take()
+    assert queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60).unheard == {request_id}
+    assert queue.room.join(request_id, inbox="here")
+    assert queue.bus.append([Entry(request_id, 1, 1, "", b"e1")], journal_seconds=60).unheard == frozenset()
+    here.close()
+
+
+def test_what_a_worker_gives_up_is_nobodys_to_come_back_to(queue: Queue) -> None:
+    word = replace(WORD, idempotency="given up")
+    request_id = queue.ask(terms=word).request_id
+    here = queue.bus.listen_inbox("here")
+    assert not queue.bus.give_up(request_id, seconds=60)
+    assert queue.ask(terms=word).outcome == "joined"
+    queue.room.leave(request_id, inbox="here")
+    assert queue.bus.give_up(request_id, seconds=60)
+    assert not queue.room.join(request_id, inbox="here")
+    assert queue.ask(terms=word).outcome == "admitted"
+    here.close()
+
+
+def test_what_a_request_was_asked_with_is_kept_once_it_is_admitted(queue: Queue) -> None:
+    word = replace(WORD, idempotency="kept")
+    assert queue.ask(terms=word, call=b"first").outcome == "admitted"
+    assert queue.ask(terms=word, call=b"second").outcome == "joined"
+    assert queue.ask(bounds=Bounds(0, 0, 0), call=b"third").outcome == "model"
+    assert [queue.bus.kept_call(request_id) for request_id in queue.names] == [b"first", None, None]
+    first = next(iter(queue.names))
+    assert queue.herd.redis.pttl(names.call_key(first)) > 60_000
 
 
 def test_whoever_was_killed_does_not_listen_any_more(queue: Queue) -> None:

@@ -207,6 +207,22 @@ def test_a_request_that_nobody_hears_is_cancelled_after_the_grace() -> None:
         assert press.cancels == cancels
 
 
+def test_a_request_that_somebody_comes_back_to_in_the_last_moment_is_not_given_up() -> None:
+    press, orphan = Press(), job("orphan")
+    press.journal.unheard = {"orphan"}
+
+    def said_after(seconds: float) -> list[str]:
+        press.clock.advance(seconds)
+        press.publisher.publish(outgoing(orphan)[:1])
+        return list(press.cancels)
+
+    assert said_after(0) == []
+    press.journal.joined = {"orphan"}
+    assert said_after(10) == []
+    press.journal.joined = set()
+    assert [said_after(0), said_after(9), said_after(1)] == [[], [], ["orphan"]]
+
+
 def test_a_request_that_is_listened_to_again_gets_a_new_grace() -> None:
     press, posted = Press(), job()
     for unheard in ({"a"}, set(), {"a"}):

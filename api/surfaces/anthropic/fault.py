@@ -9,6 +9,7 @@ from typing import Any
 from tropilla.api.surface import Reply
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
     GenerationFailed,
     InvalidPrompt,
@@ -65,6 +66,8 @@ _FORMS: Mapping[type, _Form] = {
     UnknownRoute: _Form(404, "not_found_error", lambda error: f"there is no {error.method} {error.path}"),
     WrongMethod: _Form(405, "invalid_request_error", lambda error: f"not allowed to {error.method} {error.path}"),
     BodyTooLarge: _Form(413, "request_too_large"),
+    # As it says of every other fault of the caller's; the SDK repeats a 409, too.
+    Conflict: _Form(409, "invalid_request_error", headers=lambda error: _FINAL),
     Overloaded: _Form(529, "overloaded_error", headers=lambda error: {"Retry-After": str(error.retry_after_seconds)}),
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),

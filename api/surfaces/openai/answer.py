@@ -22,6 +22,7 @@ _VERSION = "2020-10-01"
 class Answer:
     """What an answer needs to know beside its request.
 
+    `kind` begins the visible id; the rest is the request's own, so that whoever tells the answer again says the same.
     `token_ids` and `prompt_logprobs` tell what vLLM's clients ask for, `by_id` spells tokens of log-probabilities as ids.
     Of chats: `closing_delta` is the delta of a stream's finish chunks, `prefill` what an echo begins the content with;
     `function_call` tells a call as it was told before there were several, `mirror_reasoning` reasoning by both its names.
@@ -29,7 +30,6 @@ class Answer:
     itself), `shown` how many choices of a prompt are told.
     """
 
-    #: What the visible id begins with; the rest is the request's own, so that whoever goes on with a stream says the same.
     kind: str
     model: str
     fingerprint: str

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tropilla.api.batches.wishes import Conflict, UnknownObject
+from tropilla.api.batches.wishes import UnknownObject
 from tropilla.api.surface import Reply
 from tropilla.api.surfaces.openai.refusals import PARTLY_SERVED
 from tropilla.api.surfaces.openai.schemas import INTEGERS
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
     ForbiddenOrigin,
     GenerationFailed,
@@ -118,6 +119,11 @@ def _method(error: WrongMethod) -> _Said:
     return _Said(f"Not allowed to {error.method} on {error.path}.")
 
 
+def _conflict(error: Conflict) -> _Said:
+    # SDKs repeat a 409, too.
+    return _Said(error.message, "conflict", error.param, headers=_FINAL)
+
+
 def _overloaded(error: Overloaded) -> _Said:
     text = f"The server is overloaded: {error.message}."
     return _Said(text, "rate_limit_exceeded", headers={"Retry-After": str(error.retry_after_seconds)})
@@ -189,10 +195,10 @@ _FORMS: Mapping[type, _Form] = {
     UnknownStream: _Form(404, _plain, error_type="not_found"),
     UnknownObject: _Form(404, _plain, error_type="not_found"),
     WrongMethod: _Form(405, _method, error_type="method_not_allowed"),
-    Conflict: _Form(409, _plain),
     BodyTooLarge: _Form(413, _plain),
     UnreadableBody: _Form(415, _plain),
     ForbiddenOrigin: _Form(403, _plain, error_type="forbidden"),
+    Conflict: _Form(409, _conflict, error_type="conflict"),
     Overloaded: _Form(429, _overloaded, "rate_limit_error", "overloaded"),
     ContextExceeded: _Form(400, _context),
     InvalidPrompt: _Form(400, _prompt),

@@ -13,6 +13,7 @@ from tropilla.api.surface import JSON, Reply
 from tropilla.api.surfaces.tgi.limits import max_input_tokens
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
     ForbiddenOrigin,
     GenerationFailed,
@@ -53,6 +54,7 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     UnknownRoute: Words(404, "not_found"),
     WrongMethod: Words(405, "method_not_allowed", "Method not allowed"),
     UnknownModel: Words(404, "not_found"),
+    Conflict: Words(409, "conflict"),
     Overloaded: Words(429, "overloaded", "Model is overloaded"),
     GenerationFailed: Words(424, "generation", "Request failed during generation: {message}"),
     WorkerLost: Words(500, "incomplete_generation", "Incomplete generation"),

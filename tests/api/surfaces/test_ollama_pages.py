@@ -16,6 +16,7 @@ from tropilla.api.surfaces.ollama.facts import digest_of, parameter_size
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
     GenerationFailed,
     InvalidField,
@@ -154,6 +155,7 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
     (InvalidField("bad {field}", param="x"), 400, "bad {field}"),
     (UnsupportedField("x is not supported yet", param="x"), 400, "x is not supported yet"),
     (UnknownModel("x"), 404, "model 'x' not found"),
+    (Conflict("not now"), 409, "not now"),
     (
         Overloaded("full", retry_after_seconds=7),
         503,

@@ -280,6 +280,7 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     ),
     (errors.UnsupportedField("m", param="suffix"), 400, "invalid_request_error", "unsupported_parameter", "validation"),
     (errors.UnknownModel("x"), 404, "invalid_request_error", "model_not_found", "not_found"),
+    (errors.Conflict("not now"), 409, "invalid_request_error", "conflict", "conflict"),
     (errors.Overloaded("full", retry_after_seconds=3), 429, "rate_limit_error", "rate_limit_exceeded", "overloaded"),
     (errors.StoreUnavailable("redis://secret"), 500, "server_error", None, "generation"),
     (
@@ -319,6 +320,11 @@ def test_an_unknown_route_and_a_model_are_said_in_openais_words() -> None:
     assert fault(errors.UnknownRoute("POST", "/v1/x")).body["error"]["message"] == "Invalid URL (POST /v1/x)"
     said = fault(errors.UnknownModel("x")).body["error"]["message"]
     assert said == "The model `x` does not exist or you do not have access to it."
+
+
+def test_a_conflict_is_no_reason_to_try_again() -> None:
+    reply = fault(errors.Conflict("not now", param="Idempotency-Key"))
+    assert (reply.headers, reply.body["error"]["param"]) == ({"x-should-retry": "false"}, "Idempotency-Key")
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:

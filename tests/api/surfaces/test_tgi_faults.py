@@ -13,6 +13,7 @@ from tropilla.common.catalogue import Catalogue, State, Worker
 from tropilla.common.errors import (
     BodyTooLarge,
     ConfigurationError,
+    Conflict,
     ContextExceeded,
     ForbiddenOrigin,
     GenerationFailed,
@@ -63,6 +64,7 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (UnknownStream("x"), 404, "not_found", "there is no stream 'x', or not any more"),
     (WrongMethod("GET", "/generate"), 405, "method_not_allowed", "Method not allowed"),
     (UnknownModel("x"), 404, "not_found", "model 'x' not found"),
+    (Conflict("not now"), 409, "conflict", "not now"),
     (Overloaded("full", retry_after_seconds=3), 429, "overloaded", "Model is overloaded"),
     (StoreClosed("the store is not running"), 500, "unavailable", "The request queue cannot be reached"),
     (StoreUnavailable("redis://:secret@h"), 500, "unavailable", "The request queue cannot be reached"),

@@ -53,7 +53,7 @@ class Mailboxes:
     def register(self, request_id: str) -> Mailbox:
         return self.open.setdefault(request_id, Mailbox())
 
-    def forget(self, request_id: str) -> None:
+    def forget(self, request_id: str, mailbox: Mailbox) -> None:
         del self.open[request_id]
 
 
