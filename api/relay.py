@@ -8,20 +8,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
+from tropilla.api import admission
 from tropilla.api.inbox import GAP, Mailbox
 from tropilla.api.watch import Pulse, Room, Store, Watch
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
+from tropilla.common.errors import StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
+from tropilla.common.room import Admitted
 from tropilla.common.settings import Settings
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
 
 log = logging.getLogger(__name__)
-
-#: What a waiting place is assumed to cost, in seconds, where nothing better is known.
-SECONDS_PER_WAITING = 0.25
 
 
 class Mailboxes(Protocol):
@@ -33,6 +33,24 @@ class Mailboxes(Protocol):
     def forget(self, request_id: str) -> None: ...
 
 
+class Entrance(Room, Protocol):
+    """What is needed of `room.Room`, beside what a watch needs."""
+
+    def admit(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        *,
+        inbox: str,
+        bounds: Bounds,
+        deadline_seconds: float,
+        kept_seconds: float,
+    ) -> Admitted: ...
+    def join(self, request_id: str, *, inbox: str) -> bool: ...
+    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool: ...
+
+
 class Relay:
     """`submit` puts a ticket for a request into a lane; `look_again` says of a model's name and the lane where a request
     waits for it where it should go on waiting, or why it should not.
@@ -41,7 +59,7 @@ class Relay:
     def __init__(
         self,
         store: Store,
-        room: Room,
+        room: Entrance,
         inbox: Mailboxes,
         submit: Callable[[Request, Lane], None],
         look_again: Callable[[str, Lane], Lane | Trouble],
@@ -61,13 +79,17 @@ class Relay:
         lane: Lane,
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
+        *,
+        admitted: Callable[[Admitted], None] = lambda admitted: None,
+        places: bool = False,
     ) -> Iterator[Event | Pulse]:
-        """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
+        """Events in index order, the last one terminal; a `Pulse` when there is nothing to tell for a while.
 
-        opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
+        opened: gets the mailbox, to post `GONE` into it. admitted: hears of the place it got. places: while it waits,
+        pulses say where it stands. Raises `Overloaded` or `StoreUnavailable` before the first
         event, `ClientGone` any time. To be closed.
         """
-        return self._told(request, lane, opened, terms, self._admitted)
+        return self._told(request, lane, opened, terms, partial(self._admitted, told=admitted), places)
 
     def resume(
         self,
@@ -75,11 +97,13 @@ class Relay:
         lane: Lane,
         opened: Callable[[Mailbox], None] = lambda mailbox: None,
         terms: Terms = NO_TERMS,
+        *,
+        places: bool = False,
     ) -> Iterator[Event | Pulse]:
         """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
         nothing is known of it any more.
         """
-        return self._told(request, lane, opened, terms, self._joined)
+        return self._told(request, lane, opened, terms, self._joined, places)
 
     def _told(
         self,
@@ -88,6 +112,7 @@ class Relay:
         opened: Callable[[Mailbox], None],
         terms: Terms,
         begin: Callable[[Request, Lane, Terms, Mailbox], None],
+        places: bool,
     ) -> Iterator[Event | Pulse]:
         mailbox = self._inbox.register(request.id)
         watch = Watch(
@@ -101,6 +126,7 @@ class Relay:
             self._settings,
             self._clock,
             self._deadline(terms),
+            places=places,
         )
         begun = False
         try:
@@ -117,8 +143,10 @@ class Relay:
         most = self._settings.deadline_seconds
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
-    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
-        self._admit(request, lane, terms)
+    def _admitted(
+        self, request: Request, lane: Lane, terms: Terms, _: Mailbox, *, told: Callable[[Admitted], None]
+    ) -> None:
+        told(self._admit(request, lane, terms))
         try:
             self._submit(request, lane)
         except StoreUnavailable:
@@ -132,8 +160,9 @@ class Relay:
         # What was said before stands in the journal.
         mailbox.mark(GAP)
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms) -> None:
+    def _admit(self, request: Request, lane: Lane, terms: Terms) -> Admitted:
         settings = self._settings
+        deadline_seconds = self._deadline(terms)
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
         admitted = self._room.admit(
             request,
@@ -141,14 +170,19 @@ class Relay:
             terms,
             inbox=self._inbox.name,
             bounds=bounds,
-            deadline_seconds=self._deadline(terms),
+            deadline_seconds=deadline_seconds,
             kept_seconds=settings.journal_seconds,
         )
-        if admitted.outcome in ("model", "key", "all"):
-            raise Overloaded(
-                f"{admitted.number} requests are waiting for {request.model}",
-                retry_after_seconds=max(1, round(admitted.number * SECONDS_PER_WAITING)),
-            )
+        refusal = admission.refusal(
+            admitted.outcome,
+            admitted.number,
+            admitted.wait,
+            model=request.model,
+            deadline_seconds=deadline_seconds,
+        )
+        if refusal is not None:
+            raise refusal
+        return admitted
 
     def _cancel(self, request_id: str) -> None:
         try:

@@ -120,7 +120,7 @@ class Views:
         labels.answered_by(dialect)
         try:
             call = streams.again(surface, kept, around)
-            conversation = self._conversation(call.request, NO_TERMS, resumed=True)
+            conversation = self._conversation(call.request, NO_TERMS, resumed=True, places=surface.framing.comments)
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation, heard)
         except TropillaError as error:
@@ -144,7 +144,7 @@ class Views:
                 if isinstance(call, Question):
                     assert surface.answer is not None, f"{surface.name} asks and cannot answer"
                     return self._answer(call, surface.answer)
-                call, conversation = self._begun(account, call)
+                call, conversation = self._begun(account, call, places=call.stream and surface.framing.comments)
                 if call.stream:
                     self.streams.keep(route.path, body, around, call)
                 with blaming(call.prompt_field):
@@ -229,20 +229,18 @@ class Views:
         if isinstance(last, Refused):
             raise ErrandRefused(last)
 
-    def _begun(self, account: Account, call: Call) -> tuple[Call, Conversation]:
+    def _begun(self, account: Account, call: Call, *, places: bool = False) -> tuple[Call, Conversation]:
         """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""
         model = self.cluster.catalogue().find(call.request.model)
         asked = models.adapted(call.request, model) if model else call.request
         call = replace(call, request=asked, queued=time.time())
         account.understood(call, model.context_length if model else 0)
-        conversation = self._conversation(asked, self.asking.terms(asked, call.priority), account)
+        conversation = self._conversation(asked, self.asking.terms(asked, call.priority), account, places=places)
         conversation.polish = model.overlay.polish if model else UNPOLISHED
         return call, conversation
 
-    def _conversation(
-        self, asked: Request, terms: Terms, account: Account | None = None, *, resumed: bool = False
-    ) -> Conversation:
+    def _conversation(self, asked: Request, terms: Terms, account: Account | None = None, **more: bool) -> Conversation:
         labels.call_request(asked.id)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
-        return Conversation(self.relay, self.settings, asked, lane, terms, account, resumed=resumed)
+        return Conversation(self.relay, self.settings, asked, lane, terms, account, **more)

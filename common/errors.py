@@ -17,12 +17,13 @@
         ├── InvalidField        a field that is missing, of a wrong type or out of range 400
         │   └── UnsupportedField  a field that would change the answer and is not served 400
         ├── UnknownModel        no worker serves this model                              404
-        ├── Overloaded          the queue is full                                        429
+        ├── Overloaded          the queue is full, or too long for a deadline            429
         └── GenerationFailed    accepted, and failed later                               500
             ├── ContextExceeded   the prompt (and what was asked for) does not fit       400
             ├── InvalidPrompt     a prompt this model cannot take: token ids, template   400
             ├── ModelUnavailable  the model is known, and nobody can serve it now        503
             │   └── UnsupportedBackend  or ever: it is none for llama.cpp                501
+            ├── Expired           its time was over before its answer was there          504
             └── WorkerLost        the worker died or stopped                             500
 
 An error carries facts and a status hint. The surface chooses the words and may choose another status.
@@ -211,6 +212,10 @@ def unavailable(trouble: Trouble) -> ModelUnavailable:
     return kind(trouble.message, retry_after_seconds=PASSING.get(trouble.code))
 
 
+class Expired(GenerationFailed):
+    status = 504
+
+
 class WorkerLost(GenerationFailed):
     pass
 
@@ -226,7 +231,7 @@ CODES: Mapping[FailureCode, type[GenerationFailed]] = {
     "worker_lost": WorkerLost,
     "worker_crashed": WorkerLost,
     "shutting_down": WorkerLost,
-    "expired": GenerationFailed,
+    "expired": Expired,
     "internal": GenerationFailed,
 }
 

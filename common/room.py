@@ -28,11 +28,14 @@ _CANCELLED = codec.encode_event(Finished(0, 0, "cancelled", Usage(0, 0, 0), seed
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do."""
+    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do.
+    `wait`: about how long those who go before it take, in seconds, where that is known.
+    """
 
-    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all"]
+    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late"]
     number: int
     request_id: str
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Position:
     before: int
     waiting: int
     pace: float | None
+
+    @property
+    def wait(self) -> float | None:
+        """About how long those before it take, in seconds."""
+        return None if self.pace is None else self.before * self.pace
 
 
 class Room:
@@ -91,8 +99,8 @@ class Room:
         args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
         args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION]
-        outcome, number, request_id = self._admit(keys=[names.state_key(request.id), record], args=args)
-        return Admitted(outcome.decode(), int(number), request_id.decode())
+        outcome, number, request_id, wait = self._admit(keys=[names.state_key(request.id), record], args=args)
+        return Admitted(outcome.decode(), number, request_id.decode(), wait / 1000 if wait >= 0 else None)
 
     @redis_errors_translated
     def put_back(self, request_id: str) -> list[Lane]:

@@ -364,6 +364,9 @@ class FakeStore:
         self.deadline_seconds = 0.0
         #: The lane it waits in, or did.
         self.lane = Lane("m", "cpu")
+        #: How many go before it, and seconds from one to the next.
+        self.before = 0
+        self.pace: float | None = None
         #: Who else listens.
         self.others = 0
         #: called when a question about the lease or the attempts has been answered, before the next one
@@ -404,7 +407,7 @@ class FakeStore:
         if not self.room:
             return Admitted("model", bounds.model, "")
         self.attempt, self.waits, self.lane = 0, True, lane
-        return Admitted("admitted", 0, request.id)
+        return Admitted("admitted", self.before, request.id)
 
     def put_back(self, request_id: str) -> list[Lane]:
         self._answer()
@@ -421,7 +424,7 @@ class FakeStore:
 
     def position(self, request_id: str) -> Position | None:
         self._answer()
-        return Position(0, 1, None) if self.waits else None
+        return Position(self.before, self.before + 1, self.pace) if self.waits else None
 
     def tickets(self, lane: str) -> int:
         self._answer()

@@ -10,11 +10,12 @@ import pytest
 from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
 from tropilla.api.relay import Relay
-from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone
+from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, OUTAGE_SECONDS, PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 GONE_ALL = Trouble("no_worker", "no worker serves m any more")
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
@@ -407,8 +408,25 @@ def test_a_request_past_its_deadline_is_cancelled_and_expires() -> None:
     world.inbox.script = [world.claim]
     began = world.clock.now
     assert failed(world).code == "expired"
-    assert world.clock.now - began > SETTINGS.deadline_seconds
+    assert world.clock.now - began == SETTINGS.deadline_seconds
     assert world.store.cancelled == ["r"]
+
+
+def test_a_deadline_of_its_own_is_kept_to_the_moment_and_the_operators_is_the_most() -> None:
+    for asked, kept in ((0.3, 0.3), (99999.0, 3600.0)):
+        world = World()
+        began = world.clock.now
+        *_, last = world.relay.run(request("r"), Lane("m", "cpu"), terms=Terms(deadline_seconds=asked))
+        assert last == Failed(0, "expired", f"no answer within {kept:g} s")
+        assert world.clock.now - began == pytest.approx(kept)
+        assert world.store.deadline_seconds == kept
+
+
+def test_a_request_whose_time_is_over_waits_for_a_redis_that_is_away() -> None:
+    world = World()
+    world.submitting = lambda: setattr(world.store, "down_until", world.clock.now + 10)
+    *_, last = world.relay.run(request("r"), Lane("m", "cpu"), terms=Terms(deadline_seconds=1))
+    assert failed_code(last) == "expired"
 
 
 def test_a_stream_that_never_falls_silent_expires_too() -> None:
@@ -534,6 +552,49 @@ def test_there_are_pulses_while_redis_is_away() -> None:
     world.submitting = lambda: setattr(world.store, "down_until", world.clock.now + 25)
     world.inbox.script = [*[None] * 14, lambda: world.claim(), lambda: world.store.write(*SAID)]
     assert 10 in pulses(world)
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def told(world: World, *, places: bool = True) -> list[tuple[float, Pulse]]:
+    began, run = world.clock.now, world.relay.run(request("r"), Lane("m", "cpu"), places=places)
+    return [(world.clock.now - began, event) for event in run if isinstance(event, Pulse)]
+
+
+def advanced(world: World, *places: int) -> Iterator[Any]:
+    """Whoever waits moves on, a place a second; then his turn has come."""
+    for before in places:
+        world.store.before = before
+        yield None
+    world.claim()
+    yield from world.store.write(*SAID)
+
+
+def test_who_waits_is_told_his_place_after_a_second_and_when_it_has_changed() -> None:
+    world = World()
+    world.store.pace = 2.0
+    world.inbox.script = advanced(world, 3, 3, 1, 1, 0)
+    assert told(world) == [(1, Pulse(3, 6.0)), (3, Pulse(1, 2.0)), (5, Pulse(0, 0.0))]
+
+
+def test_who_is_next_from_the_start_or_does_not_ask_is_told_nothing() -> None:
+    for before, places in ((0, True), (3, False)):
+        world = World()
+        world.inbox.script = advanced(world, *[before] * 4)
+        assert told(world, places=places) == []
+
+
+def test_a_place_is_told_once_a_second_at_the_most() -> None:
+    world = World(settings=replace(SETTINGS, stall_seconds=0.25))
+    world.inbox.script = advanced(world, *range(9, 1, -1))
+    assert told(world) == [(1.0, Pulse(6)), (2.0, Pulse(2))]
+
+
+def test_a_place_counts_as_a_sign_of_life() -> None:
+    world = World(settings=replace(SETTINGS, heartbeat_seconds=2.5))
+    world.inbox.script = advanced(world, 5, 4, 4, 4, 4)
+    assert told(world) == [(1, Pulse(5)), (2, Pulse(4)), (4.5, PULSE)]
 
 
 # -- redis is away -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tropilla.api.surface import Reply
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    Expired,
     GenerationFailed,
     InvalidPrompt,
     ModelUnavailable,
@@ -69,6 +70,9 @@ _FORMS: Mapping[type, _Form] = {
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
     ModelUnavailable: _Form(500, "api_error", headers=lambda error: _FINAL),
+    Expired: _Form(
+        504, "timeout_error", lambda error: f"the request has expired: {error.message}", lambda error: _FINAL
+    ),
     WorkerLost: _Form(500, "api_error", lambda error: f"the answer was lost: {error.message}"),
     GenerationFailed: _Form(
         500, "api_error", lambda error: f"the generation failed: {error.message}", lambda error: _FINAL
