@@ -1,4 +1,4 @@
-"""What the headers of an HTTP request say of its place among those that wait. Pure.
+"""A request's place among those that wait: what HTTP headers say of it, and what callers are told of it. Pure.
 
 Every dialect's routes read the same ones:
 
@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from tropilla.common.errors import InvalidField
+from tropilla.common.errors import InvalidField, Overloaded
 from tropilla.common.generation import LoadRequest, Request, TokenizeRequest
 from tropilla.common.terms import PRIORITIES, Priority, Terms
 
@@ -24,6 +24,14 @@ DEADLINE = "X-Request-Deadline"
 DEADLINE_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(ms|s)?"
 _DEADLINE = re.compile(DEADLINE_PATTERN)
 _KEY_DIGITS = 16
+#: What a waiting place is assumed to cost, in seconds, where nothing better is known.
+SECONDS_PER_WAITING = 0.25
+#: Which bound a request that is refused has met.
+_FULL: Mapping[str, str] = {
+    "model": "as many requests as may are waiting for {model}: {number}",
+    "key": "as many requests of this API key as may are waiting: {number}",
+    "all": "as many requests as may are waiting in all: {number}",
+}
 
 
 def terms(headers: Mapping[str, str], request: Request, said: Priority | None = None) -> Terms:
@@ -65,3 +73,25 @@ def _deadline(text: str | None) -> float | None:
     if seconds <= 0:
         raise InvalidField(f"{DEADLINE} must be a number of seconds above 0, as in 2.5, 2.5s or 1500ms", param=DEADLINE)
     return seconds
+
+
+def refusal(outcome: str, number: int, wait: float | None, *, model: str, deadline_seconds: float) -> Overloaded | None:
+    """Why a request may not wait; None where it may. outcome, number, wait: as `room.Admitted` has them."""
+    if outcome == "late" and wait is not None:
+        text = f"it could not begin within {deadline_seconds:g} s: {number} go first, which takes about {wait:.1f} s"
+        return Overloaded(text, retry_after_seconds=_seconds(wait - deadline_seconds))
+    if outcome not in _FULL:
+        return None
+    seconds = number * SECONDS_PER_WAITING if wait is None else wait
+    return Overloaded(_FULL[outcome].format(number=number, model=model), retry_after_seconds=_seconds(seconds))
+
+
+def queued(before: int, seconds: float | None) -> str:
+    """Of one who waits: how many go first, and for about how long."""
+    about = "" if seconds is None or not before else f", about {_seconds(seconds)} s"
+    return f"queued, {before} before you{about}"
+
+
+def _seconds(seconds: float) -> int:
+    """A header has no fractions, and 0 would mean at once."""
+    return max(1, round(seconds))

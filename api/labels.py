@@ -7,7 +7,7 @@ import time
 
 from flask import Flask, Response, current_app, g, request
 from tropilla.api import cors
-from tropilla.api.conversation import respond
+from tropilla.api.conversation import PLACE, respond
 from tropilla.api.owners import Owners
 from tropilla.api.surface import Dialect
 from tropilla.common.errors import ForbiddenOrigin
@@ -66,6 +66,8 @@ class _Labels:
         name = g.get("request_id") or f"req_{new_request_id()}"
         # Anthropic's clients read the second.
         response.headers["x-request-id"] = response.headers["request-id"] = name
+        if PLACE in request.environ:
+            response.headers["x-queue-position"] = str(request.environ[PLACE])
         dialect: Dialect = g.get("dialect") or self._owners.of(request.path)
         response.headers.extend(dialect.headers(time.monotonic() - g.began))
         origin = _origin()

@@ -6,25 +6,24 @@ word for it (idempotency.py) and may come back, or this process leaves itself an
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from tropilla.api import idempotency
+from tropilla.api import admission, idempotency
 from tropilla.api.inbox import GAP, Mailbox
 from tropilla.api.watch import Pulse, Room, Store, Watch
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
+from tropilla.common.errors import StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
+from tropilla.common.room import Admitted
 from tropilla.common.settings import Settings
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
 
 log = logging.getLogger(__name__)
-
-#: What a waiting place is assumed to cost, in seconds, where nothing better is known.
-SECONDS_PER_WAITING = 0.25
 
 
 class AskedBefore(Exception):
@@ -33,6 +32,21 @@ class AskedBefore(Exception):
     def __init__(self, request_id: str) -> None:
         super().__init__(request_id)
         self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who hears a request. `opened` gets the mailbox, to post `GONE` into it; `admitted` hears of the place it got.
+    `places`: while it waits, pulses say where it stands. `resumable`: another process can be asked for the rest.
+    """
+
+    opened: Callable[[Mailbox], None] = lambda mailbox: None
+    admitted: Callable[[Admitted], None] = lambda admitted: None
+    places: bool = False
+    resumable: bool = False
+
+
+ANYBODY = Caller()
 
 
 class Mailboxes(Protocol):
@@ -44,6 +58,25 @@ class Mailboxes(Protocol):
     def forget(self, request_id: str, mailbox: Mailbox) -> None: ...
 
 
+class Entrance(Room, Protocol):
+    """What is needed of `room.Room`, beside what a watch needs."""
+
+    def admit(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        *,
+        inbox: str,
+        bounds: Bounds,
+        deadline_seconds: float,
+        kept_seconds: float,
+        call: bytes = b"",
+    ) -> Admitted: ...
+    def join(self, request_id: str, *, inbox: str) -> bool: ...
+    def leave(self, request_id: str, *, inbox: str) -> bool: ...
+
+
 class Relay:
     """`submit` puts a ticket for a request into a lane; `look_again` says of a model's name and the lane where a request
     waits for it where it should go on waiting, or why it should not.
@@ -52,7 +85,7 @@ class Relay:
     def __init__(
         self,
         store: Store,
-        room: Room,
+        room: Entrance,
         inbox: Mailboxes,
         submit: Callable[[Request, Lane], None],
         look_again: Callable[[str, Lane], Lane | Trouble],
@@ -67,43 +100,31 @@ class Relay:
         self._clock = clock
 
     def run(
-        self,
-        request: Request,
-        lane: Lane,
-        opened: Callable[[Mailbox], None] = lambda mailbox: None,
-        terms: Terms = NO_TERMS,
-        call: bytes = b"",
-        *,
-        resumable: bool = False,
+        self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS, call: bytes = b""
     ) -> Iterator[Event | Pulse]:
-        """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
+        """Events in index order, the last one terminal; a `Pulse` when there is nothing to tell for a while.
 
-        opened: gets the mailbox, to post `GONE` into it. call: what is kept of it for whoever tells its answer again.
-        resumable: whoever hears it can ask another process for the rest. Raises `Overloaded`, `Conflict`, `AskedBefore` or
+        call: what is kept of it for whoever tells its answer again. Raises `Overloaded`, `Conflict`, `AskedBefore` or
         `StoreUnavailable` before the first event, `ClientGone` any time. To be closed.
         """
-        begin = functools.partial(self._admitted, call=call)
-        return self._told(request, lane, opened, terms, begin, resumable=resumable, shared=bool(terms.digest))
+        begin = partial(self._admitted, call=call, told=caller.admitted)
+        return self._told(request, lane, caller, terms, begin, shared=bool(terms.digest))
 
     def resume(
-        self,
-        request: Request,
-        lane: Lane,
-        opened: Callable[[Mailbox], None] = lambda mailbox: None,
-        terms: Terms = NO_TERMS,
+        self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS
     ) -> Iterator[Event | Pulse]:
         """As `run`, of a request that was admitted before, here or at another process, from its first event on. Raises
         `UnknownStream` when nothing is known of it any more, or nobody wanted it.
         """
-        return self._told(request, lane, opened, terms, self._joined, resumable=True, shared=True)
+        return self._told(request, lane, caller, terms, self._joined, shared=True)
 
     def attend(
-        self, request: Request, lane: Lane, opened: Callable[[Mailbox], None], terms: Terms = NO_TERMS
+        self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS
     ) -> Iterator[Event | Pulse]:
         """As `run`, of a request that goes on when nobody listens: leaving it, or being killed, does not cancel it. One of
         this id that is known already is listened to from its first event on. Its journal is to be let go of with `forget`.
         """
-        return self._told(request, lane, opened, terms, self._attended, shared=True)
+        return self._told(request, lane, caller, terms, self._attended, shared=True)
 
     def cancel(self, request_id: str) -> None:
         """Nobody wants it: for those that leaving does not cancel."""
@@ -117,11 +138,10 @@ class Relay:
         self,
         request: Request,
         lane: Lane,
-        opened: Callable[[Mailbox], None],
+        caller: Caller,
         terms: Terms,
         begin: Callable[[Request, Lane, Terms, Mailbox], None],
         *,
-        resumable: bool = False,
         shared: bool,
     ) -> Iterator[Event | Pulse]:
         """shared: others may listen to the request, now or later."""
@@ -137,25 +157,35 @@ class Relay:
             self._settings,
             self._clock,
             self._deadline(terms),
+            places=caller.places,
         )
         begun = False
         try:
-            opened(mailbox)
+            caller.opened(mailbox)
             begin(request, lane, terms, mailbox)
             begun = True
             yield from watch.events()
         finally:
             self._inbox.forget(request.id, mailbox)
             # Left to itself, a worker drops it when nobody has asked for the rest for a while.
-            if begun and not (resumable and watch.interrupted):
+            if begun and not (caller.resumable and watch.interrupted):
                 self._leave(request.id, watch, shared=shared)
 
     def _deadline(self, terms: Terms) -> float:
         most = self._settings.deadline_seconds
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
-    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox, *, call: bytes) -> None:
-        self._admit(request, lane, terms, call, inbox=self._inbox.name)
+    def _admitted(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        _: Mailbox,
+        *,
+        call: bytes,
+        told: Callable[[Admitted], None],
+    ) -> None:
+        told(self._admit(request, lane, terms, call, inbox=self._inbox.name))
         try:
             self._submit(request, lane)
         except StoreUnavailable:
@@ -177,9 +207,10 @@ class Relay:
         # What was said before stands in the journal.
         mailbox.mark(GAP)
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms, call: bytes, *, inbox: str) -> None:
+    def _admit(self, request: Request, lane: Lane, terms: Terms, call: bytes, *, inbox: str) -> Admitted:
         """inbox: "" where it goes on when nobody listens."""
         settings = self._settings
+        deadline_seconds = self._deadline(terms)
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
         admitted = self._room.admit(
             request,
@@ -187,7 +218,7 @@ class Relay:
             terms,
             inbox=inbox,
             bounds=bounds,
-            deadline_seconds=self._deadline(terms),
+            deadline_seconds=deadline_seconds,
             kept_seconds=settings.journal_seconds,
             call=call,
         )
@@ -195,11 +226,16 @@ class Relay:
             raise AskedBefore(admitted.request_id)
         if admitted.outcome == "conflict":
             raise idempotency.conflict()
-        if admitted.outcome in ("model", "key", "all"):
-            raise Overloaded(
-                f"{admitted.number} requests are waiting for {request.model}",
-                retry_after_seconds=max(1, round(admitted.number * SECONDS_PER_WAITING)),
-            )
+        refusal = admission.refusal(
+            admitted.outcome,
+            admitted.number,
+            admitted.wait,
+            model=request.model,
+            deadline_seconds=deadline_seconds,
+        )
+        if refusal is not None:
+            raise refusal
+        return admitted
 
     def _cancel(self, request_id: str) -> None:
         try:

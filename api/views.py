@@ -121,7 +121,7 @@ class Views:
             call = streams.again(surface.parse, kept, around)
             if not isinstance(call, Call) or not call.stream:
                 raise UnknownStream(request_id)
-            conversation = self._conversation(call.request, NO_TERMS, resumed=True)
+            conversation = self._conversation(call.request, NO_TERMS, resumed=True, places=surface.framing.comments)
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation, heard)
         except TropillaError as error:
@@ -154,14 +154,16 @@ class Views:
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
 
+        places = call.stream and surface.framing.comments
+
         def join(before: Call | Question) -> Response:
             assert isinstance(before, Call), "it is the same body"
             account.join()
-            conversation = self._conversation(before.request, NO_TERMS, account, resumed=True)
+            conversation = self._conversation(before.request, NO_TERMS, account, resumed=True, places=places)
             conversation.polish = self._polish(before.request)
             return tell(before, conversation)
 
-        return once(self.streams, asked, lambda: tell(*self._begun(account, call, asked)), join)
+        return once(self.streams, asked, lambda: tell(*self._begun(account, call, asked, places=places)), join)
 
     def _batch(self, dialect: Dialect, batch: Batch) -> View:
         def view(**variables: str) -> Response:
@@ -219,7 +221,9 @@ class Views:
                 raise
             return respond(question.fault(error))
 
-    def _begun(self, account: Account, call: Call, asked: Asked | None = None) -> tuple[Call, Conversation]:
+    def _begun(
+        self, account: Account, call: Call, asked: Asked | None = None, *, places: bool = False
+    ) -> tuple[Call, Conversation]:
         """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet.
 
         asked: None where the call is one of several in a body.
@@ -230,7 +234,7 @@ class Views:
         account.understood(call, model.context_length if model else 0)
         terms = idempotency.named(self.asking.terms(request, call.priority), request, asked)
         kept = streams.keep(asked, call) if asked and (call.stream or terms.digest) else b""
-        conversation = self._conversation(request, terms, account, kept=kept, resumable=call.stream)
+        conversation = self._conversation(request, terms, account, kept=kept, resumable=call.stream, places=places)
         conversation.polish = self._polish(request)
         return call, conversation
 
@@ -247,6 +251,7 @@ class Views:
         kept: bytes = b"",
         resumed: bool = False,
         resumable: bool = False,
+        places: bool = False,
     ) -> Conversation:
         (labels.call_joined if resumed else labels.call_request)(asked.id)
         if not resumed:
@@ -263,4 +268,5 @@ class Views:
             kept=kept,
             resumed=resumed,
             resumable=resumable,
+            places=places,
         )

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
+from tropilla.api.places import PLACE_SECONDS, Places
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
 from tropilla.common.generation import Event, Failed, FailureCode, Last, Request
-from tropilla.common.room import Admitted, Position
+from tropilla.common.room import Position
 from tropilla.common.settings import Settings
-from tropilla.common.terms import Bounds, Terms, ending
+from tropilla.common.terms import ending
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,12 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Nothing has happened for a while, and the request still lives."""
+    """Nothing has been said for a while, and the request still lives. `before`: it waits, and so many go before it, which
+    takes about so many `seconds` where that is known.
+    """
+
+    before: int | None = None
+    seconds: float | None = None
 
 
 PULSE: Final = Pulse()
@@ -62,25 +68,11 @@ class Store(Protocol):
 class Room(Protocol):
     """What is needed of `room.Room`."""
 
-    def admit(
-        self,
-        request: Request,
-        lane: Lane,
-        terms: Terms,
-        *,
-        inbox: str,
-        bounds: Bounds,
-        deadline_seconds: float,
-        kept_seconds: float,
-        call: bytes = b"",
-    ) -> Admitted: ...
     def position(self, request_id: str) -> Position | None: ...
     def put_back(self, request_id: str) -> list[Lane]: ...
     def move(self, request_id: str, lane: Lane) -> bool: ...
     def tickets(self, lane: str) -> int: ...
     def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool: ...
-    def join(self, request_id: str, *, inbox: str) -> bool: ...
-    def leave(self, request_id: str, *, inbox: str) -> bool: ...
 
 
 class Watch:
@@ -98,10 +90,10 @@ class Watch:
         settings: Settings,
         clock: Callable[[], float],
         deadline_seconds: float,
+        places: bool = False,
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
-        self._submit, self._look_again = submit, look_again
-        self._deadline_seconds = deadline_seconds
+        self._submit, self._look_again, self._deadline_seconds = submit, look_again, deadline_seconds
         #: How long the lease that was looked at last had left.
         self._lapse = math.inf
         self._settings, self._clock = settings, clock
@@ -113,7 +105,9 @@ class Watch:
         self.interrupted = False
         #: When somebody was last seen to hold the request, or to come for it.
         self._attended = clock()
-        self._began = self._heard = self._pulsed = self._answered = self._put_at = clock()
+        self._places = Places(lambda: room.position(request.id), clock()) if places else None
+        self._heard = self._pulsed = self._answered = self._put_at = clock()
+        self._until = self._heard + deadline_seconds
 
     @property
     def ended(self) -> bool:
@@ -126,13 +120,15 @@ class Watch:
 
     @property
     def _late(self) -> bool:
-        return self._clock() - self._began > self._deadline_seconds
+        return self._clock() >= self._until
 
     @property
     def _patience(self) -> float:
-        """Until the lease is looked at, or a sign of life is due."""
-        due = self._pulsed + self._settings.heartbeat_seconds - self._clock()
-        return min(self._settings.stall_seconds, self._lapse, max(0.0, due))
+        """Until the lease is looked at, a sign of life or a place is due, or its time is over."""
+        now = self._clock()
+        due = self._pulsed + self._settings.heartbeat_seconds - now
+        stall = min(self._settings.stall_seconds, PLACE_SECONDS) if self._places else self._settings.stall_seconds
+        return min(stall, self._lapse, max(0.0, due), self._until - now if now < self._until else math.inf)
 
     def events(self) -> Iterator[Event | Pulse]:
         while not self._over:
@@ -190,7 +186,7 @@ class Watch:
             self._pulsed = now
             yield PULSE
 
-    def _supervise(self, now: float) -> Iterator[Event]:
+    def _supervise(self, now: float) -> Iterator[Event | Pulse]:
         """Whether somebody still works for this request."""
         if self._late:
             yield from self._conclude("expired", f"no answer within {self._deadline_seconds:g} s", None)
@@ -215,7 +211,7 @@ class Watch:
         else:
             yield from self._queue(now, attempts)
 
-    def _queue(self, now: float, attempts: int) -> Iterator[Event]:
+    def _queue(self, now: float, attempts: int) -> Iterator[Event | Pulse]:
         """Whether somebody will come for a request that nobody holds, and to which lane."""
         found = self._look_again(self._request.model, self._lane)
         if isinstance(found, Lane):
@@ -227,6 +223,9 @@ class Watch:
                     self._put(found)
             elif now - self._put_at >= LOST_TICKET_SECONDS and not self._room.tickets(self._lane.name):
                 self._replace_ticket()
+            if self._places and (position := self._places.news(now)):
+                self._pulsed = now
+                yield Pulse(position.before, position.wait)
         # A worker that died is being replaced; what else is the matter stays so for a while.
         elif found.code != "no_worker" or now - max(self._heard, self._attended) > ABANDONED_SECONDS:
             yield from self._conclude("model_unavailable", found.message, attempts)

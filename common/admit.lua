@@ -7,9 +7,10 @@
 --       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
 --       [18] what it was asked with, "" where nobody will tell its answer again
 --
--- Returns {outcome, number, id}; outcome is
+-- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
 --   all, model, key  too many wait (in all, for the model, of the key); number: how many
+--   late      those who go before it take longer than its deadline; number: how many
 --   joined    the very same was asked for before; id: of that request
 --   conflict  something else was asked for by the same word
 
@@ -20,8 +21,19 @@ if digest ~= '' then
   -- What has failed or was cancelled is worth another try.
   local usable = state and (not state.done or state.done == 'completed') and
     redis.call('EXISTS', key_of(state.id, 'cancel')) == 0
-  if usable then return {before[2] == digest and 'joined' or 'conflict', 0, before[1]} end
+  if usable then return {before[2] == digest and 'joined' or 'conflict', 0, before[1], -1} end
 end
+
+local now, lane, class, cost = milliseconds(), ARGV[7], ARGV[9], tonumber(ARGV[10])
+local turns = turns_of(lane, class)
+local tag = math.max(present(lane, class), tonumber(redis.call('ZSCORE', turns, ARGV[8]) or 0))
+
+-- Among those of the same score ids decide, and so half of them go before it.
+local room, score = ROOM .. lane, score_of(class, tag)
+local before = redis.call('ZCOUNT', room, '-inf', '(' .. string.format('%.17g', score)) +
+  math.floor(redis.call('ZCOUNT', room, score, score) / 2)
+local pace = pace_of(lane, now)
+local wait = pace and math.floor(before * pace) or -1
 
 local function full(field, bound)
   local waiting = tonumber(redis.call('HGET', WAITING, field) or 0)
@@ -29,15 +41,13 @@ local function full(field, bound)
 end
 
 local waiting = full('pin:' .. ARGV[6], ARGV[14])
-if waiting then return {'model', waiting, ''} end
+if waiting then return {'model', waiting, '', wait} end
 waiting = ARGV[8] ~= '' and full('key:' .. ARGV[8], ARGV[15])
-if waiting then return {'key', waiting, ''} end
+if waiting then return {'key', waiting, '', wait} end
 waiting = full('all', ARGV[13])
-if waiting then return {'all', waiting, ''} end
+if waiting then return {'all', waiting, '', wait} end
+if wait > tonumber(ARGV[11]) then return {'late', before, '', wait} end
 
-local now, lane, class, cost = milliseconds(), ARGV[7], ARGV[9], tonumber(ARGV[10])
-local turns = turns_of(lane, class)
-local tag = math.max(present(lane, class), tonumber(redis.call('ZSCORE', turns, ARGV[8]) or 0))
 redis.call('ZADD', turns, tag + cost, ARGV[8])
 redis.call('PEXPIRE', turns, FORGOTTEN)
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox == '' and 0 or 1,
@@ -52,4 +62,4 @@ if digest ~= '' then
   redis.call('HSET', KEYS[2], 'id', ARGV[1], 'digest', digest)
   redis.call('PEXPIRE', KEYS[2], ARGV[12])
 end
-return {'admitted', redis.call('ZRANK', ROOM .. lane, ARGV[1]), ARGV[1]}
+return {'admitted', redis.call('ZRANK', room, ARGV[1]), ARGV[1], wait}

@@ -58,9 +58,20 @@ local function turns_of(lane, class) return ROOM .. lane .. ':turns:' .. class e
 -- The virtual time of a lane's class.
 local function present(lane, class) return tonumber(redis.call('HGET', ROOM .. lane .. ':times', class) or 0) end
 
+-- How long a lane takes from one request to the next while somebody waits there, ms; nil where that is not known. A silence
+-- longer than usual is one more, as long as it has lasted: slots that were filled at once are not filled again for a while.
+local function pace_of(lane, now)
+  local found = redis.call('HMGET', ROOM .. lane .. ':times', 'gap', 'gaps', 'taken')
+  if not found[1] then return nil end
+  local gap, gaps, silence = tonumber(found[1]), tonumber(found[2]), found[3] and now - found[3] or 0
+  return silence > gap and (gap * gaps + silence) / (gaps + 1) or gap
+end
+
+local function score_of(class, tag) return RANK[class] * CLASS + tag end
+
 -- Into the room of its lane.
 local function enter(state)
-  local score = RANK[state.class] * CLASS + tonumber(state.tag)
+  local score = score_of(state.class, tonumber(state.tag))
   if redis.call('ZADD', ROOM .. state.lane, score, state.id) == 1 then counted(state, 1) end
   redis.call('PERSIST', state.at)
 end

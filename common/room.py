@@ -36,11 +36,14 @@ _CANCELLED = codec.encode_event(Finished(0, 0, "cancelled", Usage(0, 0, 0), seed
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do."""
+    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do.
+    `wait`: about how long those who go before it take, in seconds, where that is known.
+    """
 
-    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all"]
+    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late"]
     number: int
     request_id: str
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ class Position:
     before: int
     waiting: int
     pace: float | None
+
+    @property
+    def wait(self) -> float | None:
+        """About how long those before it take, in seconds."""
+        return None if self.pace is None else self.before * self.pace
 
 
 class Room:
@@ -103,8 +111,8 @@ class Room:
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
         args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call]
         keys = [names.state_key(request.id), record, names.call_key(request.id)]
-        outcome, number, request_id = self._admit(keys=keys, args=args)
-        return Admitted(outcome.decode(), int(number), request_id.decode())
+        outcome, number, request_id, wait = self._admit(keys=keys, args=args)
+        return Admitted(outcome.decode(), number, request_id.decode(), wait / 1000 if wait >= 0 else None)
 
     @redis_errors_translated
     def put_back(self, request_id: str) -> list[Lane]:

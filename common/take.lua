@@ -20,12 +20,15 @@
 local lane = ARGV[1]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
 
--- How fast a room empties while somebody waits in it: the mean time between two takings, ms.
+-- A mean of so many, as good as: slots that end together are taken together, and eight of them should not look like a pace.
+local REMEMBERED = 20
+
+-- How fast a room empties while somebody waits in it: the mean time between two takings, ms, and of how many (pace_of).
 local function paced(waits)
-  local found = redis.call('HMGET', times, 'taken', 'gap')
+  local found = redis.call('HMGET', times, 'taken', 'gap', 'gaps')
   if found[1] then
-    local gap = now - found[1]
-    redis.call('HSET', times, 'gap', found[2] and 0.8 * found[2] + 0.2 * gap or gap)
+    local gap, gaps = tonumber(found[2] or 0), math.min((found[3] or 0) + 1, REMEMBERED)
+    redis.call('HSET', times, 'gap', gap + (now - found[1] - gap) / gaps, 'gaps', gaps)
   end
   if waits then redis.call('HSET', times, 'taken', now) else redis.call('HDEL', times, 'taken') end
 end

@@ -370,6 +370,9 @@ class FakeStore:
         self.deadline_seconds = 0.0
         #: The lane it waits in, or did.
         self.lane = Lane("m", "cpu")
+        #: How many go before it, and seconds from one to the next.
+        self.before = 0
+        self.pace: float | None = None
         #: Who else listens; and whether nobody needs to.
         self.others, self.background = 0, False
         self.joined: list[str] = []
@@ -424,7 +427,7 @@ class FakeStore:
             self.words[terms.key, terms.idempotency] = request.id, terms.digest
         if call:
             self.calls.kept[request.id] = call
-        return Admitted("admitted", 0, request.id)
+        return Admitted("admitted", self.before, request.id)
 
     def put_back(self, request_id: str) -> list[Lane]:
         self._answer()
@@ -441,7 +444,7 @@ class FakeStore:
 
     def position(self, request_id: str) -> Position | None:
         self._answer()
-        return Position(0, 1, None) if self.waits else None
+        return Position(self.before, self.before + 1, self.pace) if self.waits else None
 
     def tickets(self, lane: str) -> int:
         self._answer()

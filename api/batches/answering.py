@@ -23,7 +23,7 @@ from tropilla.api.batches.records import Asked, Tokens
 from tropilla.api.batches.rendering import Rendering, Told
 from tropilla.api.batches.segments import Row
 from tropilla.api.inbox import GONE, Mailbox
-from tropilla.api.relay import Relay
+from tropilla.api.relay import Caller, Relay
 from tropilla.api.surface import Dialect
 from tropilla.api.watch import ABANDONED_SECONDS, ClientGone, Pulse
 from tropilla.common.errors import (
@@ -174,7 +174,7 @@ class Answering:
         cluster, spill_backlog = self._asking.cluster, self._asking.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), request.model, cluster.backlog, spill_backlog)
         left = max(1.0, asked.expires_at - self._clock())
-        events = self._relay.attend(request, lane, self._opened(request.id), Terms(asked.key, "batch", left))
+        events = self._relay.attend(request, lane, Caller(self._opened(request.id)), Terms(asked.key, "batch", left))
         began = False
         try:
             for event in events:

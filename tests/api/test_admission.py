@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from fakes import request
-from tropilla.api.admission import key, terms
+from tropilla.api.admission import key, queued, refusal, terms
 from tropilla.common.errors import InvalidField
 from tropilla.common.generation import (
     EmbeddingRequest,
@@ -107,3 +107,40 @@ def test_other_deadlines_are_refused_by_the_headers_name(text: str) -> None:
 
 def test_who_says_nothing_is_nobody_in_no_hurry() -> None:
     assert terms({"content-type": "application/json"}, request()) == NO_TERMS
+
+
+@pytest.mark.parametrize(
+    ("outcome", "number", "wait", "text", "seconds"),
+    [
+        ("model", 512, 40.4, "as many requests as may are waiting for m: 512", 40),
+        ("key", 8, 0.2, "as many requests of this API key as may are waiting: 8", 1),
+        ("all", 4096, None, "as many requests as may are waiting in all: 4096", 1024),
+        ("model", 1, None, "as many requests as may are waiting for m: 1", 1),
+        ("late", 7, 9.26, "it could not begin within 2.5 s: 7 go first, which takes about 9.3 s", 7),
+        ("late", 1, 2.6, "it could not begin within 2.5 s: 1 go first, which takes about 2.6 s", 1),
+    ],
+)
+def test_whoever_may_not_wait_hears_why_and_when_to_come_again(
+    outcome: str, number: int, wait: float | None, text: str, seconds: int
+) -> None:
+    refused = refusal(outcome, number, wait, model="m", deadline_seconds=2.5)
+    assert refused is not None
+    assert (refused.message, refused.retry_after_seconds) == (text, seconds)
+
+
+@pytest.mark.parametrize("outcome", ["admitted", "joined", "conflict"])
+def test_a_place_is_no_refusal(outcome: str) -> None:
+    assert refusal(outcome, 3, 1.0, model="m", deadline_seconds=9) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "text"),
+    [
+        (3, 4.4, "queued, 3 before you, about 4 s"),
+        (1, 0.2, "queued, 1 before you, about 1 s"),
+        (2, None, "queued, 2 before you"),
+        (0, 0.0, "queued, 0 before you"),
+    ],
+)
+def test_a_place_is_told_in_a_line(before: int, seconds: float | None, text: str) -> None:
+    assert queued(before, seconds) == text

@@ -190,8 +190,9 @@ def world() -> World:
 
 
 def frames(body: bytes) -> list[str]:
-    """Without their places."""
-    return [frame.partition("\nid: ")[0] for frame in body.decode().split("\n\n") if frame]
+    """Without their places; each comment by itself."""
+    parted = re.sub(r"(?m)^(:.*)$", r"\1\n", body.decode())
+    return [frame.partition("\nid: ")[0] for frame in parted.split("\n\n") if frame]
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -413,6 +414,36 @@ def test_silence_is_filled_with_heartbeats(world: World) -> None:
     ]
     response = world.say(stream=True)
     assert [frame for frame in frames(response.data) if frame == ": "] == [": "]
+
+
+def test_a_stream_that_waits_is_told_its_place_and_has_its_headers(world: World) -> None:
+    world.store.before, world.store.pace = 3, 1.4
+    world.inbox.script = [None, None, world.store.claim, lambda: world.store.write(*answer("hi"))]
+    response = world.say(stream=True)
+    assert frames(response.data) == [
+        ": queued, 3 before you, about 4 s",
+        'data: {"word":"h"}',
+        'data: {"word":"i"}',
+        "data: [DONE]",
+    ]
+    assert response.headers["x-queue-position"] == "3"
+
+
+@pytest.mark.parametrize("path", ["/say", "/count"])
+def test_every_answer_says_how_many_went_before_it(world: World, path: str) -> None:
+    world.store.before = 2
+    world.will_say(*(answer("hi") if path == "/say" else [Tokenized(0, 0, (), "x")]))
+    response = world.client.post(path, json={"prompt": "hello", "texts": ["a"]})
+    assert (response.status_code, response.headers["x-queue-position"]) == (200, "2")
+    assert "x-queue-position" not in world.client.get("/about").headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_expires_before_anything_was_said_has_its_own_status(world: World, stream: bool) -> None:
+    headers = {"X-Request-Deadline": "0.5"}
+    response = world.client.post("/say", json={"prompt": "x", "stream": stream}, headers=headers)
+    assert response.json is not None
+    assert (response.status_code, response.json["kind"]) == (504, "Expired")
 
 
 def test_tokens_that_show_nothing_are_silence_too() -> None:

@@ -393,3 +393,17 @@ def test_what_is_shown_is_escaped() -> None:
 )
 def test_a_shape_in_words(shape: Any, words: str) -> None:
     assert kind(shape) == words
+
+
+def test_the_headers_of_requests_that_wait_are_told_once() -> None:
+    told = DOCUMENT["components"]["parameters"]
+    assert {name: (each["name"], each["in"]) for name, each in told.items()} == {
+        "X-Priority": ("X-Priority", "header"),
+        "X-Request-Deadline": ("X-Request-Deadline", "header"),
+    }
+    references = [{"$ref": f"#/components/parameters/{name}"} for name in told]
+    reading = [path for _, path, operation in operations() if operation["parameters"][-2:] == references]
+    assert {"/v1/chat/completions", "/api/chat", "/generate", "/v1/embeddings", "/v1/messages"} <= set(reading)
+    assert not {"/v1/models", "/api/pull", "/v1/streams/{id}"} & set(reading)
+    deadline = re.compile(told["X-Request-Deadline"]["schema"]["pattern"])
+    assert deadline.match(told["X-Request-Deadline"]["example"])

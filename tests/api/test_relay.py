@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
-from tropilla.api.relay import AskedBefore, Relay
-from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone
+from tropilla.api.relay import AskedBefore, Caller, Relay
+from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Conflict, Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
@@ -455,8 +455,25 @@ def test_a_request_past_its_deadline_is_cancelled_and_expires() -> None:
     world.inbox.script = [world.claim]
     began = world.clock.now
     assert failed(world).code == "expired"
-    assert world.clock.now - began > SETTINGS.deadline_seconds
+    assert world.clock.now - began == SETTINGS.deadline_seconds
     assert world.store.cancelled == ["r"]
+
+
+def test_a_deadline_of_its_own_is_kept_to_the_moment_and_the_operators_is_the_most() -> None:
+    for asked, kept in ((0.3, 0.3), (99999.0, 3600.0)):
+        world = World()
+        began = world.clock.now
+        *_, last = world.relay.run(request("r"), Lane("m", "cpu"), terms=Terms(deadline_seconds=asked))
+        assert last == Failed(0, "expired", f"no answer within {kept:g} s")
+        assert world.clock.now - began == pytest.approx(kept)
+        assert world.store.deadline_seconds == kept
+
+
+def test_a_request_whose_time_is_over_waits_for_a_redis_that_is_away() -> None:
+    world = World()
+    world.submitting = lambda: setattr(world.store, "down_until", world.clock.now + 10)
+    *_, last = world.relay.run(request("r"), Lane("m", "cpu"), terms=Terms(deadline_seconds=1))
+    assert failed_code(last) == "expired"
 
 
 def test_a_stream_that_never_falls_silent_expires_too() -> None:
@@ -510,7 +527,7 @@ def test_a_stream_that_can_be_resumed_outlives_the_server_that_told_its_beginnin
     world = World()
     world.deliver(*SAID)
     world.inbox.script = [*list(world.inbox.script)[:told], CLOSING]
-    said = list(world.relay.run(request("r"), Lane("m", "cpu"), resumable=True))
+    said = list(world.relay.run(request("r"), Lane("m", "cpu"), Caller(resumable=True)))
     assert said == [*SAID[:told], Failed(told, "shutting_down", "the server is shutting down")]
     assert (world.store.cancelled, world.inbox.registered) == ([] if told else ["r"], [])
 
@@ -520,7 +537,7 @@ def test_a_stream_that_can_be_resumed_is_cancelled_where_its_client_leaves(leave
     world = World()
     world.deliver(*SAID)
     world.inbox.script = [*list(world.inbox.script)[:2], GONE]
-    stream = world.relay.run(request("r"), Lane("m", "cpu"), resumable=True)
+    stream = world.relay.run(request("r"), Lane("m", "cpu"), Caller(resumable=True))
     assert [next(stream), next(stream)] == SAID[:2]
     if leave == "close":
         stream.close()  # type: ignore[attr-defined]
@@ -609,6 +626,49 @@ def test_there_are_pulses_while_redis_is_away() -> None:
     assert 10 in pulses(world)
 
 
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def told(world: World, *, places: bool = True) -> list[tuple[float, Pulse]]:
+    began, run = world.clock.now, world.relay.run(request("r"), Lane("m", "cpu"), Caller(places=places))
+    return [(world.clock.now - began, event) for event in run if isinstance(event, Pulse)]
+
+
+def advanced(world: World, *places: int) -> Iterator[Any]:
+    """Whoever waits moves on, a place a second; then his turn has come."""
+    for before in places:
+        world.store.before = before
+        yield None
+    world.claim()
+    yield from world.store.write(*SAID)
+
+
+def test_who_waits_is_told_his_place_after_a_second_and_when_it_has_changed() -> None:
+    world = World()
+    world.store.pace = 2.0
+    world.inbox.script = advanced(world, 3, 3, 1, 1, 0)
+    assert told(world) == [(1, Pulse(3, 6.0)), (3, Pulse(1, 2.0)), (5, Pulse(0, 0.0))]
+
+
+def test_who_is_next_from_the_start_or_does_not_ask_is_told_nothing() -> None:
+    for before, places in ((0, True), (3, False)):
+        world = World()
+        world.inbox.script = advanced(world, *[before] * 4)
+        assert told(world, places=places) == []
+
+
+def test_a_place_is_told_once_a_second_at_the_most() -> None:
+    world = World(settings=replace(SETTINGS, stall_seconds=0.25))
+    world.inbox.script = advanced(world, *range(9, 1, -1))
+    assert told(world) == [(1.0, Pulse(6)), (2.0, Pulse(2))]
+
+
+def test_a_place_counts_as_a_sign_of_life() -> None:
+    world = World(settings=replace(SETTINGS, heartbeat_seconds=2.5))
+    world.inbox.script = advanced(world, 5, 4, 4, 4, 4)
+    assert told(world) == [(1, Pulse(5)), (2, Pulse(4)), (4.5, PULSE)]
+
+
 # -- redis is away -----------------------------------------------------------------------------------------------------
 
 
@@ -684,7 +744,7 @@ BATCH = Terms(priority="batch")
 
 
 def attended(world: World, asked: Request | None = None) -> Iterator[Any]:
-    return world.relay.attend(asked or request("r"), Lane("m", "cpu"), lambda mailbox: None, BATCH)
+    return world.relay.attend(asked or request("r"), Lane("m", "cpu"), terms=BATCH)
 
 
 def test_a_request_that_nobody_needs_to_hear_is_admitted_on_its_terms_and_told() -> None:

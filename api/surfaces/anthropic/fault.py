@@ -11,6 +11,7 @@ from tropilla.common.errors import (
     BodyTooLarge,
     Conflict,
     ContextExceeded,
+    Expired,
     GenerationFailed,
     InvalidPrompt,
     ModelUnavailable,
@@ -72,6 +73,9 @@ _FORMS: Mapping[type, _Form] = {
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
     ModelUnavailable: _Form(500, "api_error", headers=lambda error: _FINAL),
+    Expired: _Form(
+        504, "timeout_error", lambda error: f"the request has expired: {error.message}", lambda error: _FINAL
+    ),
     # What has cost several workers would cost as many again.
     WorkerLost: _Form(
         500,

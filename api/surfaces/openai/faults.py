@@ -17,6 +17,7 @@ from tropilla.common.errors import (
     BodyTooLarge,
     Conflict,
     ContextExceeded,
+    Expired,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
@@ -178,6 +179,10 @@ def _failed(error: GenerationFailed) -> _Said:
     return _Said(f"The generation failed: {error.message}.", headers=_FINAL)
 
 
+def _expired(error: Expired) -> _Said:
+    return _Said(f"The request has expired: {error.message}.", "deadline_exceeded", headers=_FINAL)
+
+
 def _store(error: StoreUnavailable) -> _Said:
     # What Redis said is for the log.
     return _Said("The server cannot reach its queue. Please try again.", headers=error.retry_after)
@@ -205,6 +210,8 @@ _FORMS: Mapping[type, _Form] = {
     # What depended on it failed: no client repeats a 424 by itself.
     ModelUnavailable: _Form(424, _unavailable, "server_error", "generation"),
     UnsupportedBackend: _Form(501, _unsupported, "server_error", "generation"),
+    # TGI's clients know it by its status.
+    Expired: _Form(504, _expired, "server_error", "timeout"),
     WorkerLost: _Form(500, _lost, "server_error", "generation"),
     GenerationFailed: _Form(500, _failed, "server_error", "generation"),
     StoreUnavailable: _Form(500, _store, "server_error", "generation"),

@@ -15,6 +15,7 @@ from tropilla.common.errors import (
     BodyTooLarge,
     Conflict,
     ContextExceeded,
+    Expired,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidPrompt,
@@ -58,6 +59,8 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     Overloaded: Words(429, "overloaded", "Model is overloaded"),
     GenerationFailed: Words(424, "generation", "Request failed during generation: {message}"),
     WorkerLost: Words(500, "incomplete_generation", "Incomplete generation"),
+    # Its clients have no slug for it, and take the status for their ShardTimeout.
+    Expired: Words(504, "timeout"),
     ModelUnavailable: Words(424, "generation"),
     UnsupportedBackend: Words(501, "generation"),
     # Its message is for the operator.

@@ -305,6 +305,7 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (errors.ModelUnavailable("no memory"), 500, "api_error", "no memory"),
     (errors.ModelUnavailable("40 %", retry_after_seconds=9), 529, "overloaded_error", "40 %"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "api_error", "the answer was lost: gone"),
+    (errors.Expired("late", code="expired"), 504, "timeout_error", "the request has expired: late"),
     (errors.GenerationFailed("bug"), 500, "api_error", "the generation failed: bug"),
     (
         errors.StoreUnavailable("redis at 10.0.0.1"),
@@ -326,6 +327,7 @@ def test_clients_are_told_whether_and_when_to_ask_again() -> None:
     assert ANTHROPIC.fault(errors.Overloaded("full", retry_after_seconds=3)).headers == {"Retry-After": "3"}
     assert ANTHROPIC.fault(errors.GenerationFailed("bug")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.Conflict("not now")).headers == {"x-should-retry": "false"}
+    assert ANTHROPIC.fault(errors.Expired("late")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.WorkerLost("gone")).headers == {}
     assert ANTHROPIC.fault(errors.WorkerLost("gone", code="worker_crashed")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.ModelUnavailable("no")).headers == {"x-should-retry": "false"}

@@ -18,6 +18,7 @@ from tropilla.common.errors import (
     BodyTooLarge,
     Conflict,
     ContextExceeded,
+    Expired,
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
@@ -174,7 +175,8 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
     (ModelUnavailable("40 %", retry_after_seconds=9), 503, "40 %"),
     (UnsupportedBackend("vllm"), 501, "vllm"),
     (WorkerLost("worker lost while generating", code="worker_lost"), 500, "worker lost while generating"),
-    (GenerationFailed("it took too long", code="expired"), 500, "it took too long"),
+    (Expired("it took too long", code="expired"), 504, "it took too long"),
+    (GenerationFailed("bug"), 500, "bug"),
     (RequestError("no"), 400, "no"),
     (TropillaError("broken"), 500, "broken"),
 ]

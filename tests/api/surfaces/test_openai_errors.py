@@ -296,7 +296,8 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     (errors.UnsupportedBackend("vllm"), 501, "server_error", "backend_unsupported", "generation"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "server_error", None, "generation"),
     (errors.WorkerLost("gone", code="worker_crashed"), 500, "server_error", "worker_crashed", "generation"),
-    (errors.GenerationFailed("late", code="expired"), 500, "server_error", None, "generation"),
+    (errors.Expired("late", code="expired"), 504, "server_error", "deadline_exceeded", "timeout"),
+    (errors.GenerationFailed("bug"), 500, "server_error", None, "generation"),
     (errors.ConfigurationError("secret"), 500, "server_error", None, "generation"),
 ]
 

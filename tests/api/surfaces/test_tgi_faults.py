@@ -15,6 +15,7 @@ from tropilla.common.errors import (
     ConfigurationError,
     Conflict,
     ContextExceeded,
+    Expired,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
@@ -71,6 +72,7 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (GenerationFailed("oh {no}"), 424, "generation", "Request failed during generation: oh {no}"),
     (ModelUnavailable("no memory"), 424, "generation", "no memory"),
     (UnsupportedBackend("vllm"), 501, "generation", "vllm"),
+    (Expired("no answer within 2 s", code="expired"), 504, "timeout", "no answer within 2 s"),
     (WorkerLost("gone", code="worker_lost"), 500, "incomplete_generation", "Incomplete generation"),
     (ConfigurationError("secret"), 500, "internal", "Internal server error"),
 ]
