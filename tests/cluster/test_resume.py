@@ -101,7 +101,7 @@ def test_a_client_that_says_where_it_was_in_last_event_id_hears_the_rest(twins: 
 
 
 def test_a_stream_that_a_leaving_process_has_cut_goes_on_at_another(twins: Herd) -> None:
-    with post(twins, OPENAI, {**body(OPENAI), "max_tokens": 8 * TOKENS}) as answer:
+    with post(twins, OPENAI, {**body(OPENAI), "max_tokens": 5 * TOKENS}) as answer:
         lines = answer.lines()
         heard = [next(lines)]
         kill_server_of(twins, answer, signal.SIGTERM)
