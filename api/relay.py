@@ -14,8 +14,9 @@ from functools import partial
 from typing import Protocol
 
 from tropilla.api import admission, idempotency
+from tropilla.api.books import Room, Store
 from tropilla.api.inbox import GAP, Mailbox
-from tropilla.api.watch import Pulse, Room, Store, Watch
+from tropilla.api.watch import Pulse, Watch
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
@@ -58,25 +59,6 @@ class Mailboxes(Protocol):
     def forget(self, request_id: str, mailbox: Mailbox) -> None: ...
 
 
-class Entrance(Room, Protocol):
-    """What is needed of `room.Room`, beside what a watch needs."""
-
-    def admit(
-        self,
-        request: Request,
-        lane: Lane,
-        terms: Terms,
-        *,
-        inbox: str,
-        bounds: Bounds,
-        deadline_seconds: float,
-        kept_seconds: float,
-        call: bytes = b"",
-    ) -> Admitted: ...
-    def join(self, request_id: str, *, inbox: str) -> bool: ...
-    def leave(self, request_id: str, *, inbox: str) -> bool: ...
-
-
 class Relay:
     """`submit` puts a ticket for a request into a lane; `look_again` says of a model's name and the lane where a request
     waits for it where it should go on waiting, or why it should not.
@@ -85,7 +67,7 @@ class Relay:
     def __init__(
         self,
         store: Store,
-        room: Entrance,
+        room: Room,
         inbox: Mailboxes,
         submit: Callable[[Request, Lane], None],
         look_again: Callable[[str, Lane], Lane | Trouble],

@@ -13,16 +13,16 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from tropilla.api.books import Room, Store
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
 from tropilla.api.places import PLACE_SECONDS, Places
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
-from tropilla.common.generation import Event, Failed, FailureCode, Last, Request
-from tropilla.common.room import Position
+from tropilla.common.generation import Event, Failed, FailureCode, Finished, Last, Request
 from tropilla.common.settings import Settings
 from tropilla.common.terms import ending
 
@@ -53,28 +53,6 @@ class Pulse:
 PULSE: Final = Pulse()
 
 
-class Store(Protocol):
-    """What is needed of `bus.Bus`."""
-
-    def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]: ...
-    def held_for(self, request_id: str) -> float | None: ...
-    def attempts(self, request_id: str) -> int | None: ...
-    def conclude(
-        self, request_id: str, payload: bytes, *, outcome: str, attempt: int | None, journal_seconds: float
-    ) -> int | None: ...
-    def release(self, request_id: str) -> None: ...
-
-
-class Room(Protocol):
-    """What is needed of `room.Room`."""
-
-    def position(self, request_id: str) -> Position | None: ...
-    def put_back(self, request_id: str) -> list[Lane]: ...
-    def move(self, request_id: str, lane: Lane) -> bool: ...
-    def tickets(self, lane: str) -> int: ...
-    def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool: ...
-
-
 class Watch:
     """The reading side of one request."""
 
@@ -94,6 +72,8 @@ class Watch:
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
         self._submit, self._look_again, self._deadline_seconds = submit, look_again, deadline_seconds
+        #: When Redis could not be reached the last time.
+        self._missed_at = -math.inf
         #: How long the lease that was looked at last had left.
         self._lapse = math.inf
         self._settings, self._clock = settings, clock
@@ -151,6 +131,9 @@ class Watch:
         except DecodeError as error:
             log.error("request %s: event %d cannot be read: %s", item.request_id, item.index, error.message)
             return self._end_here("internal", "a part of the answer could not be read")
+        if isinstance(event, Finished) and event.reason == "cancelled":
+            # Not by this listener, who would not be here: its worker has heard for too long that there is none.
+            event = Failed(item.index, "worker_lost", "it was given up while nobody could be told of it")
         self._next = item.index + 1
         self._heard = self._pulsed = self._answered = self._clock()
         self.last = event
@@ -179,11 +162,13 @@ class Watch:
                 yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
+            self._missed_at = self._clock()
             if (away := now - self._answered) > self._settings.outage_seconds:
                 log.error("request %s is given up: %s", self._request.id, error.message)
                 yield self._end_here("worker_lost", f"the request queue could not be reached for {away:.0f} s")
-        if not self._over and now - self._pulsed >= self._settings.heartbeat_seconds:
-            self._pulsed = now
+        # By now: Redis may have let it wait.
+        if not self._over and self._clock() - self._pulsed >= self._settings.heartbeat_seconds:
+            self._pulsed = self._clock()
             yield PULSE
 
     def _supervise(self, now: float) -> Iterator[Event | Pulse]:
@@ -202,6 +187,9 @@ class Watch:
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
             yield self._end_here("worker_lost", "the request was lost in the queue")
+        elif attempts and (early := self._missed_at + self._settings.lease_seconds - self._clock()) > 0:
+            # Its lease ran out while Redis was away: whoever held it has as long to renew it as he always has.
+            self._lapse = early + EXPIRY_SECONDS
         elif attempts and (lanes := self._room.put_back(self._request.id)):
             log.warning(
                 "request %s: its worker was lost; another one goes on at event %d", self._request.id, self._next

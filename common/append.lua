@@ -6,12 +6,12 @@
 --       then per event: [+1] number of its request (1-based), [+2] event index, [+3] how it ends the request, "" if it does
 --       not, [+4] generated tokens in it, [+5] prompt tokens that were there already, [+6] payload
 --
--- An event is refused when its writer's attempt is not the current one, when the request has ended, or when the journal
--- already holds another event at its index (Redis itself refuses an id that is not greater than the last). Asking twice
--- with the same events is harmless.
+-- An event is refused when its writer's attempt is not the current one, when the request has ended, or when it is not the
+-- next one: the journal already holds another event at its index, or has lost the one before it. Asking twice with the same
+-- events is harmless.
 --
--- Returns {refused, unheard}: numbers of requests whose writer must stop, and of those that nobody listens to though
--- somebody should. A message is lines of "request index payload".
+-- A request may be there twice, with two attempts. Returns {refused, unheard}: numbers of requests whose writer must stop,
+-- and of those that nobody listens to though somebody should. A message is lines of "request index payload".
 
 local kept, requests = ARGV[1], #KEYS / 2
 local states, refused, unheard, inboxes, lines, tokens_of = {}, {}, {}, {}, {}, {}
@@ -61,8 +61,10 @@ for at = 2 * requests + 2, #ARGV, 6 do
   local state, journal = states[number], KEYS[2 * number]
   local id = (tonumber(index) + 1) .. '-0'
   if not state.refused then
-    local added = not state.done and redis.pcall('XADD', journal, id, 'e', payload)
-    if added and not added.err then
+    state.next = state.next or next_index(journal)
+    if not state.done and state.next == tonumber(index) then
+      redis.call('XADD', journal, id, 'e', payload)
+      state.next = state.next + 1
       state.tokens, state.cached = state.tokens + ARGV[at + 3], state.cached + ARGV[at + 4]
       if ends ~= '' then
         state.done = ends

@@ -34,11 +34,15 @@ CONNECT_SECONDS = 3.0
 #: Of one process; an API process has up to 2000 callers, each of which may wait for Redis on one of its own. redis-py's
 #: limit is 100, and whoever comes after that would hear that Redis cannot serve.
 MAX_CONNECTIONS = 4096
-#: A script that has not answered by then will not. Of every piece of an answer; callers have a sign of life to give.
-ANSWER_SECONDS = 5.0
+#: A script that has not answered by then will not. Callers have a sign of life to give to clients who wait 15 seconds for
+#: one, and it is due every ten.
+ANSWER_SECONDS = 4.0
 #: A subscriber that has heard nothing for so long asks whether Redis is still there; one that has no answer by then has
 #: lost it, though the connection may look as open as ever.
 LISTEN_SECONDS, SILENT_SECONDS = 1.0, 3.0
+#: Redis looks at its maxmemory at a script's first write, if that is of a kind that may grow; what follows a harmless one
+#: goes through. (What Redis 7 has a flag for, in the words of 6.2.)
+BEYOND_MAXMEMORY = "redis.call('HDEL', WAITING, '')\n"
 #: Of a bus that nobody configures.
 DEFAULTS = Settings()
 #: kombu's own sorted set of tickets that are popped and not acknowledged, by time of the last sign of life.
@@ -91,9 +95,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """`refused`: requests this writer no longer owns. `unheard`: those that nobody listens to, though somebody should."""
+    """`refused`: (request, attempt) of writers who no longer own it. `unheard`: requests that nobody listens to, though
+    somebody should.
+    """
 
-    refused: frozenset[str]
+    refused: frozenset[tuple[str, int]]
     unheard: frozenset[str]
 
 
@@ -177,6 +183,7 @@ class Bus:
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
         self._give_up = self.script("give_up")
+        self._announce = self.script("announce")
 
     @classmethod
     def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
@@ -197,8 +204,10 @@ class Bus:
     def close(self) -> None:
         self._redis.close()
 
-    def script(self, name: str) -> Any:
-        """One of the scripts of this folder, with what room.lua has for all of them."""
+    def script(self, name: str, *, grows: bool = False) -> Any:
+        """One of the scripts of this folder, with what room.lua has for all of them. grows: a Redis at its maxmemory
+        refuses it; the others finish what was admitted before, whatever that takes.
+        """
         folder = importlib.resources.files("tropilla.common")
         constants = "".join(f"local {name} = {value!r}\n" for name, value in names.SCRIPT_NAMES.items())
         kept = {
@@ -208,7 +217,7 @@ class Bus:
         }
         constants += "".join(f"local {name} = {number}\n" for name, number in kept.items())
         shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))
-        return self._redis.register_script(constants + shared + own)
+        return self._redis.register_script(constants + ("" if grows else BEYOND_MAXMEMORY) + shared + own)
 
     # -- start-up ------------------------------------------------------------------------------------------------
 
@@ -251,20 +260,23 @@ class Bus:
         """Journals the events of one step, counts the tokens among them, and publishes what was accepted, one message per
         inbox.
         """
-        numbers: dict[str, int] = {}
+        # A worker that was cut off may get its own request back: what it still has to say as the one attempt comes here
+        # beside what it says as the next, and only the one is refused.
+        numbers: dict[tuple[str, int], int] = {}
         heads: list[Any] = []
         events: list[Any] = []
         for entry in entries:
-            if entry.request_id not in numbers:
-                numbers[entry.request_id] = len(numbers) + 1
+            writer = entry.request_id, entry.attempt
+            if writer not in numbers:
+                numbers[writer] = len(numbers) + 1
                 heads += (entry.attempt, entry.prompt)
-            events += (numbers[entry.request_id], entry.index, entry.ends, entry.tokens, entry.cached, entry.payload)
-        keys = [make(request_id) for request_id in numbers for make in (names.state_key, names.journal_key)]
+            events += (numbers[writer], entry.index, entry.ends, entry.tokens, entry.cached, entry.payload)
+        keys = [make(request_id) for request_id, _ in numbers for make in (names.state_key, names.journal_key)]
         refused, unheard = self._append(keys=keys, args=[int(journal_seconds * 1000), *heads, *events])
-        requests = list(numbers)
+        writers = list(numbers)
         return Appended(
-            refused=frozenset(requests[number - 1] for number in refused),
-            unheard=frozenset(requests[number - 1] for number in unheard),
+            refused=frozenset(writers[number - 1] for number in refused),
+            unheard=frozenset(writers[number - 1][0] for number in unheard),
         )
 
     @redis_errors_translated
@@ -346,10 +358,8 @@ class Bus:
     @redis_errors_translated
     def announce(self, worker: Worker, *, milliseconds: int = PRESENCE_MS) -> None:
         """Says who this worker is and what it pins, for a while. To be repeated every second."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(names.presence_key(worker.name), codec.encode_worker(worker), px=milliseconds)
-        pipeline.sadd(names.WORKERS_KEY, worker.name)
-        pipeline.execute()
+        keys = [names.presence_key(worker.name), names.WORKERS_KEY]
+        self._announce(keys=keys, args=[codec.encode_worker(worker), milliseconds, worker.name])
 
     @redis_errors_translated
     def leave(self, worker: str) -> None:

@@ -79,7 +79,8 @@ class Room:
 
     def __init__(self, bus: Bus) -> None:
         self._redis = bus.connection
-        self._admit, self._take, self._cancel = bus.script("admit"), bus.script("take"), bus.script("cancel")
+        self._admit = bus.script("admit", grows=True)
+        self._take, self._cancel = bus.script("take"), bus.script("cancel")
         self._begin = bus.script("begin")
         self._hand_back, self._put_back = bus.script("hand_back"), bus.script("put_back")
         self._move, self._position, self._sweep = bus.script("move"), bus.script("position"), bus.script("sweep")

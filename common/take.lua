@@ -94,7 +94,7 @@ local function taken(state)
   redis.call('SADD', RUNNING .. state.pin, state.id)
   redis.call('PEXPIRE', state.at, state.lifetime)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
-  return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, redis.call('XLEN', key_of(state.id, 'journal')),
+  return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, next_index(key_of(state.id, 'journal')),
           redis.call('HGET', state.at, 'request'), state.key, state.class}
 end
 

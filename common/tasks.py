@@ -42,8 +42,10 @@ def create_celery(settings: Settings) -> Celery:
         },
         broker_pool_limit=10,
         broker_connection_retry_on_startup=True,
-        # Redis may be away for as long as it likes.
+        # Redis may be away for as long as it likes. And a command that it refuses, as it does at its maxmemory, is no
+        # reason for a worker to end: the next connection begins with nothing to acknowledge.
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
         # What is pulled is what a thread is free for, whichever connection the tickets at hand came by. Celery's own way
         # after a lost connection is to pull that many fewer until a *new* ticket is done with: one slot in use of eight.
         worker_disable_prefetch=True,

@@ -545,6 +545,7 @@ class FakeJournal:
     def __init__(self) -> None:
         self.calls: list[list[Entry]] = []
         self.refused: set[str] = set()
+        self.refused_writers: set[tuple[str, int]] = set()
         self.unheard: set[str] = set()
         #: Who has come to listen when a worker is about to give up.
         self.joined: set[str] = set()
@@ -555,7 +556,8 @@ class FakeJournal:
             self.failures -= 1
             raise StoreUnavailable("Redis cannot serve")
         self.calls.append(list(entries))
-        refused = frozenset(e.request_id for e in entries if e.request_id in self.refused)
+        writers = {(entry.request_id, entry.attempt) for entry in entries}
+        refused = frozenset(w for w in writers if w[0] in self.refused or w in self.refused_writers)
         return Appended(refused, frozenset(self.unheard))
 
     def give_up(self, request_id: str, *, seconds: float) -> bool:

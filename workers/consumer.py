@@ -1,7 +1,10 @@
-"""Celery's consumer, which pulls tickets, with more haste: it looks for a lost Redis every second.
+"""Celery's consumer, which pulls tickets, and what it does when Redis goes: it looks for it every second, and lets go of
+the tickets at hand.
 
 Celery's own waits two seconds longer each time, up to thirty, and cannot be told otherwise: a Redis that was away for a
-minute would have its workers back after another half.
+minute would have its workers back after another half. And it gives tickets back, or acknowledges them, over the connection
+that is lost: depending on what it was just waiting for, that ends the worker (kombu 5.7: 'NoneType' object has no attribute
+'hostname').
 """
 
 from __future__ import annotations
@@ -22,3 +25,14 @@ class HastyConsumer(Consumer):  # type: ignore[misc]
             conn.ensure_connection, interval_start=RECONNECT_SECONDS, interval_step=0, interval_max=RECONNECT_SECONDS
         )
         return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        if self.task_consumer is not None:
+            _abandon(self.task_consumer.channel)
+        super().on_connection_error_after_connected(exc)
+
+
+def _abandon(channel: Any) -> None:
+    """Its tickets are no longer ours to answer for: they come back when their time is over, and find nobody waiting."""
+    channel.do_restore = False
+    channel.basic_ack = channel.basic_reject = lambda *_, **__: None

@@ -80,6 +80,8 @@ class Keeper:
         self._lease_seconds = lease_seconds
         #: By request and attempt: a ticket may come back to the worker that lost it.
         self._held: dict[tuple[str, int], Held] = {}
+        #: When Redis could not be reached the last time.
+        self._missed_at = float("-inf")
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._beat, name="keeper", daemon=True),
@@ -90,6 +92,11 @@ class Keeper:
     def worker(self) -> Worker:
         """What is announced, but for what the ward says."""
         return self._worker
+
+    @property
+    def settled(self) -> bool:
+        """Redis has answered for as long as a lease lasts: one that is gone now did not run out while Redis was away."""
+        return time.monotonic() - self._missed_at > self._lease_seconds
 
     def start(self) -> None:
         for thread in self._threads:
@@ -149,6 +156,7 @@ class Keeper:
             try:
                 self._renew()
             except StoreUnavailable as error:
+                self._missed_at = time.monotonic()
                 log.warning("leases are not renewed: %s", error.message)
             self._stopping.wait(pause)
 
@@ -158,11 +166,12 @@ class Keeper:
             if (lease.request_id, lease.attempt) in self._held:
                 log.warning("the lease of request %s is lost", lease.request_id)
                 self._ward.fence(lease.request_id, lease.attempt)
-        self._bus.renew_tickets([one.tag for one in held], time.time())
         for request_id in self._bus.cancelled([one.lease.request_id for one in held]):
             self._ward.cancel(request_id)
         self._announce()
         self._ward.report()
+        # Last: at its maxmemory Redis refuses this one, and a ticket that comes back finds nobody waiting.
+        self._bus.renew_tickets([one.tag for one in held], time.time())
 
     def _listen(self) -> None:
         """Hears of cancels within a millisecond; what is missed while reconnecting, `_renew` finds."""

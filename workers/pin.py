@@ -207,9 +207,10 @@ class Pin:
         )
 
     def report(self) -> None:
-        self._bus.report_load(self.worker.name, self._pace.load)
-        self._tally.flush(self._bus.add_counts)
         ready = self._keeper.worker.state == "ready"
-        if ready:
+        if ready and self._keeper.settled:
             self._tickets.look_after_the_lost()
         self.hearing.check(pulls=ready)
+        # Last: a Redis at its maxmemory takes no more counts.
+        self._bus.report_load(self.worker.name, self._pace.load)
+        self._tally.flush(self._bus.add_counts)

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from typing import Protocol
 
 from tropilla.common import codec
@@ -127,25 +127,26 @@ class Publisher:
                     for outgoing in events:
                         outgoing.job.be_taken_away()
                     return
-        jobs = {outgoing.job.request_id: outgoing.job for outgoing in events}
-        for request_id in appended.refused:
+        jobs = {(outgoing.job.request_id, outgoing.job.attempt): outgoing.job for outgoing in events}
+        for request_id, attempt in appended.refused:
             log.warning("request %s was taken away", request_id)
-            self._fence(request_id, jobs[request_id].attempt)
-            jobs[request_id].be_taken_away()
+            self._fence(request_id, attempt)
+            jobs[request_id, attempt].be_taken_away()
         for outgoing in events:
             if not isinstance(outgoing.event, Prompted):
                 # Which is said before anything is computed.
                 outgoing.job.begun.set()
             if outgoing.ends:
                 outgoing.job.be_over()
-        self._watch_orphans(appended, {outgoing.job.request_id for outgoing in events if outgoing.ends}, jobs)
+        ended = {outgoing.job.request_id for outgoing in events if outgoing.ends}
+        self._watch_orphans(appended, ended, {request_id for request_id, _ in jobs})
 
     def _append(self, entries: list[Entry]) -> Appended:
         return self._journal.append(entries, journal_seconds=self._journal_seconds)
 
-    def _watch_orphans(self, appended: Appended, ended: Set[str], jobs: Mapping[str, Job]) -> None:
+    def _watch_orphans(self, appended: Appended, ended: Set[str], told: Set[str]) -> None:
         now = self._clock()
-        for request_id in jobs:
+        for request_id in told:
             if request_id not in appended.unheard or request_id in ended:
                 self._unheard.pop(request_id, None)
                 continue

@@ -156,6 +156,9 @@ class Tickets:
         except DecodeError as error:
             log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
             return self._conclude(taken, Failed(taken.next_index, "internal", "the answer cannot be gone on with"))
+        except GenerationFailed as failure:
+            log.error("request %s: %s", request.id, failure.message)
+            return self._conclude(taken, to_failed(failure, taken.next_index))
         waited = time.monotonic() - self._began < WAITED_SECONDS
         job = Job(request.id, taken.attempt, request.choices - len(told.ended), taken.next_index)
         job.key, job.priority = taken.key, taken.priority
@@ -193,11 +196,17 @@ class Tickets:
             self._submit_ticket(lane, lease.request_id)
 
     def _past(self, request: Request, taken: Taken) -> Past:
-        """What a worker before this one has said. Raises `StoreUnavailable`."""
+        """What a worker before this one has said. Raises `StoreUnavailable`, and `GenerationFailed` where not all of it is
+        there any more.
+        """
         if not taken.next_index:
             return NOTHING
         log.info("request %s goes on at event %d, attempt %d", request.id, taken.next_index, taken.attempt)
-        return past(codec.decode_event(item.index, item.payload) for item in self._bus.read_journal(request.id))
+        journal = self._bus.read_journal(request.id)
+        if [item.index for item in journal] != list(range(taken.next_index)):
+            # A fail-over of Redis lost what it had acknowledged: nothing is built on a text with a hole.
+            raise GenerationFailed("a part of the answer was lost in the queue", code="worker_lost")
+        return past(codec.decode_event(item.index, item.payload) for item in journal)
 
     def _put_to_the_test(self, job: Job, request: Request, told: Past) -> None:
         """For what may have killed its last worker: the next such request has its turn when this one got further than it

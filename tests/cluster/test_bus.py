@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from cluster.herd import Herd
 from fakes import request
+from tropilla.common import names
 from tropilla.common.bus import Bus, Delivered, Entry, Lease, Listener, split_message
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
@@ -54,7 +55,7 @@ def test_a_released_journal_is_gone_and_its_request_stays_ended(bus: Bus, herd: 
     bus.release(request_id)
     assert bus.read_journal(request_id) == []
     # A writer whose connection broke and who asks again has nothing left to write.
-    assert bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60).refused == {request_id}
+    assert bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60).refused == {(request_id, 1)}
     assert bus.read_journal(request_id) == []
 
 
@@ -84,16 +85,36 @@ def test_a_zombie_is_refused_and_publishes_nothing(bus: Bus, herd: Herd, listene
     request_id = taken(herd)
     bus.append(entries(request_id, 1, range(1)), journal_seconds=60)
     assert bus.conclude(request_id, b"over", outcome="failed:x", attempt=None, journal_seconds=60) == 1
-    assert bus.append(entries(request_id, 1, range(1, 4)), journal_seconds=60).refused == {request_id}
+    assert bus.append(entries(request_id, 1, range(1, 4)), journal_seconds=60).refused == {(request_id, 1)}
     assert [item.payload for item in bus.read_journal(request_id)] == [b"e0", b"over"]
     assert [listener.read(5) is not None, listener.read(5) is not None, listener.read(0.05)] == [True, True, None]
+
+
+def test_each_attempt_in_one_call_is_refused_or_accepted_for_itself(bus: Bus, herd: Herd) -> None:
+    request_id = taken(herd)
+    bus.append(entries(request_id, 1, range(2)), journal_seconds=60)
+    herd.redis.hset(names.state_key(request_id), "attempt", 2)
+    both = [*entries(request_id, 1, range(2, 4)), *entries(request_id, 2, range(2, 5))]
+    assert bus.append(both, journal_seconds=60).refused == {(request_id, 1)}
+    assert [item.index for item in bus.read_journal(request_id)] == [0, 1, 2, 3, 4]
+
+
+def test_an_event_behind_one_that_redis_has_lost_is_refused(bus: Bus, herd: Herd) -> None:
+    """A fail-over loses what came last: nobody writes on beyond it as if it stood there."""
+    request_id = taken(herd)
+    bus.append(entries(request_id, 1, range(5)), journal_seconds=60)
+    herd.redis.xtrim(names.journal_key(request_id), minid="5-0", approximate=False)
+    assert not bus.append(entries(request_id, 1, range(5, 6)), journal_seconds=60).refused
+    assert bus.append(entries(request_id, 1, range(7, 8)), journal_seconds=60).refused == {(request_id, 1)}
+    # What ends it from outside stands behind the last one, whatever is missing before.
+    assert bus.conclude(request_id, b"over", outcome="failed:x", attempt=None, journal_seconds=60) == 6
 
 
 def test_an_ended_request_cannot_be_concluded_or_written_to(bus: Bus, herd: Herd) -> None:
     request_id = taken(herd)
     bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60)
     assert bus.conclude(request_id, b"over", outcome="failed:x", attempt=None, journal_seconds=60) is None
-    assert bus.append(entries(request_id, 1, range(2, 3)), journal_seconds=60).refused == {request_id}
+    assert bus.append(entries(request_id, 1, range(2, 3)), journal_seconds=60).refused == {(request_id, 1)}
 
 
 def test_nobody_is_concluded_who_has_gone_on_since_it_was_looked_at(bus: Bus, herd: Herd) -> None:

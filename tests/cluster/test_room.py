@@ -171,7 +171,7 @@ def test_what_a_worker_was_lost_over_waits_again_at_its_place_once(queue: Queue)
     assert (queue.room.put_back(lost), queue.room.put_back(lost)) == ([queue.lane], [])
     again = queue.take("b")
     assert (again.request_id, again.outcome, again.attempt, again.next_index) == (lost, "claimed", 2, 2)
-    assert queue.bus.append([Entry(lost, 1, 2, "", b"e2")], journal_seconds=60).refused == {lost}
+    assert queue.bus.append([Entry(lost, 1, 2, "", b"e2")], journal_seconds=60).refused == {(lost, 1)}
 
 
 def test_any_worker_of_the_pin_finds_what_another_was_lost_over(queue: Queue) -> None:

@@ -230,3 +230,15 @@ def test_a_request_that_is_listened_to_again_gets_a_new_grace() -> None:
         press.publisher.publish(outgoing(posted)[:1])
         press.clock.advance(9)
     assert press.cancels == []
+
+
+def test_an_attempt_that_is_over_is_fenced_and_the_next_one_beside_it_goes_on() -> None:
+    """A worker that was cut off has its own request back while the first attempt's events still wait."""
+    press, first, second = Press(), job(attempt=1), job(attempt=2)
+    press.journal.refused_writers = {("a", 1)}
+    press.publisher.put(outgoing(first))
+    press.publisher.put(outgoing(second))
+    run(press.publisher)
+    assert len(press.journal.calls) == 1
+    assert press.fences == [("a", 1)]
+    assert (first.outcome, second.outcome) == ("taken away", "running")
