@@ -95,11 +95,17 @@ local function over(state, outcome, kept)
   if finish > now then redis.call('ZADD', turns, finish, state.key) else redis.call('ZREM', turns, state.key) end
 end
 
+-- The index of a journal's next event: also behind one that Redis has lost, where a count would fall short.
+local function next_index(journal)
+  local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
+  return last and tonumber(string.match(last[1], '^%d+')) or 0
+end
+
 -- Ends it from outside its worker, whom the attempt's number fences. Answers the index of the last event.
 local function conclude(state, payload, outcome, kept)
   redis.call('HINCRBY', state.at, 'attempt', 1)
   local journal = key_of(state.id, 'journal')
-  local index = redis.call('XLEN', journal)
+  local index = next_index(journal)
   redis.call('XADD', journal, (index + 1) .. '-0', 'e', payload)
   redis.call('DEL', key_of(state.id, 'lease'))
   over(state, outcome, kept)

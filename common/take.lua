@@ -61,7 +61,7 @@ local function taken(state)
   local in_a_row, in_all = string.match(ARGV[4], '(%d+) (%d+)')
   local outcome = blamed > 0 and 'suspect' or 'claimed'
   if blamed >= tonumber(in_a_row) or lost >= tonumber(in_all) then outcome = 'crashed' end
-  return {outcome, state.id, attempt, redis.call('XLEN', key_of(state.id, 'journal')),
+  return {outcome, state.id, attempt, next_index(key_of(state.id, 'journal')),
           redis.call('HGET', state.at, 'request'), state.key, state.class}
 end
 
