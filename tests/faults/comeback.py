@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,16 +73,19 @@ class Clients:
         self.told: list[Told] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._client, name=f"client {n}") for n in range(count)]
+        self._count = count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="client")
+        self._running: list[Future[None]] = []
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._running = [self._pool.submit(self._client) for _ in range(self._count)]
 
     def stop(self) -> None:
+        """What has begun is heard to its end. Raises what a client died of."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for client in self._running:
+            client.result()
 
     def _client(self) -> None:
         while not self._stopping.is_set():
