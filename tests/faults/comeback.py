@@ -31,6 +31,8 @@ BETWEEN_SECONDS = (0.5, 1.5)
 API_PROCESSES = 2
 #: Whoever finds nobody at the port comes again after so long.
 AGAIN_SECONDS = 0.05
+#: An API process may take so long to start beside others that are busy.
+START_SECONDS = 300.0
 #: A stream whose client comes back so often without an end has none.
 MOST_RETURNS = 50
 
@@ -163,7 +165,7 @@ def _kill(flock: Flock, count: int, chance: random.Random, say: Say) -> None:
     master = next(process for process in flock.processes if process.name == "api")
     for number in range(count):
         time.sleep(chance.uniform(*BETWEEN_SECONDS))
-        wait_for(lambda: len(_serving(master.pid)) == API_PROCESSES, "all API processes")
+        wait_for(lambda: len(_serving(master.pid)) == API_PROCESSES, "all API processes", START_SECONDS)
         os.kill(chance.choice(_serving(master.pid)), signal.SIGKILL)
         if (number + 1) % 10 == 0:
             say(f"{number + 1} of {count} API processes killed")
