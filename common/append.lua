@@ -71,7 +71,9 @@ for at = 2 * requests + 2, #ARGV, 6 do
         count_tokens(number, state)
         over(read(KEYS[2 * number - 1]), ends, kept)
       elseif index == '0' then
-        redis.call('PEXPIRE', journal, redis.call('PTTL', KEYS[2 * number - 1]))
+        -- None while it waits: its lease had run out, it was put back, and its writer still lives. Less than none is now.
+        local left = redis.call('PTTL', KEYS[2 * number - 1])
+        if left > 0 then redis.call('PEXPIRE', journal, left) end
       end
       say(state, index, payload)
     elseif stands(journal, id, payload) then

@@ -117,7 +117,7 @@ local function over(state, outcome, kept)
   if finish > now then redis.call('ZADD', turns, finish, state.key) else redis.call('ZREM', turns, state.key) end
 end
 
--- Behind the last event, though a fail-over of Redis may have lost some before it.
+-- The index of a journal's next event: also behind one that Redis has lost, where a count would fall short.
 local function next_index(journal)
   local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
   return last and tonumber(string.match(last[1], '^%d+')) or 0

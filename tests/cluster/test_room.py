@@ -174,6 +174,27 @@ def test_what_a_worker_was_lost_over_waits_again_at_its_place_once(queue: Queue)
     assert queue.bus.append([Entry(lost, 1, 2, "", b"e2")], journal_seconds=60).refused == {(lost, 1)}
 
 
+def test_what_is_said_by_one_who_was_thought_lost_is_kept(queue: Queue) -> None:
+    """A starved worker: its lease has run out, its request waits again, nobody has taken it, and it goes on."""
+    asked = queue.ask().request_id
+    lost = lose(queue)
+    assert (lost, queue.room.put_back(lost)) == (asked, [queue.lane])
+    queue.bus.append([Entry(lost, 1, 0, "", b"e0", tokens=1)], journal_seconds=60)
+    queue.bus.append([Entry(lost, 1, 1, "", b"e1", tokens=1)], journal_seconds=60)
+    assert [said.payload for said in queue.bus.read_journal(lost)] == [b"e0", b"e1"]
+    taken = queue.take("b")
+    assert (taken.request_id, taken.outcome, taken.next_index) == (lost, "claimed", 2)
+
+
+def test_a_request_ends_also_behind_an_event_that_redis_has_lost(queue: Queue) -> None:
+    asked = queue.ask().request_id
+    queue.take()
+    queue.bus.append([Entry(asked, 1, n, "", b"e") for n in range(3)], journal_seconds=60)
+    queue.herd.redis.xdel(names.journal_key(asked), "2-0")
+    assert queue.bus.conclude(asked, b"end", outcome="failed:internal", attempt=1, journal_seconds=60) == 3
+    assert [said.index for said in queue.bus.read_journal(asked)] == [0, 2, 3]
+
+
 def test_any_worker_of_the_pin_finds_what_another_was_lost_over(queue: Queue) -> None:
     for name in "abc":
         queue.ask(name)

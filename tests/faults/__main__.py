@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faults import booked, burst, comeback, hangups, page, poison, runs
@@ -14,7 +16,8 @@ from faults.matrix import TITLES
 from faults.runs import Say, Size
 
 SEED = 8
-RUNS: dict[str, tuple[Callable[[Size, int, Say], dict[str, Any]], Size]] = {
+Run = Callable[[Size, int, Say], dict[str, Any]]
+RUNS: dict[str, tuple[Run, Size]] = {
     "killed": (runs.killed, Size(1000, workers=6)),
     "pocket": (runs.killed_pocket, Size(100, clients=24, workers=3)),
     "told-to-leave": (runs.told_to_leave, Size(100)),
@@ -33,14 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(RUNS)} (all)")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"({SEED})")
+    parser.add_argument("--count", type=int, metavar="N", help="so many faults instead of as many as usual")
     parser.add_argument("--quick", action="store_true", help=f"a {QUICK}th of everything; keeps no result")
     parser.add_argument("--render-only", action="store_true", help="only write the page again")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.runs) - RUNS.keys():
         parser.error(f"there is no run {unknown.pop()!r}; there are {', '.join(RUNS)}")
+    # Also then nothing of ours may go on running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     met = True
     for name in () if asked.render_only else asked.runs or RUNS:
-        result = one(name, asked.seed, quick=asked.quick)
+        run, size = RUNS[name]
+        count = asked.count or (max(2, size.count // QUICK) if asked.quick else size.count)
+        result = one(name, run, replace(size, count=count), asked.seed)
         met = met and all(bar["met"] for bar in result["bars"])
         if not asked.quick:
             page.keep(page.RESULTS, name, result)
@@ -50,10 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if met else 1
 
 
-def one(name: str, seed: int, *, quick: bool) -> dict[str, Any]:
-    run, size = RUNS[name]
-    if quick:
-        size = Size(max(2, size.count // QUICK), size.clients, size.workers)
+def one(name: str, run: Run, size: Size, seed: int) -> dict[str, Any]:
     say(f"{TITLES[name]}: {size.count} times, seed {seed}")
     known, began = facts(seed), time.monotonic()
     result = {"run": name, **known, **run(size, seed, say)}

@@ -26,7 +26,7 @@ FULL = {OPENAI: 429, OLLAMA: 503, TGI: 429}
 #: What each asks for, in tokens.
 TOKENS = 5
 #: Until everybody was refused who is, at the most.
-REFUSED_SECONDS = 30.0
+REFUSED_SECONDS = 300.0
 
 
 class Burst:

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ BETWEEN_SECONDS = (0.5, 1.5)
 API_PROCESSES = 2
 #: Whoever finds nobody at the port comes again after so long.
 AGAIN_SECONDS = 0.05
+#: An API process may take so long to start beside others that are busy.
+START_SECONDS = 300.0
 #: A stream whose client comes back so often without an end has none.
 MOST_RETURNS = 50
 
@@ -72,16 +75,19 @@ class Clients:
         self.told: list[Told] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._client, name=f"client {n}") for n in range(count)]
+        self._count = count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="client")
+        self._running: list[Future[None]] = []
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._running = [self._pool.submit(self._client) for _ in range(self._count)]
 
     def stop(self) -> None:
+        """What has begun is heard to its end. Raises what a client died of."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for client in self._running:
+            client.result()
 
     def _client(self) -> None:
         while not self._stopping.is_set():
@@ -159,7 +165,7 @@ def _kill(flock: Flock, count: int, chance: random.Random, say: Say) -> None:
     master = next(process for process in flock.processes if process.name == "api")
     for number in range(count):
         time.sleep(chance.uniform(*BETWEEN_SECONDS))
-        wait_for(lambda: len(_serving(master.pid)) == API_PROCESSES, "all API processes")
+        wait_for(lambda: len(_serving(master.pid)) == API_PROCESSES, "all API processes", START_SECONDS)
         os.kill(chance.choice(_serving(master.pid)), signal.SIGKILL)
         if (number + 1) % 10 == 0:
             say(f"{number + 1} of {count} API processes killed")

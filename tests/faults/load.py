@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from cluster.wire import OLLAMA, OPENAI, TGI, Answer, ask, post
@@ -47,17 +48,19 @@ class Load:
         self.heard: list[Heard] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._client, name=f"client {n}") for n in range(clients)]
+        self._clients = clients
+        self._pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
+        self._running: list[Future[None]] = []
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._running = [self._pool.submit(self._client) for _ in range(self._clients)]
 
     def stop(self) -> None:
-        """What has begun is heard to its end."""
+        """What has begun is heard to its end. Raises what a client died of."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
+        for client in self._running:
+            client.result()
 
     def _client(self) -> None:
         while not self._stopping.is_set():
