@@ -39,7 +39,7 @@ from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
 from tropilla.common.errors import StoreUnavailable, TropillaError
-from tropilla.common.generation import Request
+from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
 from tropilla.common.room import Room
@@ -117,7 +117,12 @@ def from_environment() -> Flask:
     def sweep(lane: str) -> int:
         return room.sweep(lane, journal_seconds=settings.journal_seconds)
 
-    steward = Steward(registry, Survey(bus, registry, room), sweep, inbox.name, swap_seconds=settings.swap_seconds)
+    def look_after_the_lost() -> None:
+        for lane in room.put_back_all_lost():
+            submit(celery, lane.name, ticket=new_request_id(), shown=lane.pin)
+
+    survey, swap_seconds = Survey(bus, registry, room), settings.swap_seconds
+    steward = Steward(registry, survey, sweep, look_after_the_lost, inbox.name, swap_seconds=swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
         submit(celery, lane.name, ticket=asked.id, shown=asked.model)

@@ -214,6 +214,7 @@ class Bus:
             "LEDGER_ROWS": self._settings.ledger_rows,
             "MAX_DEAD": self._settings.max_dead,
             "DEAD_MS": int(self._settings.dead_seconds * 1000),
+            "JOURNAL_MS": int(self._settings.journal_seconds * 1000),
         }
         constants += "".join(f"local {name} = {number}\n" for name, number in kept.items())
         shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))

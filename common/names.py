@@ -26,6 +26,8 @@ WAITING_KEY = "tropilla:waiting"
 LEDGER_KEY = "tropilla:ledger"
 #: A sorted set of the ids of requests that were given up because of the workers they cost, by when that was, in Unix ms.
 DEAD_KEY = "tropilla:dead"
+#: A set of the pins of which something runs, or did a moment ago.
+RUNNING_PINS_KEY = "tropilla:running"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
 #: A set of the names of workers that have announced themselves.
@@ -54,6 +56,7 @@ SCRIPT_NAMES = {
     "REQUEST": "tropilla:request:",
     "ROOM": "tropilla:room:",
     "RUNNING": "tropilla:running:",
+    "RUNNING_PINS": RUNNING_PINS_KEY,
     "WAITING": WAITING_KEY,
     "LEDGER": LEDGER_KEY,
     "DEAD": DEAD_KEY,

@@ -26,6 +26,7 @@ for number = 1, #KEYS / 2 do
     leave(found)
     redis.call('PEXPIRE', state, found.lifetime)
     redis.call('SADD', RUNNING .. found.pin, found.id)
+    redis.call('SADD', RUNNING_PINS, found.pin)
   else
     lost[#lost + 1] = number
   end

@@ -117,13 +117,20 @@ class Room:
 
     @redis_errors_translated
     def put_back(self, request_id: str) -> list[Lane]:
-        """A request whose worker was lost waits again. Answers the lanes that need a ticket now: one or none."""
-        return _lanes(self._put_back(keys=[names.state_key(request_id)], args=["0"]))
+        """A request whose worker was lost waits again, or ends if nobody wants it or its time is over. Answers the lanes
+        that need a ticket now: one or none.
+        """
+        return _lanes(self._put_back(keys=[names.state_key(request_id)], args=["state", _EXPIRED, _CANCELLED]))
 
     @redis_errors_translated
     def put_back_lost(self, pin: str) -> list[Lane]:
         """As `put_back`, of everything that workers of a pin have taken."""
-        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["1"]))
+        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["running", _EXPIRED, _CANCELLED]))
+
+    @redis_errors_translated
+    def put_back_all_lost(self) -> list[Lane]:
+        """As `put_back`, of everything that anybody has taken, also where nobody else serves the pin."""
+        return _lanes(self._put_back(keys=[names.RUNNING_PINS_KEY], args=["pins", _EXPIRED, _CANCELLED]))
 
     @redis_errors_translated
     def hand_back(self, leases: Sequence[Lease], *, lane: Lane | None = None, behind: bool = False) -> list[Lease]:

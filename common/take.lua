@@ -92,6 +92,7 @@ local function taken(state)
   local attempt = redis.call('HINCRBY', state.at, 'attempt', 1)
   redis.call('SET', key_of(state.id, 'lease'), ARGV[2] .. '/' .. attempt, 'PX', ARGV[3])
   redis.call('SADD', RUNNING .. state.pin, state.id)
+  redis.call('SADD', RUNNING_PINS, state.pin)
   redis.call('PEXPIRE', state.at, state.lifetime)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
   return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, next_index(key_of(state.id, 'journal')),

@@ -208,6 +208,14 @@ def _cancelled_after_its_worker_was_lost(desk: Desk) -> None:
     desk.cancel()
 
 
+def _cancelled_and_then_its_worker_was_lost(desk: Desk) -> None:
+    desk.take()
+    desk.say(2)
+    desk.cancel()
+    desk.herd.redis.delete(names.lease_key(desk.asked.id))
+    assert desk.room.put_back_all_lost() == []
+
+
 def _refused_by_its_worker(desk: Desk) -> None:
     desk.take()
     desk.fail()
@@ -239,6 +247,7 @@ WAYS: dict[Callable[[Desk], None], tuple[object, ...]] = {
     _cancelled_in_the_queue: ("cancelled", 0, 0, 0, 0, 0, ""),
     _cancelled_running: ("cancelled", 5, 2, 1, 1, 0, "a"),
     _cancelled_after_its_worker_was_lost: ("cancelled", 5, 0, 2, 1, 0, "a"),
+    _cancelled_and_then_its_worker_was_lost: ("cancelled", 5, 0, 2, 1, 0, "a"),
     _refused_by_its_worker: ("failed:context_length", 0, 0, 0, 1, 0, "a"),
     _crashed: ("failed:worker_crashed", 0, 0, 0, 2, 2, "b"),
     _crashed_in_mid_answer: ("failed:worker_crashed", 5, 0, 3, 3, 3, "c"),
@@ -256,6 +265,17 @@ def test_a_row_says_how_a_request_went(desk: Desk, way: Callable[[Desk], None]) 
     assert told == WAYS[way]
     assert timedelta() <= datetime.now(UTC) - row.time < timedelta(seconds=20)
     assert 0 <= row.ms < 20_000
+
+
+def test_what_is_too_late_when_its_worker_is_lost_has_a_row(desk: Desk) -> None:
+    desk.ask()
+    desk.take()
+    desk.say(2)
+    desk.herd.redis.hset(names.state_key(desk.asked.id), "expires", 0)
+    desk.lose()
+    row = desk.row
+    assert row is not None
+    assert (row.outcome, row.generated) == ("expired", 2)
 
 
 def test_what_was_too_late_has_a_row_and_never_ran(desk: Desk) -> None:

@@ -251,6 +251,15 @@ def test_a_request_is_blamed_for_workers_that_are_lost_in_a_row_without_a_word(
     assert queue.take().outcome == outcome
 
 
+def test_what_nobody_else_serves_waits_again_too(queue: Queue) -> None:
+    """Somebody may load its model: the steward looks at everything that runs."""
+    queue.ask()
+    lost = lose(queue)
+    assert queue.lane in queue.room.put_back_all_lost()
+    assert queue.take().request_id == lost
+    assert queue.lane not in queue.room.put_back_all_lost()
+
+
 def test_a_request_that_was_given_back_has_cost_nobody(queue: Queue) -> None:
     request_id = queue.ask().request_id
     for attempt in range(1, 5):
