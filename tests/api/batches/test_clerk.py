@@ -118,7 +118,6 @@ def test_a_caller_says_how_long_a_file_is_kept(world: World) -> None:
         ({"purpose": "poem"}, "purpose"),
         ({"file": ...}, "file"),
         ({"file": "text"}, "file"),
-        ({"other": (io.BytesIO(b"x"), "x")}, None),
         ({"expires_after[anchor]": "created_at"}, "expires_after.seconds"),
         ({"expires_after[seconds]": "3600"}, "expires_after.anchor"),
         ({"expires_after[anchor]": "created_at", "expires_after[seconds]": "soon"}, "expires_after.seconds"),
@@ -140,6 +139,11 @@ def test_a_form_that_is_wrong_names_its_field_and_leaves_nothing(
 
 def test_another_purpose_of_openai_s_is_refused_by_its_name(world: World) -> None:
     assert "files for 'fine-tune' are not served" in error(world.upload(purpose="fine-tune"))[2]
+
+
+def test_a_form_with_a_second_file_is_refused(world: World) -> None:
+    assert error(world.upload(other=(io.BytesIO(b"x"), "x")))[:2] == (400, None)
+    assert world.files == 0
 
 
 def test_a_file_under_another_name_is_not_taken_for_the_one(world: World) -> None:
