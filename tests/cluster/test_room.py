@@ -378,6 +378,52 @@ def test_positions_and_pace_are_told(queue: Queue) -> None:
     assert queue.room.position(asked[0]) is None
 
 
+def paced(queue: Queue, gaps: list[int]) -> None:
+    """Takes one after each of so many ms, without the waiting: what is put back is when the one before was taken."""
+    times = names.room_key(queue.lane.name) + ":times"
+    for gap in gaps:
+        if queue.herd.redis.hexists(times, "taken"):
+            queue.herd.redis.hincrby(times, "taken", -gap)
+        queue.take()
+
+
+@pytest.mark.parametrize("together", [1, 2, 4, 8], ids=lambda together: f"{together} slots")
+def test_a_wait_is_told_to_a_quarter_whether_slots_end_alone_or_together(queue: Queue, together: int) -> None:
+    """A second each: of several slots that end together, several seconds and then all at once."""
+    gaps = [*[0] * (together - 1), 1000 * together] * (48 // together)
+    asked = [queue.ask().request_id for _ in range(len(gaps) + 40)]
+    paced(queue, gaps)
+    for _ in range(together):
+        position = queue.room.position(asked[-1])
+        assert position is not None
+        assert position.wait == pytest.approx(position.before, rel=0.25)
+        paced(queue, [gaps[0] if together > 1 else 1000])
+
+
+def test_a_silence_longer_than_usual_is_one_more_gap(queue: Queue) -> None:
+    asked = [queue.ask().request_id for _ in range(12)]
+    paced(queue, [0] * 8)
+    queue.herd.redis.hincrby(names.room_key(queue.lane.name) + ":times", "taken", -8000)
+    position = queue.room.position(asked[-1])
+    assert position is not None
+    # Seven gaps of nothing, and one of eight seconds so far.
+    assert position.pace == pytest.approx(1.0, rel=0.1)
+
+
+def test_what_cannot_be_met_is_not_let_in(queue: Queue) -> None:
+    for _ in range(4):
+        queue.ask()
+    paced(queue, [0, 2000])
+    late = queue.ask(seconds=3)
+    assert (late.outcome, late.number, late.request_id) == ("late", 2, "")
+    assert late.wait == pytest.approx(4, rel=0.05)
+    assert queue.ask(seconds=5).outcome == "admitted"
+    assert queue.ask(terms=key("k", "interactive"), seconds=3).outcome == "admitted"
+    full = queue.ask(bounds=Bounds(model=4, key=9, all=9))
+    assert (full.outcome, full.number) == ("model", 4)
+    assert full.wait == pytest.approx(8, rel=0.05)
+
+
 WORD = Terms(key="k", idempotency="one", digest="x")
 
 
