@@ -346,23 +346,33 @@ class Bus:
         """A subscription to the ids of requests that nobody wants any more."""
         return Listener(self.url, names.CANCELS_CHANNEL)
 
+    def listen_as_worker(self) -> Listener:
+        """A subscription to the ids of requests that nobody wants any more, and to those that begin to wait."""
+        return Listener(self.url, names.CANCELS_CHANNEL, names.ARRIVALS_CHANNEL)
+
 
 class Listener:
     """One subscription on a connection of its own. It never reconnects by itself: whoever listens must know of a gap."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, url: str, *channels: str) -> None:
         self._redis = _connect(url, answer_seconds=None)
         self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         with _translated():
-            self._pubsub.subscribe(channel)
-            # Wait for the confirmation: what is published from here on arrives.
-            self._pubsub.get_message(ignore_subscribe_messages=False, timeout=CONNECT_SECONDS)
+            self._pubsub.subscribe(*channels)
+            # Wait for the confirmations: what is published from here on arrives.
+            for _ in channels:
+                self._pubsub.get_message(ignore_subscribe_messages=False, timeout=CONNECT_SECONDS)
 
-    @redis_errors_translated
     def read(self, timeout_seconds: float = LISTEN_SECONDS) -> bytes | None:
         """The next message, or None when none came in time."""
+        heard = self.hear(timeout_seconds)
+        return heard[1] if heard else None
+
+    @redis_errors_translated
+    def hear(self, timeout_seconds: float = LISTEN_SECONDS) -> tuple[str, bytes] | None:
+        """As `read`, with the message's channel."""
         message = self._pubsub.get_message(timeout=timeout_seconds)
-        return cast(bytes, message["data"]) if message else None
+        return (message["channel"].decode(), message["data"]) if message else None
 
     def close(self) -> None:
         self._pubsub.close()

@@ -26,6 +26,8 @@ WAITING_KEY = "tropilla:waiting"
 LEDGER_KEY = "tropilla:ledger"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
+#: And of every request that begins to wait: id, lane, key and class, with tabs between.
+ARRIVALS_CHANNEL = "tropilla:arrivals"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
 #: A hash of everything that was counted: field -> number.
@@ -50,6 +52,7 @@ SCRIPT_NAMES = {
     "WAITING": WAITING_KEY,
     "LEDGER": LEDGER_KEY,
     "COUNTS": COUNTS_KEY,
+    "ARRIVALS": ARRIVALS_CHANNEL,
 }
 
 

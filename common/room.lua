@@ -54,11 +54,12 @@ local function turns_of(lane, class) return ROOM .. lane .. ':turns:' .. class e
 -- The virtual time of a lane's class.
 local function present(lane, class) return tonumber(redis.call('HGET', ROOM .. lane .. ':times', class) or 0) end
 
--- Into the room of its lane.
+-- Into the room of its lane. Workers whose places are all taken hear of it: somebody there may deserve his place less.
 local function enter(state)
   local score = RANK[state.class] * CLASS + tonumber(state.tag)
   if redis.call('ZADD', ROOM .. state.lane, score, state.id) == 1 then counted(state, 1) end
   redis.call('PERSIST', state.at)
+  redis.call('PUBLISH', ARRIVALS, table.concat({state.id, state.lane, state.key, state.class}, '\t'))
 end
 
 -- Whether it had waited.

@@ -3,17 +3,18 @@
 --
 -- ARGV  [1] lane, [2] worker, [3] lease in ms, [4] how many workers a request may cost,
 --       [5] payload of the last event of a request whose time is over, [6] how long an ended request is kept, ms,
---       [7] the newest version of encoded requests that the worker reads
+--       [7] the newest version of encoded requests that the worker reads,
+--       [8] the only request to be taken, "" for whoever is next
 --
 -- Returns {outcome, id, attempt, next event index, the encoded request, key, class}; outcome is
 --   claimed  the caller is now the only writer, and goes on at that index
 --   crashed  so many workers were lost while they ran it that it is not tried again: the caller says so
 --   newer    only newer workers can read those who wait: the ticket is theirs
---   empty    nobody waits (any more)
+--   empty    nobody waits (any more), or that one does not
 --
 -- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost.
 
-local lane = ARGV[1]
+local lane, only = ARGV[1], ARGV[8]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
 
 -- How fast a room empties while somebody waits in it: the mean time between two takings, ms.
@@ -35,7 +36,9 @@ local function taken(state)
     return nil
   end
   paced(redis.call('EXISTS', room) == 1)
-  local time = math.max(present(lane, state.class), tonumber(state.tag))
+  local time = present(lane, state.class)
+  -- Who is taken before his turn does not make it later for those who are still to have theirs.
+  if only == '' then time = math.max(time, tonumber(state.tag)) end
   redis.call('HSET', times, state.class, time)
   redis.call('PEXPIRE', times, FORGOTTEN)
   -- Whoever would start at the present time anyway need not be remembered.
@@ -50,6 +53,16 @@ local function taken(state)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
   return {lost >= tonumber(ARGV[4]) and 'crashed' or 'claimed', state.id, attempt,
           redis.call('XLEN', key_of(state.id, 'journal')), redis.call('HGET', state.at, 'request'), state.key, state.class}
+end
+
+if only ~= '' then
+  local state = redis.call('ZSCORE', room, only) and read(key_of(only, 'state'))
+  if state and tonumber(state.version) <= tonumber(ARGV[7]) then
+    leave(state)
+    local found = taken(state)
+    if found then return found end
+  end
+  return {'empty', '', 0, 0, '', '', ''}
 end
 
 local newer = {}

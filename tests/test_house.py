@@ -83,6 +83,7 @@ PURE = (
     "compose/client/words.py",
     "workers/calls.py",
     "workers/continuation.py",
+    "workers/fairness.py",
     "workers/families.py",
     "workers/fitting.py",
     "workers/gochat.py",

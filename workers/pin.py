@@ -15,12 +15,14 @@ from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.charge import Charge
 from tropilla.workers.engine import Engine
+from tropilla.workers.entry import Entry
 from tropilla.workers.keeper import Keeper
 from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.stay import FOR_EVER
 from tropilla.workers.tickets import Submit, Tickets
 from tropilla.workers.trouble import blamed
+from tropilla.workers.usher import Usher
 from tropilla.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -63,17 +65,18 @@ class Pin:
         self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
         definition = charge.definition
+        room = Room(bus)
+        self._usher = Usher(room, self._loop, lanes=self.lanes, holders=self.holders)
         self._tickets = Tickets(
             bus,
-            Room(bus),
+            room,
             keeper,
             self._settings,
-            self._engine,
+            Entry(bus, self._engine, self._loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
             self._loop,
-            self._publisher,
+            self._usher,
             heirs=self._heirs,
             keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
-            load_seconds=load_seconds,
         )
         self._threads = [
             threading.Thread(target=leaving.or_die, args=(work,), name=thread_name, daemon=True)
@@ -120,6 +123,7 @@ class Pin:
         if self.told_to_stop:
             return
         self.told_to_stop = True
+        self._usher.close()
         self._keeper.become("draining", next_pin="", returns=False)
         if self._heirs():
             self._loop.hand_back()
@@ -160,6 +164,9 @@ class Pin:
     def fence(self, request_id: str, attempt: int) -> None:
         self._loop.fence(request_id, attempt)
 
+    def arrived(self, notice: bytes) -> None:
+        self._usher.hear(notice)
+
     def described(self, worker: Worker) -> Worker:
         size = self._charge.size
         return replace(
@@ -171,3 +178,4 @@ class Pin:
         self._tally.flush(self._bus.add_counts)
         if self._keeper.worker.state == "ready":
             self._tickets.look_after_the_lost()
+            self._usher.look()

@@ -135,8 +135,9 @@ class Publisher:
             self._fence(request_id, jobs[request_id].attempt)
             jobs[request_id].be_taken_away()
         for outgoing in events:
+            outgoing.job.be_safe(outgoing.event.index)
             if outgoing.ends:
-                outgoing.job.ended.set()
+                outgoing.job.end()
         self._watch_orphans(appended, {outgoing.job.request_id for outgoing in events if outgoing.ends}, jobs)
 
     def _append(self, entries: list[Entry]) -> Appended:
