@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from flask import request
-from tropilla.api import media
+from tropilla.api import admission, media
 from tropilla.api.cluster import Cluster
 from tropilla.api.surface import JSON, Dialect, Surroundings
 from tropilla.common.errands import Task
 from tropilla.common.errors import GenerationFailed, ModelUnavailable, UnknownModel, UnreadableBody
+from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Priority, Terms
 
 Understood = TypeVar("Understood")
 
@@ -58,12 +60,11 @@ class Asking:
             return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
 
     def around(self, variables: Mapping[str, str], *, fresh: bool = False) -> Surroundings:
-        headers = {name.lower(): value for name, value in request.headers.items()}
         return Surroundings(
             self.cluster.catalogue(fresh=fresh),
             self.settings,
             time.time(),
-            headers,
+            _headers(),
             variables,
             request.args.to_dict(),
             self.registry.information,
@@ -71,6 +72,14 @@ class Asking:
             tasks=self.registry.tasks,
             task=self.registry.task,
         )
+
+    def terms(self, asked: Request, said: Priority | None = None) -> Terms:
+        """On which terms it waits. said: how urgent its body calls it. Raises `InvalidField` naming a header."""
+        return admission.terms(_headers(), asked, said)
+
+
+def _headers() -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
 from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Conversation:
         settings: Settings,
         asked: Request,
         lane: Lane,
+        terms: Terms,
         account: Account | None = None,
         *,
         resumed: bool = False,
@@ -59,7 +61,7 @@ class Conversation:
         self._mailbox: Mailbox | None = None
         self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
-        self.events = (relay.resume if resumed else relay.run)(asked, lane, self._opened)
+        self.events = (relay.resume if resumed else relay.run)(asked, lane, self._opened, terms)
         client = self._environ.get("gunicorn.socket")
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.

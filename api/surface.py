@@ -36,6 +36,7 @@ from tropilla.common.generation import (
 )
 from tropilla.common.metrics import Reading
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Priority
 
 JSON = Any
 
@@ -92,6 +93,8 @@ class Call:
     prompt_field: str = "prompt"
     #: When the request was understood and left for the queue, Unix seconds; the handler fills it in.
     queued: float = 0.0
+    #: How urgent the body says it is; None where it says nothing of that.
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)

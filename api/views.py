@@ -47,6 +47,7 @@ from tropilla.common.generation import Request
 from tropilla.common.orders import Order
 from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.settings import Settings
+from tropilla.common.terms import NO_TERMS, Terms
 
 View = Callable[..., Response]
 
@@ -119,7 +120,7 @@ class Views:
         labels.answered_by(dialect)
         try:
             call = streams.again(surface, kept, around)
-            conversation = self._conversation(call.request, resumed=True)
+            conversation = self._conversation(call.request, NO_TERMS, resumed=True)
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation, heard)
         except TropillaError as error:
@@ -205,14 +206,15 @@ class Views:
         return respond(dismissal.reply)
 
     def _answer(self, question: Question, answer: Answered) -> Response:
+        terms = self.asking.terms(question.request)
         if question.first is not None:
             self._prepare(question.first)
         if question.reply is not None:
-            self._conversation(question.request).run()
+            self._conversation(question.request, terms).run()
             return respond(question.reply)
         try:
             with blaming(question.prompt_field):
-                events = answers(self._conversation(question.request))
+                events = answers(self._conversation(question.request, terms))
             return respond(answer(question, events, time.time()))
         except TropillaError as error:
             if question.fault is None:
@@ -233,12 +235,14 @@ class Views:
         asked = models.adapted(call.request, model) if model else call.request
         call = replace(call, request=asked, queued=time.time())
         account.understood(call, model.context_length if model else 0)
-        conversation = self._conversation(asked, account)
+        conversation = self._conversation(asked, self.asking.terms(asked, call.priority), account)
         conversation.polish = model.overlay.polish if model else UNPOLISHED
         return call, conversation
 
-    def _conversation(self, asked: Request, account: Account | None = None, *, resumed: bool = False) -> Conversation:
+    def _conversation(
+        self, asked: Request, terms: Terms, account: Account | None = None, *, resumed: bool = False
+    ) -> Conversation:
         labels.call_request(asked.id)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
-        return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed)
+        return Conversation(self.relay, self.settings, asked, lane, terms, account, resumed=resumed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -45,6 +46,7 @@ from tropilla.common.catalogue import Lane
 from tropilla.common.errors import InvalidField, StoreUnavailable, TropillaError, UnknownModel
 from tropilla.common.generation import Completion, Event, Failed, TextPrompt, Token, Tokenized, TokenizeRequest
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 # -- a dialect ---------------------------------------------------------------------------------------------------------
 
@@ -360,6 +362,24 @@ def test_what_is_wrong_before_the_queue_is_told_in_the_dialects_words(
 ) -> None:
     response = world.client.post("/say", data=body)
     assert (response.status_code, response.json["kind"]) == (status, kind)
+    assert (world.lanes, world.at_rest) == ([], True)
+
+
+def test_headers_say_on_which_terms_a_request_waits(world: World) -> None:
+    world.will_say(*answer("hi"))
+    headers = {"Authorization": "Bearer secret", "X-Priority": "batch", "X-Request-Deadline": "1500ms"}
+    assert world.client.post("/say", json={"prompt": "hello"}, headers=headers).status_code == 200
+    assert world.store.terms == Terms(hashlib.sha256(b"secret").hexdigest()[:16], "batch", 1.5)
+    assert world.store.deadline_seconds == 1.5
+
+
+@pytest.mark.parametrize("path", ["/say", "/count"])
+@pytest.mark.parametrize(("header", "value"), [("X-Priority", "now"), ("X-Request-Deadline", "0")])
+def test_a_header_that_says_nothing_sensible_costs_no_place(world: World, path: str, header: str, value: str) -> None:
+    body = {"prompt": "hello", "texts": ["a"]}
+    response = world.client.post(path, json=body, headers={header: value})
+    assert (response.status_code, response.json["kind"]) == (400, "InvalidField")
+    assert response.json["oops"].startswith(header)
     assert (world.lanes, world.at_rest) == ([], True)
 
 
