@@ -18,7 +18,7 @@ LANE = Lane("endless", "cpu")
 SLOTS = 2
 #: With one slot each, two ready for the next free ones, and two in the room.
 FLOOD = SLOTS + 4
-LONG, SHORT = 120, 3
+LONG, SHORT = 80, 3
 Flood = Callable[[Mapping[str, str]], list[Future[list[Any]]]]
 
 

@@ -180,3 +180,16 @@ def test_a_request_that_is_listened_to_again_gets_a_new_grace() -> None:
         press.publisher.publish(outgoing(posted)[:1])
         press.clock.advance(9)
     assert press.cancels == []
+
+
+def test_a_request_that_stands_aside_is_let_go_of_when_its_events_are_safe() -> None:
+    press, posted = Press(), job()
+    events = outgoing(posted)[:-1]
+    for _ in events:
+        posted.number()
+    press.publisher.put(events)
+    posted.stand_aside()
+    assert not posted.ended.is_set()
+    run(press.publisher)
+    assert posted.ended.is_set()
+    assert posted.bell.is_set()
