@@ -171,17 +171,24 @@ class Tickets:
     def _attend(self, visit: Visit) -> str:
         """To the end of the request, and of all who had its place after it."""
         outcomes = ""
+        self._look_around()
         while (follower := self._until_over(visit)) is not None:
             try:
                 self._go_on_elsewhere(visit, ticket=follower.lane)
-                # There may be others who found all places taken by those who were leaving.
-                self._usher.look()
             except StoreUnavailable as error:
                 log.warning("request %s is not handed back: %s", visit.job.request_id, error.message)
+            self._look_around()
             outcomes += f"{visit.job.outcome}; {follower.job.request_id}: "
             visit = follower
         self._go_on_elsewhere(visit)
         return outcomes + visit.job.outcome
+
+    def _look_around(self) -> None:
+        """Somebody may have come while places were changing hands, and have found nobody to be exchanged for."""
+        try:
+            self._usher.look()
+        except StoreUnavailable as error:
+            log.warning("who waits is not known: %s", error.message)
 
     def _until_over(self, visit: Visit) -> Visit | None:
         """Answers who has the visit's place then."""
