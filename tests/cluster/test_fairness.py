@@ -42,6 +42,10 @@ def said(herd: Herd, headers: Mapping[str, str], tokens: int) -> list[Any]:
         return list(answer.items())
 
 
+def taken_and_waiting(herd: Herd) -> tuple[int, int]:
+    return herd.redis.scard(names.running_key(LANE.pin)), herd.waiting(LANE.name)
+
+
 @pytest.fixture
 def flood(herd: Herd) -> Iterator[Flood]:
     """Begins as many streams as there are, and returns once the worker has taken all it can."""
@@ -49,7 +53,7 @@ def flood(herd: Herd) -> Iterator[Flood]:
 
         def begin(headers: Mapping[str, str]) -> list[Future[list[Any]]]:
             streams = [pool.submit(said, herd, headers, LONG) for _ in range(FLOOD)]
-            wait_for(lambda: herd.waiting(LANE.name) == FLOOD - SLOTS - 2, "the worker to have taken all it can")
+            wait_for(lambda: taken_and_waiting(herd) == (SLOTS + 2, FLOOD - SLOTS - 2), "all that can be taken to be")
             return streams
 
         yield begin
