@@ -417,32 +417,42 @@ class Bus:
         """A subscription to the ids of requests that nobody wants any more."""
         return Listener(self.url, names.CANCELS_CHANNEL)
 
+    def listen_as_worker(self) -> Listener:
+        """A subscription to the ids of requests that nobody wants any more, and to those that begin to wait."""
+        return Listener(self.url, names.CANCELS_CHANNEL, names.ARRIVALS_CHANNEL)
+
 
 class Listener:
     """One subscription on a connection of its own. It never reconnects by itself: whoever listens must know of a gap."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, url: str, *channels: str) -> None:
         self._redis = _connect(url, subscribes=True)
         self._pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call]
         try:
             with _translated():
-                self._pubsub.subscribe(channel)
-                # What is published from the confirmation on arrives.
-                if self._pubsub.get_message(timeout=CONNECT_SECONDS) is None:
-                    raise Silent("Redis does not answer")
+                self._pubsub.subscribe(*channels)
+                # What is published from the confirmations on arrives.
+                for _ in channels:
+                    if self._pubsub.get_message(timeout=CONNECT_SECONDS) is None:
+                        raise Silent("Redis does not answer")
         except StoreUnavailable:
             self.close()
             raise
         self._heard_at = self._asked_at = time.monotonic()
 
-    @redis_errors_translated
     def read(self, timeout_seconds: float = LISTEN_SECONDS) -> bytes | None:
         """The next message, or None when none came in time. Raises `Silent` when Redis has not answered for a while."""
+        heard = self.hear(timeout_seconds)
+        return heard[1] if heard else None
+
+    @redis_errors_translated
+    def hear(self, timeout_seconds: float = LISTEN_SECONDS) -> tuple[str, bytes] | None:
+        """As `read`, with the message's channel."""
         message = self._pubsub.get_message(timeout=timeout_seconds)
         now = time.monotonic()
         if message is not None:
             self._heard_at = now
-            return cast(bytes, message["data"]) if message["type"] == "message" else None
+            return (message["channel"].decode(), message["data"]) if message["type"] == "message" else None
         if now - self._heard_at >= SILENT_SECONDS:
             raise Silent(f"Redis has not answered for {now - self._heard_at:.0f} s")
         if now - max(self._heard_at, self._asked_at) >= LISTEN_SECONDS:

@@ -30,6 +30,8 @@ DEAD_KEY = "tropilla:dead"
 RUNNING_PINS_KEY = "tropilla:running"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
+#: And of every request that begins to wait: id, lane, key and class, with tabs between.
+ARRIVALS_CHANNEL = "tropilla:arrivals"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
 #: A hash of everything that was counted: field -> number.
@@ -61,6 +63,7 @@ SCRIPT_NAMES = {
     "LEDGER": LEDGER_KEY,
     "DEAD": DEAD_KEY,
     "COUNTS": COUNTS_KEY,
+    "ARRIVALS": ARRIVALS_CHANNEL,
 }
 
 

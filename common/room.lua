@@ -69,11 +69,12 @@ end
 
 local function score_of(class, tag) return RANK[class] * CLASS + tag end
 
--- Into the room of its lane.
+-- Into the room of its lane. Workers whose places are all taken hear of it: somebody there may deserve his place less.
 local function enter(state)
   local score = score_of(state.class, tonumber(state.tag))
   if redis.call('ZADD', ROOM .. state.lane, score, state.id) == 1 then counted(state, 1) end
   redis.call('PERSIST', state.at)
+  redis.call('PUBLISH', ARRIVALS, table.concat({state.id, state.lane, state.key, state.class}, '\t'))
 end
 
 -- Whether it had waited.

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, Lease, redis_errors_translated
 from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, Request, Usage
-from tropilla.common.terms import Bounds, Priority, Terms, cost, kind
+from tropilla.common.terms import PRIORITIES, Bounds, Newcomer, Priority, Terms, cost, kind
 
 #: A request over which so many workers were lost in a row, without getting any further in between, is what kills them; and
 #: so is one that has cost so many in all, however far it gets each time. It is not tried again.
@@ -152,10 +152,10 @@ class Room:
     # -- out --------------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float) -> Taken:
-        """For a ticket of the lane: whoever is next. Holding the lease starts here."""
+    def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float, only: str = "") -> Taken:
+        """For a ticket of the lane: whoever is next, or `only` that request. Holding the lease starts here."""
         args = [lane, worker, int(lease_seconds * 1000), f"{MAX_LOST_WORKERS} {MAX_LOST_IN_ALL}"]
-        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION, _CRASHED]
+        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION, _CRASHED, only]
         outcome, request_id, attempt, next_index, payload, key, priority = self._take(keys=[], args=args)
         return Taken(
             outcome.decode(),
@@ -220,9 +220,34 @@ class Room:
         return dict(zip(asked, map(int, pipeline.execute()), strict=True)) if asked else {}
 
     @redis_errors_translated
+    def first(self, lanes: Iterable[str], count: int) -> list[Newcomer]:
+        """The next ones of each lane, in their order."""
+        rooms = [(lane, self._redis.zrange(names.room_key(lane), 0, count - 1)) for lane in lanes]
+        found = [(lane, request_id) for lane, ids in rooms for request_id in cast("list[bytes]", ids)]
+        pipeline = self._redis.pipeline(transaction=False)
+        for _, request_id in found:
+            pipeline.hmget(names.state_key(request_id.decode()), "key", "class")
+        states = pipeline.execute() if found else []
+        return [
+            _newcomer(request_id, lane.encode(), key or b"", priority)
+            for (lane, request_id), (key, priority) in zip(found, states, strict=True)
+            if priority
+        ]
+
+    @redis_errors_translated
     def tickets(self, lane: str) -> int:
         """Tickets of a lane that no worker has popped."""
         return int(self._redis.llen(lane))
+
+
+def arrival(notice: bytes) -> Newcomer:
+    """What workers hear of a request that begins to wait; see room.lua."""
+    return _newcomer(*notice.split(b"\t"))
+
+
+def _newcomer(request_id: bytes, lane: bytes, key: bytes, priority: bytes) -> Newcomer:
+    named = next(name for name in PRIORITIES if name == priority.decode())
+    return Newcomer(request_id.decode(), lane.decode(), key.decode(), named)
 
 
 def _lanes(found: list[bytes]) -> list[Lane]:

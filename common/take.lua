@@ -4,20 +4,21 @@
 -- ARGV  [1] lane, [2] worker, [3] lease in ms, [4] how many workers in a row, and in all, a request may cost: "2 10",
 --       [5] payload of the last event of a request whose time is over, [6] how long an ended request is kept, ms,
 --       [7] the newest version of encoded requests that the worker reads,
---       [8] payload of the last event of a request that is not tried again
+--       [8] payload of the last event of a request that is not tried again,
+--       [9] the only request to be taken, "" for whoever is next
 --
 -- Returns {outcome, id, attempt, next event index, the encoded request, key, class}; outcome is
 --   claimed  the caller is now the only writer, and goes on at that index
 --   suspect  the same, but it may be what killed its last worker: it is blamed for this one only from begin.lua on
 --   crashed  so many workers were lost while they ran it that it is not tried again: it has ended, and is kept aside
 --   newer    only newer workers can read those who wait: the ticket is theirs
---   empty    nobody waits (any more)
+--   empty    nobody waits (any more), or that one does not
 --
 -- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost. The request is blamed for it
 -- unless it had got further there, by a token at least: what kills its worker does so again at the same place, and others
 -- were only beside it. So `blamed` counts the workers that were lost in a row without a token in between, `lost` all of them.
 
-local lane = ARGV[1]
+local lane, only = ARGV[1], ARGV[9]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
 
 -- A mean of so many, as good as: slots that end together are taken together, and eight of them should not look like a pace.
@@ -65,7 +66,9 @@ local function taken(state)
     return nil
   end
   paced(redis.call('EXISTS', room) == 1)
-  local time = math.max(present(lane, state.class), tonumber(state.tag))
+  local time = present(lane, state.class)
+  -- Who is taken before his turn does not make it later for those who are still to have theirs.
+  if only == '' then time = math.max(time, tonumber(state.tag)) end
   redis.call('HSET', times, state.class, time)
   redis.call('PEXPIRE', times, FORGOTTEN)
   -- Whoever would start at the present time anyway need not be remembered.
@@ -97,6 +100,18 @@ local function taken(state)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
   return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, next_index(key_of(state.id, 'journal')),
           redis.call('HGET', state.at, 'request'), state.key, state.class}
+end
+
+if only ~= '' then
+  local state = redis.call('ZSCORE', room, only) and read(key_of(only, 'state'))
+  -- What a worker was lost over, and may be to blame, waits for its turn.
+  local harmless = state and (state.attempt == '0' or state.free) and tonumber(state.blamed or 0) == 0
+  if harmless and tonumber(state.version) <= tonumber(ARGV[7]) then
+    leave(state)
+    local found = taken(state)
+    if found then return found end
+  end
+  return {'empty', '', 0, 0, '', '', ''}
 end
 
 local newer = {}

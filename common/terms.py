@@ -61,6 +61,16 @@ class Bounds:
     all: int
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A request that waits in a lane, as workers hear of it."""
+
+    request_id: str
+    lane: str
+    key: str = ""
+    priority: Priority = "normal"
+
+
 def cost(request: Request) -> int:
     """About how many tokens a request takes, prompts and answers together; at least 1."""
     prompts = sum(map(_tokens, request.prompts))

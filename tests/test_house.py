@@ -92,6 +92,7 @@ PURE = (
     "workers/calls.py",
     "workers/continuation.py",
     "workers/deafness.py",
+    "workers/fairness.py",
     "workers/families.py",
     "workers/fitting.py",
     "workers/gochat.py",

@@ -16,6 +16,7 @@ from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.charge import Charge
 from tropilla.workers.engine import Engine
+from tropilla.workers.entry import Entry
 from tropilla.workers.hearing import Hearing
 from tropilla.workers.keeper import Keeper
 from tropilla.workers.pace import Pace
@@ -23,6 +24,7 @@ from tropilla.workers.publisher import Publisher
 from tropilla.workers.stay import FOR_EVER
 from tropilla.workers.tickets import Submit, Tickets
 from tropilla.workers.trouble import blamed
+from tropilla.workers.usher import Usher
 from tropilla.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -67,17 +69,17 @@ class Pin:
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
         definition = charge.definition
         self._room = Room(bus)
+        self._usher = Usher(self._room, self._loop, lanes=self.lanes, holders=self.holders)
         self._tickets = Tickets(
             bus,
             self._room,
             keeper,
             self._settings,
-            self._engine,
+            Entry(bus, self._engine, self._loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
             self._loop,
-            self._publisher,
+            self._usher,
             heirs=self._heirs,
             keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
-            load_seconds=load_seconds,
         )
         self.hearing = Hearing(
             self._settings.deaf_seconds,
@@ -139,6 +141,7 @@ class Pin:
         if self.drains:
             return
         self.drains = True
+        self._usher.close()
         if self._heirs():
             self._loop.hand_back()
         grace = self._settings.drain_seconds
@@ -200,6 +203,9 @@ class Pin:
     def fence(self, request_id: str, attempt: int) -> None:
         self._loop.fence(request_id, attempt)
 
+    def arrived(self, notice: bytes) -> None:
+        self._usher.hear(notice)
+
     def described(self, worker: Worker) -> Worker:
         size = self._charge.size
         return replace(
@@ -210,6 +216,8 @@ class Pin:
         ready = self._keeper.worker.state == "ready"
         if ready and self._keeper.settled:
             self._tickets.look_after_the_lost()
+        if ready:
+            self._usher.look()
         self.hearing.check(pulls=ready)
         # Last: a Redis at its maxmemory takes no more counts.
         self._bus.report_load(self.worker.name, self._pace.load)

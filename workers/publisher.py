@@ -136,8 +136,9 @@ class Publisher:
             if not isinstance(outgoing.event, Prompted):
                 # Which is said before anything is computed.
                 outgoing.job.begun.set()
+            outgoing.job.be_safe(outgoing.event.index)
             if outgoing.ends:
-                outgoing.job.be_over()
+                outgoing.job.end()
         ended = {outgoing.job.request_id for outgoing in events if outgoing.ends}
         self._watch_orphans(appended, ended, {request_id for request_id, _ in jobs})
 

@@ -10,11 +10,11 @@ import pytest
 from cluster.herd import Herd
 from fakes import request
 from tropilla.common import codec, names
-from tropilla.common.bus import Bus, Entry, Lease
+from tropilla.common.bus import Bus, Entry, Lease, Listener
 from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, TextPrompt, new_request_id
-from tropilla.common.room import MAX_LOST_IN_ALL, Admitted, Position, Room, Taken
-from tropilla.common.terms import NO_TERMS, Bounds, Priority, Terms
+from tropilla.common.room import MAX_LOST_IN_ALL, Admitted, Position, Room, Taken, arrival
+from tropilla.common.terms import NO_TERMS, PRIORITIES, Bounds, Newcomer, Priority, Terms
 
 WIDE = Bounds(model=100, key=100, all=100)
 _numbers = count()
@@ -281,6 +281,45 @@ def test_what_is_given_back_is_first_again_unless_it_has_to_make_room(queue: Que
     queue.ask("d")
     queue.room.hand_back([replace(lease, worker="c", attempt=2)])
     assert queue.order() == "ad"
+
+
+def test_one_may_be_taken_before_his_turn_and_nobody_comes_later_for_that(queue: Queue) -> None:
+    ids = [queue.ask(name, tokens=100).request_id for name in "abc"]
+    take = queue.room.take
+    only = take(queue.lane.name, worker="w", lease_seconds=5, journal_seconds=60, only=ids[2])
+    assert (only.outcome, only.request_id, only.attempt) == ("claimed", ids[2], 1)
+    assert take(queue.lane.name, worker="v", lease_seconds=5, journal_seconds=60, only=ids[2]).outcome == "empty"
+    assert queue.counts == {f"pin:{queue.lane.pin}": 2}
+    queue.ask("d", key("other"))
+    assert set(queue.order()[:2]) == {"a", "d"}, "both begin at the present time"
+
+
+def test_workers_hear_of_everybody_who_begins_to_wait(queue: Queue) -> None:
+    heard = queue.bus.listen_as_worker()
+    request_id = queue.ask("a", key("k", "interactive")).request_id
+    newcomer = Newcomer(request_id, queue.lane.name, "k", "interactive")
+    assert notices(heard, queue, 1) == [newcomer]
+    assert queue.room.first([queue.lane.name], 5) == [newcomer]
+    queue.take()
+    assert queue.room.first([queue.lane.name, "nothing.cpu"], 5) == []
+    queue.room.hand_back([Lease(request_id, "a", 1)])
+    assert notices(heard, queue, 1) == [newcomer]
+    later = [queue.ask(priority, Terms(priority=priority)).request_id for priority in reversed(PRIORITIES)]
+    in_turn = [later[2], request_id, later[1], later[0]]
+    assert {one.request_id for one in queue.room.first([queue.lane.name], 2)} == {later[2], request_id}
+    assert [one.request_id for one in queue.room.first([queue.lane.name], 9)][2:] == in_turn[2:]
+    heard.close()
+
+
+def notices(heard: Listener, queue: Queue, count: int) -> list[Newcomer]:
+    """The next arrivals in the queue's lane: the herd is not ours alone."""
+    found: list[Newcomer] = []
+    while len(found) < count:
+        message = heard.hear(5)
+        assert message is not None, "nothing was heard"
+        if message[0] == names.ARRIVALS_CHANNEL and arrival(message[1]).lane == queue.lane.name:
+            found.append(arrival(message[1]))
+    return found
 
 
 def test_what_is_given_back_may_wait_elsewhere(queue: Queue) -> None:

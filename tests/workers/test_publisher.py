@@ -242,3 +242,16 @@ def test_an_attempt_that_is_over_is_fenced_and_the_next_one_beside_it_goes_on() 
     assert len(press.journal.calls) == 1
     assert press.fences == [("a", 1)]
     assert (first.outcome, second.outcome) == ("taken away", "running")
+
+
+def test_a_request_that_stands_aside_is_let_go_of_when_its_events_are_safe() -> None:
+    press, posted = Press(), job()
+    events = outgoing(posted)[:-1]
+    for _ in events:
+        posted.number()
+    press.publisher.put(events)
+    posted.stand_aside()
+    assert not posted.ended.is_set()
+    run(press.publisher)
+    assert posted.ended.is_set()
+    assert posted.bell.is_set()
