@@ -16,6 +16,7 @@ from typing import Protocol
 from tropilla.api import admission, idempotency
 from tropilla.api.books import Room, Store
 from tropilla.api.inbox import GAP, Mailbox
+from tropilla.api.owed import Owed
 from tropilla.api.watch import Pulse, Watch
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import StoreUnavailable, UnknownStream
@@ -80,6 +81,7 @@ class Relay:
         self._look_again = look_again
         self._settings = settings
         self._clock = clock
+        self._left, self._cancelled = Owed(self._hang_up), Owed(self._cancel)
 
     def run(
         self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS, call: bytes = b""
@@ -110,7 +112,7 @@ class Relay:
 
     def cancel(self, request_id: str) -> None:
         """Nobody wants it: for those that leaving does not cancel."""
-        self._cancel(request_id)
+        self._cancelled.tell(request_id)
 
     def forget(self, request_id: str) -> None:
         """Nobody will ask again what was said of a request that is over. Raises `StoreUnavailable`."""
@@ -167,12 +169,12 @@ class Relay:
         call: bytes,
         told: Callable[[Admitted], None],
     ) -> None:
-        told(self._admit(request, lane, terms, call, inbox=self._inbox.name))
         try:
+            told(self._admit(request, lane, terms, call, inbox=self._inbox.name))
             self._submit(request, lane)
         except StoreUnavailable:
             # It may have got there all the same.
-            self._cancel(request.id)
+            self._left.tell(request.id)
             raise
 
     def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> None:
@@ -219,17 +221,19 @@ class Relay:
             raise refusal
         return admitted
 
+    def _hang_up(self, request_id: str) -> None:
+        """Cancels it unless somebody else listens. Raises `StoreUnavailable`."""
+        if not self._room.leave(request_id, inbox=self._inbox.name):
+            self._cancel(request_id)
+
     def _cancel(self, request_id: str) -> None:
-        try:
-            self._room.cancel(
-                request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
-            )
-        except StoreUnavailable as error:
-            log.warning("request %s could not be cancelled: %s", request_id, error.message)
+        self._room.cancel(
+            request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
+        )
 
     def _leave(self, request_id: str, watch: Watch, *, shared: bool) -> None:
         if not watch.ended:
-            self._hang_up(request_id)
+            self._left.tell(request_id)
             return
         try:
             if isinstance(watch.last, Embedded | Tokenized | Loaded) and not shared:
@@ -237,11 +241,3 @@ class Relay:
                 self._store.release(request_id)
         except StoreUnavailable as error:
             log.warning("request %s could not be freed: %s", request_id, error.message)
-
-    def _hang_up(self, request_id: str) -> None:
-        try:
-            if self._room.leave(request_id, inbox=self._inbox.name):
-                return
-        except StoreUnavailable as error:
-            log.warning("request %s: who else listens is not known: %s", request_id, error.message)
-        self._cancel(request_id)

@@ -72,8 +72,8 @@ class Watch:
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
         self._submit, self._look_again, self._deadline_seconds = submit, look_again, deadline_seconds
-        #: When Redis could not be reached the last time.
-        self._missed_at = -math.inf
+        #: Whether Redis could not be reached when it was last asked, and when it was back after that.
+        self._missed, self._back_at = False, -math.inf
         #: How long the lease that was looked at last had left.
         self._lapse = math.inf
         self._settings, self._clock = settings, clock
@@ -158,11 +158,13 @@ class Watch:
         now = self._clock()
         try:
             yield from self._from_journal()
+            if self._missed:
+                self._missed, self._back_at = False, self._clock()
             if not self._over and (self._heard < now or self._late):
                 yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
-            self._missed_at = self._clock()
+            self._missed = True
             if (away := now - self._answered) > self._settings.outage_seconds:
                 log.error("request %s is given up: %s", self._request.id, error.message)
                 yield self._end_here("worker_lost", f"the request queue could not be reached for {away:.0f} s")
@@ -187,7 +189,7 @@ class Watch:
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
             yield self._end_here("worker_lost", "the request was lost in the queue")
-        elif attempts and (early := self._missed_at + self._settings.lease_seconds - self._clock()) > 0:
+        elif attempts and (early := self._back_at + self._settings.lease_seconds - self._clock()) > 0:
             # Its lease ran out while Redis was away: whoever held it has as long to renew it as he always has.
             self._lapse = early + EXPIRY_SECONDS
         elif attempts and (lanes := self._room.put_back(self._request.id)):

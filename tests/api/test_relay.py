@@ -13,7 +13,17 @@ from tropilla.api.relay import AskedBefore, Caller, Relay
 from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Conflict, Overloaded, StoreUnavailable
-from tropilla.common.generation import Embedded, EmbeddingRequest, Event, Failed, Request, TextPrompt, Token
+from tropilla.common.generation import (
+    Embedded,
+    EmbeddingRequest,
+    Event,
+    Failed,
+    Finished,
+    Request,
+    TextPrompt,
+    Token,
+    Usage,
+)
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Terms
 
@@ -706,6 +716,50 @@ def test_the_limit_counts_from_the_beginning_of_the_outage_however_long_the_stre
 
     world.inbox.script = busy()
     assert world.events() == said
+
+
+def test_a_lease_that_ran_out_while_redis_was_away_is_its_holders_to_renew() -> None:
+    world = World()
+    tickets: list[int] = []
+
+    def lapse() -> None:
+        world.store.down_until, world.store.lease = world.clock.now + 5, None
+
+    def renew() -> None:
+        tickets.append(len(world.submitted))
+        world.store.lease = "w/1"
+        world.store.write(*SAID)
+
+    # Two looks find it away; the next one comes back at once, and waits as long as a lease lasts.
+    world.inbox.script = [world.claim, lapse, None, None, None, renew]
+    assert world.events() == SAID
+    assert tickets == [1]
+
+
+def test_a_worker_that_does_not_renew_its_lease_after_an_outage_is_lost() -> None:
+    world = World()
+
+    def lapse() -> None:
+        world.store.down_until, world.store.lease = world.clock.now + 5, None
+
+    def take() -> None:
+        world.claim()
+        world.store.write(*SAID)
+
+    world.inbox.script = [world.claim, lapse, *[None] * 6, take]
+    assert world.events() == SAID
+    assert len(world.submitted) == 2
+
+
+def test_an_answer_that_was_cancelled_under_its_listener_is_an_error_and_no_end() -> None:
+    """Its worker had heard for too long that nobody listens, as while this process was cut off."""
+    world = World()
+    cancelled = Finished(1, 0, "cancelled", Usage(1, 0, 1), seed=0)
+    world.deliver(SAID[0], cancelled)
+    first, last = world.events()
+    assert first == SAID[0]
+    assert isinstance(last, Failed)
+    assert last.code == "worker_lost"
 
 
 def test_a_gap_found_while_redis_is_away_is_filled_later() -> None:

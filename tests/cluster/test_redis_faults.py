@@ -25,7 +25,7 @@ from tropilla.common.tasks import create_celery
 FOREVER = 5000
 #: A worker whose consumer is deaf leaves with this status.
 DEAF_STATUS = 72
-OUTAGE_SECONDS = 7
+OUTAGE_SECONDS = 5
 
 
 def in_front_of(herd: Herd) -> Proxy:
@@ -196,12 +196,9 @@ def test_a_worker_that_gets_its_own_request_back_leaves_no_gap_in_the_journal(ne
 # -- the API process is cut off (F10) ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weather", [CUT, HOLE], ids=["cut", "hole"])
-def test_an_api_process_that_is_cut_off_pings_and_goes_on_when_redis_is_back(
-    networked: Networked, weather: Weather
-) -> None:
+def test_an_api_process_that_is_cut_off_pings_and_goes_on_when_redis_is_back(networked: Networked) -> None:
     reader = stream(networked, 300)
-    networked.api_way.turn(weather)
+    networked.api_way.turn(HOLE)
     pinged = reader.pings
     reader.wait(lambda: reader.pings > pinged)
     networked.api_way.turn(FAIR)
@@ -287,6 +284,8 @@ def restart(networked: Networked, *, empty: bool) -> None:
         for folder in Path(herd.folder).glob("appendonly*"):
             shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
     herd.redis_process = herd.start_redis()
+    # In its place: it is the last to be stopped.
+    herd.processes[0] = herd.processes.pop()
 
 
 def test_a_redis_that_is_killed_and_starts_again_with_its_log_costs_a_pause(networked: Networked) -> None:

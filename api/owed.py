@@ -1,0 +1,58 @@
+"""What Redis has still to be told when it is back: that nobody wants a request any more.
+
+A client that leaves while Redis is away would otherwise be computed for to the end, since this process goes on listening.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from tropilla.common.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class Owed:
+    """`tell` says it of a request, and may raise `StoreUnavailable`; then it is tried again, in a thread that lives as long
+    as anything is owed.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._tell, self._retry_seconds = tell, retry_seconds
+        self._lock = threading.Lock()
+        #: Guarded by the lock.
+        self._owed: list[str] = []
+
+    def tell(self, request_id: str) -> None:
+        """Now, or as soon as it can be done."""
+        try:
+            self._tell(request_id)
+        except StoreUnavailable as error:
+            log.warning("request %s is cancelled later: %s", request_id, error.message)
+            with self._lock:
+                self._owed.append(request_id)
+                begins = len(self._owed) == 1
+            if begins:
+                threading.Thread(target=self._settle, name="owed", daemon=True).start()
+
+    def _settle(self) -> None:
+        rest = threading.Event()
+        request_id = self._owed[0]
+        while request_id:
+            rest.wait(self._retry_seconds)
+            try:
+                while request_id:
+                    self._tell(request_id)
+                    request_id = self._next()
+            except StoreUnavailable:
+                continue
+
+    def _next(self) -> str:
+        """The one after the one that was told; "" when nothing is owed."""
+        with self._lock:
+            del self._owed[0]
+            return self._owed[0] if self._owed else ""
