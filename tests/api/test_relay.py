@@ -266,7 +266,7 @@ def test_a_ticket_that_cannot_be_put_back_now_is_put_back_later() -> None:
         raise StoreUnavailable("Redis cannot take the ticket")
 
     world.store.unpopped = 0
-    world.inbox.script = [die, None, None, None, world.claim, lambda: world.store.write(*SAID)]
+    world.inbox.script = [die, None, None, world.claim, lambda: world.store.write(*SAID)]
     assert world.events() == SAID
     assert len(world.submitted) == 2
 
