@@ -114,7 +114,7 @@ def _up(setup: Setup, port: int, home: Path) -> Sequence[str]:
 @contextmanager
 def running(server: Server, model: ModelFile, setup: Setup) -> Iterator[Running]:
     """Up and ready inside the block; gone, with everything it started, after it."""
-    port = _free_port()
+    port = free_port()
     command = server.command(model, setup, port)
     LOGS.mkdir(parents=True, exist_ok=True)
     HOMES.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
