@@ -144,7 +144,7 @@ class Watch:
         return event
 
     def _from_journal(self) -> Iterator[Event]:
-        for item in self._store.read_journal(self._request.id, self._next):
+        for item in self._read():
             if item.index != self._next:
                 # Redis has lost what it had acknowledged: say so, rather than skip.
                 log.error("request %s: event %d is missing in the journal", self._request.id, self._next)
@@ -154,17 +154,25 @@ class Watch:
             if self._over:
                 return
 
+    def _read(self) -> list[Delivered]:
+        """What the journal has beyond what was told."""
+        try:
+            found = self._store.read_journal(self._request.id, self._next)
+        except StoreUnavailable:
+            self._missed = True
+            raise
+        if self._missed:
+            self._missed, self._back_at = False, self._clock()
+        return found
+
     def _look(self) -> Iterator[Event | Pulse]:
         now = self._clock()
         try:
             yield from self._from_journal()
-            if self._missed:
-                self._missed, self._back_at = False, self._clock()
             if not self._over and (self._heard < now or self._late):
                 yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
-            self._missed = True
             if (away := now - self._answered) > self._settings.outage_seconds:
                 log.error("request %s is given up: %s", self._request.id, error.message)
                 yield self._end_here("worker_lost", f"the request queue could not be reached for {away:.0f} s")
