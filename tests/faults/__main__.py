@@ -19,7 +19,7 @@ SEED = 8
 Run = Callable[[Size, int, Say], dict[str, Any]]
 RUNS: dict[str, tuple[Run, Size]] = {
     "killed": (runs.killed, Size(1000, workers=6)),
-    "pocket": (runs.killed_pocket, Size(100, clients=24, workers=3)),
+    "pocket": (runs.killed_pocket, Size(100, clients=8, workers=4)),
     "told-to-leave": (runs.told_to_leave, Size(100)),
     "frozen": (runs.frozen, Size(25)),
     "api-killed": (comeback.api_killed, Size(100, workers=2)),

@@ -20,6 +20,8 @@ from faults.load import Load, asking
 
 Say = Callable[[str], None]
 STEP_MS = 10.0
+#: Where workers compute: each lives long enough to compute some prompts, which take it a good part of a second.
+POCKET_BETWEEN_SECONDS = (1.0, 2.5)
 #: What the bar says of the pause that a lost worker costs, in seconds.
 MOST_PAUSE_SECONDS = 2.5
 #: Journals are read when their answers are over, and a quarter of an hour of them is much.
@@ -117,7 +119,7 @@ def killed_pocket(size: Size, seed: int, say: Say) -> dict[str, Any]:
     with flock_of(size, step_ms=0, threads=1, slots=8) as flock:
         asked = asking(random.Random(seed), tokens=(200, 400), prefix="Once upon a time there was")
         load = Load(flock, asked, clients=size.clients, model="pocket", temperature=0.8)
-        killer = Killer(flock, random.Random(seed + 1), between=(0.5, 1.5), say=say)
+        killer = Killer(flock, random.Random(seed + 1), between=POCKET_BETWEEN_SECONDS, say=say)
         result = under_load(load, killer, lambda killer: killer.kill(size.count), 0.0, _ended_as_journalled)
         result |= {"left_over": left_over(flock, "pocket.cpu")}
         result |= {"setup": _setup(flock, size, model="pocket")}
