@@ -133,6 +133,11 @@ MAX_FILE_LINES = 250
 LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES = {
     "common/bus.py": "everything that Redis is asked, in one place",
+    "api/views.py": "a handler for each kind of route, side by side",
+    "api/watch.py": "one request's supervision: every question it asks, and what follows from the answers",
+    "common/errors.py": "the whole tree",
+    "common/room.py": "everything that a place in the queue is asked, beside its scripts",
+    "workers/tickets.py": "one ticket's way, and whoever gets its place after it",
     "api/surface.py": "the whole contract between dialects and the rest",
     "common/catalogue.py": "the whole vocabulary of who serves what",
     "common/codec.py": "every form on the wire, in one table",

@@ -48,7 +48,7 @@ def test_a_backlog_is_counted_once_while_it_is_fresh() -> None:
 
 def test_redis_is_weighed_a_few_times_a_second_and_refuses_above_the_limit_alone() -> None:
     clock, redis = Clock(), FakeAnnouncements(WORKER)
-    cluster = Cluster(redis, clock)
+    cluster = Cluster(redis, redis, clock)
     redis.full = 90.0
     for _ in range(3):
         cluster.weigh(90.0)

@@ -400,6 +400,7 @@ def test_the_headers_of_requests_that_wait_are_told_once() -> None:
     assert {name: (each["name"], each["in"]) for name, each in told.items()} == {
         "X-Priority": ("X-Priority", "header"),
         "X-Request-Deadline": ("X-Request-Deadline", "header"),
+        "Idempotency-Key": ("Idempotency-Key", "header"),
     }
     references = [{"$ref": f"#/components/parameters/{name}"} for name in told]
     reading = [path for _, path, operation in operations() if operation["parameters"][-2:] == references]

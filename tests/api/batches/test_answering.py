@@ -17,6 +17,7 @@ from tropilla.api.batches.records import Asked, Tokens
 from tropilla.api.batches.segments import Row
 from tropilla.api.cluster import Cluster
 from tropilla.api.inbox import GONE, Mailbox
+from tropilla.api.relay import Caller
 from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.watch import ABANDONED_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Worker
@@ -44,11 +45,11 @@ class FakeRelay:
         #: Called once somebody listens.
         self.heard: Callable[[], None] = lambda: None
 
-    def attend(self, request: Request, lane: Lane, opened: Callable[[Mailbox], None], terms: Terms) -> Iterator[Any]:
+    def attend(self, request: Request, lane: Lane, caller: Caller, terms: Terms) -> Iterator[Any]:
         self.asked.append((request, lane, terms))
         mailbox = Mailbox()
         try:
-            opened(mailbox)
+            caller.opened(mailbox)
             self.heard()
             script = self.scripts.pop(0)
             if isinstance(script, Exception):
