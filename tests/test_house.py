@@ -67,7 +67,6 @@ PURE = (
     "api/batches/lines.py",
     "api/batches/records.py",
     "api/batches/wishes.py",
-    "api/callers.py",
     "api/admission.py",
     "api/cors.py",
     "api/docs/html.py",

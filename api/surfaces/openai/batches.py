@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from marshmallow import Schema
+from tropilla.api import admission
 from tropilla.api.about import OBJECT, TEXT, Shape
 from tropilla.api.batches.lines import MOST_WINDOW_SECONDS, window_seconds
 from tropilla.api.batches.records import BATCH_ID, Batch, Status
 from tropilla.api.batches.wishes import BeginBatch, CancelBatch, FindBatch, Granted, ListBatches, Listed
-from tropilla.api.callers import key_of
 from tropilla.api.fields import Strict, Text, wrong_type
 from tropilla.api.reading import Wrong
 from tropilla.api.surface import JSON, Desk, Reply, Surroundings
@@ -86,7 +86,7 @@ def parse_begin(body: JSON, surroundings: Surroundings) -> BeginBatch:
         window_seconds=seconds,
         output_seconds=fields.get("output_expires_after", {"seconds": LONGEST})["seconds"],
         metadata=fields.get("metadata"),
-        key=key_of(surroundings.headers),
+        key=admission.key(surroundings.headers),
     )
 
 
