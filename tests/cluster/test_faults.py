@@ -260,7 +260,7 @@ def test_a_queued_request_whose_model_loses_its_last_worker_gets_an_error(make_h
     pretended_worker(herd, "endless")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(post, herd, OLLAMA, ask(OLLAMA, "a", "endless", tokens=3))
-        wait_for(lambda: herd.bus.waiting("endless.cpu"), "the ticket")
+        wait_for(lambda: herd.waiting("endless.cpu"), "the ticket")
         herd.bus.leave("pretended")
     with asked.result() as answer:
         assert answer.status == 500

@@ -298,7 +298,7 @@ def test_a_signal_ends_a_worker_that_lets_go_as_it_ends_any_other(stage: Stage, 
     assert stage.process.wait() == 0
     assert stage.herd.bus.catalogue().workers == ()
     # Whoever serves the model next finds it in its lane.
-    assert stage.herd.bus.waiting(Lane(pin, "cpu").name) == 1
+    assert stage.herd.waiting(Lane(pin, "cpu").name) == 1
     assert stage.herd.bus.attempts(request.id) == 1
 
 
