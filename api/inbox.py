@@ -42,9 +42,10 @@ GAP: Final = _Mark("GAP")
 
 
 class Mailbox:
-    """What waits for one request, in order of arrival."""
+    """What waits for one request, in order of arrival. `listener` is what Redis knows the caller by who reads it."""
 
     def __init__(self) -> None:
+        self.listener = secrets.token_hex(4)
         self._items: queue.SimpleQueue[Delivered | _Mark] = queue.SimpleQueue()
 
     def put(self, item: Delivered) -> None:

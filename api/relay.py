@@ -124,11 +124,13 @@ class Relay:
         lane: Lane,
         caller: Caller,
         terms: Terms,
-        begin: Callable[[Request, Lane, Terms, Mailbox], None],
+        begin: Callable[[Request, Lane, Terms, Mailbox], float | None],
         *,
         shared: bool,
     ) -> Iterator[Event | Pulse]:
-        """shared: others may listen to the request, now or later."""
+        """shared: others may listen to the request, now or later. begin: answers how many seconds one has left that was
+        admitted before.
+        """
         mailbox = self._inbox.register(request.id)
         watch = Watch(
             request,
@@ -146,14 +148,16 @@ class Relay:
         begun = False
         try:
             caller.opened(mailbox)
-            begin(request, lane, terms, mailbox)
+            left = begin(request, lane, terms, mailbox)
             begun = True
+            if left is not None:
+                watch.expires_in(left)
             yield from watch.events()
         finally:
             self._inbox.forget(request.id, mailbox)
             # Left to itself, a worker drops it when nobody has asked for the rest for a while.
             if begun and not (caller.resumable and watch.interrupted):
-                self._leave(request.id, watch, shared=shared)
+                self._leave(request.id, mailbox, watch, shared=shared)
 
     def _deadline(self, terms: Terms) -> float:
         most = self._settings.deadline_seconds
@@ -164,35 +168,44 @@ class Relay:
         request: Request,
         lane: Lane,
         terms: Terms,
-        _: Mailbox,
+        mailbox: Mailbox,
         *,
         call: bytes,
         told: Callable[[Admitted], None],
     ) -> None:
         try:
-            told(self._admit(request, lane, terms, call, inbox=self._inbox.name))
+            told(self._admit(request, lane, terms, mailbox, call))
             self._submit(request, lane)
         except StoreUnavailable:
             # It may have got there all the same.
-            self._left.tell(request.id)
+            self._left.tell(request.id, mailbox.listener)
             raise
 
-    def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> None:
-        if not self._room.join(request.id, inbox=self._inbox.name):
-            self._admit(request, lane, terms, b"", inbox="")
-            self._room.join(request.id, inbox=self._inbox.name)
+    def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> float | None:
+        left = self._join(request, mailbox)
+        if left is None:
+            self._admit(request, lane, terms, None)
+            self._join(request, mailbox)
             # One that does not get there is missed by its watch.
             self._submit(request, lane)
         mailbox.mark(GAP)
+        return left
 
-    def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> None:
-        if not self._room.join(request.id, inbox=self._inbox.name):
+    def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> float:
+        left = self._join(request, mailbox)
+        if left is None:
             raise UnknownStream(request.id)
         # What was said before stands in the journal.
         mailbox.mark(GAP)
+        return left
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms, call: bytes, *, inbox: str) -> Admitted:
-        """inbox: "" where it goes on when nobody listens."""
+    def _join(self, request: Request, mailbox: Mailbox) -> float | None:
+        return self._room.join(request.id, inbox=self._inbox.name, listener=mailbox.listener)
+
+    def _admit(
+        self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox | None, call: bytes = b""
+    ) -> Admitted:
+        """mailbox: None where it goes on when nobody listens."""
         settings = self._settings
         deadline_seconds = self._deadline(terms)
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
@@ -200,11 +213,12 @@ class Relay:
             request,
             lane,
             terms,
-            inbox=inbox,
+            inbox=self._inbox.name if mailbox else "",
             bounds=bounds,
             deadline_seconds=deadline_seconds,
             kept_seconds=settings.journal_seconds,
             call=call,
+            listener=mailbox.listener if mailbox else "",
         )
         if admitted.outcome == "joined":
             raise AskedBefore(admitted.request_id)
@@ -221,9 +235,9 @@ class Relay:
             raise refusal
         return admitted
 
-    def _hang_up(self, request_id: str) -> None:
+    def _hang_up(self, request_id: str, listener: str) -> None:
         """Cancels it unless somebody else listens. Raises `StoreUnavailable`."""
-        if not self._room.leave(request_id, inbox=self._inbox.name):
+        if not self._room.leave(request_id, inbox=self._inbox.name, listener=listener):
             self._cancel(request_id)
 
     def _cancel(self, request_id: str) -> None:
@@ -231,9 +245,9 @@ class Relay:
             request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
         )
 
-    def _leave(self, request_id: str, watch: Watch, *, shared: bool) -> None:
+    def _leave(self, request_id: str, mailbox: Mailbox, watch: Watch, *, shared: bool) -> None:
         if not watch.ended:
-            self._left.tell(request_id)
+            self._left.tell(request_id, mailbox.listener)
             return
         try:
             if isinstance(watch.last, Embedded | Tokenized | Loaded) and not shared:

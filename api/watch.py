@@ -88,6 +88,14 @@ class Watch:
         self._places = Places(lambda: room.position(request.id), clock()) if places else None
         self._heard = self._pulsed = self._answered = self._put_at = clock()
         self._until = self._heard + deadline_seconds
+        #: The request has more time than its listener here gives it.
+        self._outlives = False
+
+    def expires_in(self, seconds: float) -> None:
+        """It was admitted before: so long it has left, whatever was asked for here. Whoever gives it less only leaves."""
+        expires = self._clock() + seconds
+        self._outlives = self._until < expires
+        self._until = min(self._until, expires)
 
     @property
     def ended(self) -> bool:
@@ -184,9 +192,7 @@ class Watch:
     def _supervise(self, now: float) -> Iterator[Event | Pulse]:
         """Whether somebody still works for this request."""
         if self._late:
-            yield from self._conclude("expired", f"no answer within {self._deadline_seconds:g} s", None)
-            asked, kept = self._request.id, self._settings.journal_seconds
-            self._room.cancel(asked, seconds=self._deadline_seconds, journal_seconds=kept)
+            yield from self._expire()
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)
@@ -208,6 +214,16 @@ class Watch:
                 self._put(lane)
         else:
             yield from self._queue(now, attempts)
+
+    def _expire(self) -> Iterator[Event]:
+        text = f"no answer within {self._deadline_seconds:g} s"
+        if not self._outlives:
+            yield from self._conclude("expired", text, None)
+            asked, kept = self._request.id, self._settings.journal_seconds
+            self._room.cancel(asked, seconds=self._deadline_seconds, journal_seconds=kept)
+        if not self._over:
+            # Also where Redis knows nothing of it any more, and there is nobody to end.
+            yield self._end_here("expired", text)
 
     def _queue(self, now: float, attempts: int) -> Iterator[Event | Pulse]:
         """Whether somebody will come for a request that nobody holds, and to which lane."""

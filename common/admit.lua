@@ -5,7 +5,7 @@
 -- ARGV  [1] id, [2] inbox channel ("" where nobody listens), [3] the encoded request, [4] kind, [5] model, [6] pin,
 --       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
 --       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
---       [18] what it was asked with, "" where nobody will tell its answer again
+--       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua
 --
 -- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
@@ -13,6 +13,10 @@
 --   late      those who go before it take longer than its deadline; number: how many
 --   joined    the very same was asked for before; id: of that request
 --   conflict  something else was asked for by the same word
+-- Whoever asks again, because he has not heard the answer, is told that it was admitted.
+
+local known = redis.call('HGET', KEYS[1], 'lane')
+if known then return {'admitted', redis.call('ZRANK', ROOM .. known, ARGV[1]) or 0, ARGV[1], -1} end
 
 local inbox, digest = ARGV[2], ARGV[16]
 if digest ~= '' then
@@ -55,7 +59,7 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox 
            'lane', lane, 'key', ARGV[8], 'class', class, 'cost', cost, 'tag', tag, 'admitted', now,
            'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0,
            'named', digest == '' and 0 or 1)
-if inbox ~= '' then redis.call('HSET', KEYS[1], 'at:' .. inbox, 1) end
+if inbox ~= '' then redis.call('HSET', KEYS[1], 'at:' .. inbox, 1, 'listener:' .. ARGV[19], inbox) end
 if ARGV[18] ~= '' then redis.call('SET', KEYS[3], ARGV[18], 'PX', ARGV[12]) end
 enter(read(KEYS[1]))
 if digest ~= '' then

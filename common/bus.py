@@ -23,6 +23,7 @@ from redis.retry import Retry
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.generation import Failed
 from tropilla.common.metrics import Counts, Key, Load
 from tropilla.common.settings import Settings
 
@@ -45,6 +46,8 @@ LISTEN_SECONDS, SILENT_SECONDS = 1.0, 3.0
 BEYOND_MAXMEMORY = "redis.call('HDEL', WAITING, '')\n"
 #: Of a bus that nobody configures.
 DEFAULTS = Settings()
+#: The last event of a request that is computed beyond its time, while nobody listens who would end it.
+_OVERDUE = codec.encode_event(Failed(0, "expired", "its time was over before it was finished"))
 #: kombu's own sorted set of tickets that are popped and not acknowledged, by time of the last sign of life.
 UNACKED_INDEX = "unacked_index"
 
@@ -332,12 +335,12 @@ class Bus:
 
     @redis_errors_translated
     def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
-        """Extends the leases; answers those that are lost."""
+        """Extends the leases; answers those that are lost, also because the request's time is over."""
         if not leases:
             return []
         keys = [make(lease.request_id) for lease in leases for make in (names.lease_key, names.state_key)]
         args = [value for lease in leases for value in (lease.value, lease.attempt)]
-        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *args])
+        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), _OVERDUE, *args])
         return [leases[number - 1] for number in lost]
 
     @redis_errors_translated

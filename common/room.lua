@@ -2,8 +2,8 @@
 -- keys come from names.py.
 --
 -- The state of a request is a hash:
---   id, inboxes (channels, with spaces between), listeners, at:<channel> (how many of them there), background ("1": nobody
---     needs to listen), named ("1": its caller has a word for it, and may come back)
+--   id, inboxes (channels, with spaces between), listeners, at:<channel> (how many of them there), listener:<name> (his channel),
+--     background ("1": nobody needs to listen), named ("1": its caller has a word for it, and may come back)
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
 --   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
@@ -116,6 +116,8 @@ local function over(state, outcome, kept)
   local turns, now = turns_of(state.lane, state.class), present(state.lane, state.class)
   local finish = math.max(tonumber(redis.call('ZSCORE', turns, state.key) or 0), now) + prompt + generated - state.cost
   if finish > now then redis.call('ZADD', turns, finish, state.key) else redis.call('ZREM', turns, state.key) end
+  -- Whoever was alone in there had been forgotten when his turn came.
+  redis.call('PEXPIRE', turns, FORGOTTEN)
 end
 
 -- The index of a journal's next event: also behind one that Redis has lost, where a count would fall short.

@@ -100,17 +100,18 @@ class Room:
         deadline_seconds: float,
         kept_seconds: float,
         call: bytes = b"",
+        listener: str = "",
     ) -> Admitted:
-        """Lets a request wait. inbox: "" where nobody listens. kept_seconds: how long it is remembered after its
-        deadline, so that even the last second's events find it. call: what it was asked with, kept for as long for
-        whoever tells its answer again; b"": nobody will.
+        """Lets a request wait. inbox: "" where nobody listens; listener: as `join` has it. kept_seconds: how long it is
+        remembered after its deadline, so that even the last second's events find it. call: what it was asked with, kept
+        for as long for whoever tells its answer again; b"": nobody will. Asking twice is harmless.
         """
         record = names.idempotency_key(terms.key, terms.idempotency) if terms.digest else ""
         deadline = int(deadline_seconds * 1000)
         args: list[str | int | bytes] = [request.id, names.inbox_channel(inbox) if inbox else ""]
         args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
-        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call]
+        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call, listener]
         keys = [names.state_key(request.id), record, names.call_key(request.id)]
         outcome, number, request_id, wait = self._admit(keys=keys, args=args)
         return Admitted(outcome.decode(), number, request_id.decode(), wait / 1000 if wait >= 0 else None)
@@ -190,17 +191,19 @@ class Room:
     # -- who listens ------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def join(self, request_id: str, *, inbox: str) -> bool:
-        """From now on what a request's worker says goes to this inbox, too. False: nothing is known of it any more, or
-        nobody wanted it.
+    def join(self, request_id: str, *, inbox: str, listener: str) -> float | None:
+        """From now on what a request's worker says goes to this inbox, too. listener: a name that no other has there.
+        Answers how many seconds the request has left, below 0 where its time is over; None: nothing is known of it any
+        more, or nobody wanted it.
         """
         keys = [names.state_key(request_id), names.cancel_key(request_id)]
-        return bool(self._join(keys=keys, args=[names.inbox_channel(inbox)]))
+        left = cast("int | None", self._join(keys=keys, args=[names.inbox_channel(inbox), listener]))
+        return None if left is None else left / 1000
 
     @redis_errors_translated
-    def leave(self, request_id: str, *, inbox: str) -> bool:
+    def leave(self, request_id: str, *, inbox: str, listener: str) -> bool:
         """One who listened has gone. Answers whether anybody still does, or may come back."""
-        return bool(self._leave(keys=[names.state_key(request_id)], args=[names.inbox_channel(inbox)]))
+        return bool(self._leave(keys=[names.state_key(request_id)], args=[names.inbox_channel(inbox), listener]))
 
     # -- to be asked ------------------------------------------------------------------------------------------------
 

@@ -376,6 +376,8 @@ class FakeStore:
         #: Who else listens; and whether nobody needs to.
         self.others, self.background = 0, False
         self.joined: list[str] = []
+        #: What whoever joins it is told that it has left, in seconds.
+        self.left = 3600.0
         #: (key, word) -> the request, and the digest of what it asks for.
         self.words: dict[tuple[str, str], tuple[str, str]] = {}
         #: What the request was asked with.
@@ -413,6 +415,7 @@ class FakeStore:
         deadline_seconds: float,
         kept_seconds: float,
         call: bytes = b"",
+        listener: str = "",
     ) -> Admitted:
         self._answer()
         self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
@@ -455,13 +458,13 @@ class FakeStore:
         self.cancelled.append(request_id)
         return self.waits
 
-    def join(self, request_id: str, *, inbox: str) -> bool:
+    def join(self, request_id: str, *, inbox: str, listener: str) -> float | None:
         self._answer()
         self.inbox = inbox
         self.joined.append(request_id)
-        return self.attempt is not None
+        return self.left if self.attempt is not None else None
 
-    def leave(self, request_id: str, *, inbox: str) -> bool:
+    def leave(self, request_id: str, *, inbox: str, listener: str) -> bool:
         self._answer()
         return self.background or self.others > 0 or bool(self.words)
 

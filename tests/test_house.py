@@ -133,6 +133,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES = {
     "common/bus.py": "everything that Redis is asked, in one place",
     "api/views.py": "a handler for each kind of route, side by side",
+    "api/relay.py": "every way in which a request begins, is joined and is left",
     "api/watch.py": "one request's supervision: every question it asks, and what follows from the answers",
     "common/errors.py": "the whole tree",
     "common/room.py": "everything that a place in the queue is asked, beside its scripts",

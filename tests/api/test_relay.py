@@ -840,3 +840,46 @@ def test_vectors_of_such_a_request_are_kept_until_it_is_forgotten() -> None:
 def test_a_full_queue_is_told_of_such_a_request_too() -> None:
     with pytest.raises(Overloaded):
         next(attended(World(room=False)))
+
+
+# -- whose time it is ---------------------------------------------------------------------------------------------------
+
+
+def joined(world: World, own: float | None, left: float) -> Iterator[Any]:
+    """A request that runs, and has so many seconds left; whoever comes to it gives it `own`."""
+    world.store.attempt, world.store.left = 0, left
+    world.claim()
+    return world.relay.resume(request("r"), LANE, terms=Terms(deadline_seconds=own))
+
+
+def test_a_request_that_is_joined_has_the_time_that_it_was_given() -> None:
+    world = World()
+    began = world.clock()
+    last = list(joined(world, None, 5))[-1]
+    assert isinstance(last, Failed)
+    assert (last.code, world.clock()) == ("expired", began + 5)
+    assert world.store.done
+
+
+def test_who_joins_and_gives_it_less_time_leaves_it_to_the_others() -> None:
+    world = World()
+    began = world.clock()
+    last = list(joined(world, 2, 60))[-1]
+    assert last == Failed(0, "expired", "no answer within 2 s")
+    assert (world.clock(), world.store.done) == (began + 2, False)
+
+
+def test_an_answer_that_is_over_is_told_also_after_its_time() -> None:
+    world = World()
+    events = joined(world, None, -5)
+    world.store.write(*answer("hi"))
+    assert list(events) == answer("hi")
+
+
+def test_nobody_waits_beyond_the_time_of_a_request_that_redis_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    events = joined(world, None, -5)
+    # It is lost in the moment after it was joined.
+    monkeypatch.setattr(world.store, "join", lambda *_, **__: -5.0)
+    world.store.attempt = None
+    assert list(events) == [Failed(0, "expired", "no answer within 3600 s")]

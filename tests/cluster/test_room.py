@@ -41,7 +41,15 @@ class Queue:
         asked = request(new_request_id(), prompts=(TextPrompt(""),), max_tokens=tokens)
         self.names[asked.id] = name
         return self.room.admit(
-            asked, self.lane, terms, inbox="here", bounds=bounds, deadline_seconds=seconds, kept_seconds=60, call=call
+            asked,
+            self.lane,
+            terms,
+            inbox="here",
+            bounds=bounds,
+            deadline_seconds=seconds,
+            kept_seconds=60,
+            call=call,
+            listener="1",
         )
 
     def take(self, worker: str = "a", lease_seconds: float = 5) -> Taken:
@@ -486,28 +494,28 @@ def test_what_has_failed_or_was_cancelled_is_tried_again(queue: Queue) -> None:
 def test_whoever_listens_is_known(queue: Queue) -> None:
     request_id = queue.ask().request_id
     here, there = queue.bus.listen_inbox("here"), queue.bus.listen_inbox("there")
-    assert queue.room.join(request_id, inbox="there")
-    assert queue.room.leave(request_id, inbox="here")
+    assert queue.room.join(request_id, inbox="there", listener="2") is not None
+    assert queue.room.leave(request_id, inbox="here", listener="1")
     queue.take()
     queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60)
     assert there.read(5) == f"{request_id} 0 e0".encode()
     assert here.read(0.05) is None
     there.close()
     here.close()
-    assert not queue.room.leave(request_id, inbox="there")
-    assert not queue.room.join("unknown", inbox="here")
+    assert not queue.room.leave(request_id, inbox="there", listener="2")
+    assert queue.room.join("unknown", inbox="here", listener="3") is None
 
 
 def test_several_may_listen_at_one_process(queue: Queue) -> None:
     request_id = queue.ask().request_id
     here = queue.bus.listen_inbox("here")
-    assert queue.room.join(request_id, inbox="here")
-    assert queue.room.leave(request_id, inbox="here")
+    assert queue.room.join(request_id, inbox="here", listener="2") is not None
+    assert queue.room.leave(request_id, inbox="here", listener="1")
     queue.take()
     assert queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60).unheard == frozenset()
     assert here.read(5) == f"{request_id} 0 e0".encode()
     assert here.read(0.05) is None
-    assert not queue.room.leave(request_id, inbox="here")
+    assert not queue.room.leave(request_id, inbox="here", listener="2")
     assert queue.bus.append([Entry(request_id, 1, 1, "", b"e1")], journal_seconds=60).unheard == {request_id}
     here.close()
 
@@ -515,11 +523,11 @@ def test_several_may_listen_at_one_process(queue: Queue) -> None:
 def test_whoever_has_a_word_for_his_request_may_come_back_to_it(queue: Queue) -> None:
     request_id = queue.ask(terms=replace(WORD, idempotency="back")).request_id
     here = queue.bus.listen_inbox("here")
-    assert queue.room.leave(request_id, inbox="here")
+    assert queue.room.leave(request_id, inbox="here", listener="1")
     assert queue.room.position(request_id) is not None
     queue.take()
     assert queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60).unheard == {request_id}
-    assert queue.room.join(request_id, inbox="here")
+    assert queue.room.join(request_id, inbox="here", listener="2") is not None
     assert queue.bus.append([Entry(request_id, 1, 1, "", b"e1")], journal_seconds=60).unheard == frozenset()
     here.close()
 
@@ -530,9 +538,9 @@ def test_what_a_worker_gives_up_is_nobodys_to_come_back_to(queue: Queue) -> None
     here = queue.bus.listen_inbox("here")
     assert not queue.bus.give_up(request_id, seconds=60)
     assert queue.ask(terms=word).outcome == "joined"
-    queue.room.leave(request_id, inbox="here")
+    queue.room.leave(request_id, inbox="here", listener="1")
     assert queue.bus.give_up(request_id, seconds=60)
-    assert not queue.room.join(request_id, inbox="here")
+    assert queue.room.join(request_id, inbox="here", listener="2") is None
     assert queue.ask(terms=word).outcome == "admitted"
     here.close()
 
@@ -549,8 +557,8 @@ def test_what_a_request_was_asked_with_is_kept_once_it_is_admitted(queue: Queue)
 
 def test_whoever_was_killed_does_not_listen_any_more(queue: Queue) -> None:
     request_id = queue.ask().request_id
-    queue.room.join(request_id, inbox="killed")
-    assert not queue.room.leave(request_id, inbox="here")
+    queue.room.join(request_id, inbox="killed", listener="2")
+    assert not queue.room.leave(request_id, inbox="here", listener="1")
 
 
 def rows(bus: Bus) -> list[dict[str, str]]:
@@ -588,3 +596,78 @@ def test_what_only_newer_workers_can_read_is_left_to_them(queue: Queue, monkeypa
     assert queue.take().outcome == "newer"
     monkeypatch.setattr(codec, "VERSION", codec.VERSION + 1)
     assert queue.take().request_id == newer
+
+
+# -- what is asked again, because its answer was lost ------------------------------------------------------------------
+
+
+def admit_again(queue: Queue, request_id: str, terms: Terms = NO_TERMS) -> Admitted:
+    asked = request(request_id, prompts=(TextPrompt(""),), max_tokens=10)
+    return queue.room.admit(
+        asked, queue.lane, terms, inbox="here", bounds=WIDE, deadline_seconds=60, kept_seconds=60, listener="1"
+    )
+
+
+def test_a_request_is_admitted_once_however_often_that_is_asked(queue: Queue) -> None:
+    word = replace(WORD, idempotency="again")
+    request_id = queue.ask(terms=word).request_id
+    assert admit_again(queue, request_id, word) == Admitted("admitted", 0, request_id)
+    assert queue.take("a").attempt == 1
+    assert admit_again(queue, request_id, word).outcome == "admitted"
+    assert queue.take("b").outcome == "empty"
+    assert queue.bus.append([Entry(request_id, 1, 0, "completed", b"e0")], journal_seconds=60).refused == frozenset()
+
+
+def test_who_joins_or_leaves_twice_is_one(queue: Queue) -> None:
+    request_id = queue.ask().request_id
+    here = queue.bus.listen_inbox("here")
+    for _ in range(2):
+        left = queue.room.join(request_id, inbox="here", listener="2")
+        assert left is not None
+        assert 59 < left <= 60
+    for _ in range(2):
+        assert queue.room.leave(request_id, inbox="here", listener="1")
+    queue.take()
+    assert queue.bus.append([Entry(request_id, 1, 0, "", b"e0")], journal_seconds=60).unheard == frozenset()
+    assert here.read(5) == f"{request_id} 0 e0".encode()
+    assert not queue.room.leave(request_id, inbox="here", listener="2")
+    here.close()
+
+
+def test_what_was_given_back_is_said_to_be_until_somebody_takes_it(queue: Queue) -> None:
+    queue.ask()
+    taken = queue.take("a")
+    mine = Lease(taken.request_id, "a", taken.attempt)
+    assert [queue.room.hand_back([mine]) for _ in range(2)] == [[mine], [mine]]
+    assert queue.counts == {f"pin:{queue.lane.pin}": 1}
+    queue.take("b")
+    assert queue.room.hand_back([mine]) == []
+
+
+# -- what nobody watches -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_computed_beyond_its_time_ends_and_is_written_down(queue: Queue) -> None:
+    """Nobody listens to it who would have ended it."""
+    ids = [queue.ask(seconds=seconds).request_id for seconds in (0.05, 60)]
+    mine = [Lease(queue.take("a", lease_seconds=30).request_id, "a", 1) for _ in ids]
+    assert [lease.request_id for lease in mine] == ids
+    while queue.bus.renew(mine, lease_seconds=0.05) == []:
+        pass
+    assert queue.bus.renew(mine, lease_seconds=5) == mine[:1]
+    failed = last(queue, ids[0])
+    assert isinstance(failed, Failed)
+    assert failed.code == "expired"
+    (row,) = (row for row in rows(queue.bus) if row["request"] == ids[0])
+    assert (row["outcome"], row["attempts"]) == ("expired", "1")
+
+
+def test_whose_turn_it_was_is_forgotten_in_the_end(queue: Queue) -> None:
+    queue.ask(terms=key("k"), tokens=10)
+    taken = queue.take()
+    # Alone in the lane, it was forgotten when it was taken; it takes more than it was thought to.
+    said = [Entry(taken.request_id, 1, n, "completed" if n == 20 else "", b"e", tokens=1) for n in range(21)]
+    queue.bus.append(said, journal_seconds=60)
+    turns = f"{names.room_key(queue.lane.name)}:turns:normal"
+    assert queue.herd.redis.zcard(turns) == 1
+    assert queue.herd.redis.pttl(turns) > 0
