@@ -28,9 +28,9 @@ _KEY_DIGITS = 16
 SECONDS_PER_WAITING = 0.25
 #: Which bound a request that is refused has met.
 _FULL: Mapping[str, str] = {
-    "model": "as many requests as may are waiting for {model}: {number}",
-    "key": "as many requests of this API key as may are waiting: {number}",
-    "all": "as many requests as may are waiting in all: {number}",
+    "model": "the queue of {model} is full ({number} waiting)",
+    "key": "the queue of this API key is full ({number} waiting)",
+    "all": "the queue of all models together is full ({number} waiting)",
 }
 
 

@@ -62,11 +62,12 @@ GROUPS: Mapping[By, Callable[[Row], str]] = {
 
 @dataclass(slots=True)
 class Sum:
-    """Of some rows. `failed` are those that expired, too."""
+    """Of some rows: how they ended, and their tokens."""
 
     requests: int = 0
     completed: int = 0
     cancelled: int = 0
+    expired: int = 0
     failed: int = 0
     prompt: int = 0
     cached: int = 0
@@ -79,6 +80,8 @@ class Sum:
                 self.completed += 1
             case "cancelled":
                 self.cancelled += 1
+            case "expired":
+                self.expired += 1
             case _:
                 self.failed += 1
         self.prompt += row.prompt

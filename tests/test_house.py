@@ -126,6 +126,18 @@ IO = {
 #: A part of one of these that only takes texts apart.
 NO_IO = {"urllib.parse"}
 
+#: Who reads the wall clock, and what for. Everything else counts durations, or asks Redis for its own time: machines whose
+#: clocks differ by minutes, or jump, neither lose a lease early nor keep one for ever.
+WALL_CLOCK = {
+    "api/account.py": "how long a request took, from its own process's clock; to be shown",
+    "api/asking.py": "the time that answers bear",
+    "api/conversation.py": "the time that answers bear",
+    "api/views.py": "the time that answers bear",
+    "workers/keeper.py": "kombu's own record of tickets: one that comes back early finds nobody waiting",
+    "workers/store/__main__.py": "when a model was made; to be shown",
+    "workers/store/desk.py": "kombu's own record of tickets",
+}
+
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 250
 #: What is longer, and why.
@@ -235,6 +247,20 @@ def test_pure_files_import_nothing_that_waits_reads_or_writes() -> None:
         if name.split(".")[0] in IO and ".".join(name.split(".")[:2]) not in NO_IO
     }
     assert impure == set()
+
+
+def test_the_wall_clock_is_read_only_where_it_is_shown_or_asked_for() -> None:
+    readers = {
+        source.path
+        for source in sources()
+        if source.room != "compose"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"time", "time_ns"}
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "time"
+    }
+    assert readers == set(WALL_CLOCK)
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

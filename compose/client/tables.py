@@ -15,7 +15,7 @@ DIGEST_DIGITS = 12
 LISTED_HEADER = ("NAME", "ID", "SIZE", "MODIFIED")
 RUNNING_HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
 #: Behind what is summed up by.
-SUM_HEADER = ("REQUESTS", "COMPLETED", "CANCELLED", "FAILED", "PROMPT", "CACHED", "GENERATED")
+SUM_HEADER = ("REQUESTS", "COMPLETED", "CANCELLED", "EXPIRED", "FAILED", "PROMPT", "CACHED", "GENERATED")
 DEAD_HEADER = ("MODEL", "GIVEN UP", "WORKERS LOST", "TOKENS", "ASKED AGAIN", "ID")
 #: What a sum is called that belongs to nobody in particular.
 NOBODY = "-"
@@ -75,7 +75,8 @@ def sum_rows(sums: Mapping[str, Sum]) -> Iterator[Row]:
 
 
 def _counts(each: Sum) -> tuple[int, ...]:
-    return (each.requests, each.completed, each.cancelled, each.failed, each.prompt, each.cached, each.generated)
+    ended = (each.completed, each.cancelled, each.expired, each.failed)
+    return (each.requests, *ended, each.prompt, each.cached, each.generated)
 
 
 def dead_rows(letters: Iterable[Dead], now: datetime) -> Iterator[Row]:

@@ -112,10 +112,10 @@ def test_who_says_nothing_is_nobody_in_no_hurry() -> None:
 @pytest.mark.parametrize(
     ("outcome", "number", "wait", "text", "seconds"),
     [
-        ("model", 512, 40.4, "as many requests as may are waiting for m: 512", 40),
-        ("key", 8, 0.2, "as many requests of this API key as may are waiting: 8", 1),
-        ("all", 4096, None, "as many requests as may are waiting in all: 4096", 1024),
-        ("model", 1, None, "as many requests as may are waiting for m: 1", 1),
+        ("model", 512, 40.4, "the queue of m is full (512 waiting)", 40),
+        ("key", 8, 0.2, "the queue of this API key is full (8 waiting)", 1),
+        ("all", 4096, None, "the queue of all models together is full (4096 waiting)", 1024),
+        ("model", 1, None, "the queue of m is full (1 waiting)", 1),
         ("late", 7, 9.26, "it could not begin within 2.5 s: 7 go first, which takes about 9.3 s", 7),
         ("late", 1, 2.6, "it could not begin within 2.5 s: 1 go first, which takes about 2.6 s", 1),
     ],

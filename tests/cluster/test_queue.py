@@ -141,9 +141,9 @@ def test_of_two_hundred_at_once_exactly_as_many_wait_as_may(narrow: Herd) -> Non
     # A pace of half a second, as if the worker had kept it for long.
     narrow.redis.hset(names.room_key("one.cpu") + ":times", mapping={"gap": 500, "gaps": 20})
     calls: list[tuple[int, str, dict[str, str], str, int]] = [
-        (60, "one", {"Authorization": "Bearer k"}, "of this API key as may are waiting: 5", 5),
-        (60, "one", {}, "as many requests as may are waiting for one: 12", 7),
-        (80, "two", {}, "as many requests as may are waiting in all: 16", 4),
+        (60, "one", {"Authorization": "Bearer k"}, "the queue of this API key is full (5 waiting)", 5),
+        (60, "one", {}, "the queue of one is full (12 waiting)", 7),
+        (80, "two", {}, "the queue of all models together is full (16 waiting)", 4),
     ]
     with ExitStack() as stack:
         for callers, model, headers, text, accepted in calls:

@@ -32,5 +32,6 @@ def test_rows_are_added_up_by_what_is_wanted(by: By, requests: dict[str, int]) -
 
 
 def test_a_sum_says_how_requests_ended_and_what_they_took() -> None:
-    assert sums(ROWS, "model")["m"] == Sum(3, completed=1, cancelled=1, failed=1, prompt=20, cached=8, generated=4)
+    assert sums(ROWS, "model")["m"] == Sum(3, completed=1, cancelled=1, expired=1, prompt=20, cached=8, generated=4)
+    assert sums(ROWS, "model")["n"] == Sum(1, failed=1, prompt=10, generated=3)
     assert sums([], "model") == {}

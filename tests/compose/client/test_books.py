@@ -97,14 +97,14 @@ def test_books_that_cannot_be_reached_are_one_sentence_without_the_password(
 
 
 def test_sums_stand_in_a_table_with_a_line_for_all_of_them() -> None:
-    sums = {"": Sum(2, 1, 1, 0, 10, 4, 6), "k": Sum(1, 0, 0, 1, 1, 0, 0)}
+    sums = {"": Sum(3, 1, 1, 1, 0, 10, 4, 6), "k": Sum(1, 0, 0, 0, 1, 1, 0, 0)}
     assert list(tables.sum_rows(sums)) == [
-        ("-", "2", "1", "1", "0", "10", "4", "6"),
-        ("k", "1", "0", "0", "1", "1", "0", "0"),
-        ("in all", "3", "1", "1", "1", "11", "4", "6"),
+        ("-", "3", "1", "1", "1", "0", "10", "4", "6"),
+        ("k", "1", "0", "0", "0", "1", "1", "0", "0"),
+        ("in all", "4", "1", "1", "1", "1", "11", "4", "6"),
     ]
     assert len(list(tables.sum_rows({"k": Sum(1)}))) == 1
-    assert len(tables.SUM_HEADER) + 1 == 8
+    assert len(tables.SUM_HEADER) + 1 == 9
 
 
 def test_a_row_is_json_with_a_time_that_others_can_read() -> None:
