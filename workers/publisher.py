@@ -111,8 +111,7 @@ class Publisher:
             steps = [self._steps.popleft() for _ in range(min(len(self._steps), MAX_STEPS_PER_CALL))]
             self._urgent = bool(self._steps)
             self._sent_at = self._clock()
-            # Ticket holders wait there, too (entry.py), and there may be more of them than calls to come.
-            self._taken.notify_all()
+            self._taken.notify()
         return [outgoing for step in steps for outgoing in step]
 
     def publish(self, events: list[Outgoing]) -> None:

@@ -8,7 +8,7 @@ from tropilla.common import codec
 from tropilla.common.bus import Appended, Entry
 from tropilla.common.generation import Event, Failed, Prompted, Token
 from tropilla.workers.loop import Job, Outgoing
-from tropilla.workers.publisher import HOLD_SECONDS, MAX_WAITING_STEPS, Publisher
+from tropilla.workers.publisher import HOLD_SECONDS, Publisher
 
 
 class Press:
@@ -196,24 +196,6 @@ def test_a_full_queue_makes_the_loop_wait_until_redis_takes_events_again() -> No
     press.publisher.run()
     loop.join(5)
     assert [e.index for call in press.journal.calls for e in call] == list(range(401))
-
-
-def test_whoever_waits_beside_the_loop_is_let_in_too() -> None:
-    """More of them than calls are left: ticket holders put a single step each, and then nothing comes any more."""
-    press = Press()
-    for _ in range(MAX_WAITING_STEPS):
-        press.publisher.put(outgoing(job()))
-    more = [threading.Thread(target=press.publisher.put, args=(outgoing(job(str(n))),), daemon=True) for n in range(20)]
-    for thread in more:
-        thread.start()
-    running = threading.Thread(target=press.publisher.run, daemon=True)
-    running.start()
-    for thread in more:
-        thread.join(5)
-    assert not any(thread.is_alive() for thread in more)
-    press.publisher.stop()
-    running.join(5)
-    assert {e.request_id for call in press.journal.calls for e in call} == {"a", *map(str, range(20))}
 
 
 def test_a_request_that_nobody_hears_is_cancelled_after_the_grace() -> None:
