@@ -17,6 +17,7 @@ from tropilla.common import names
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import State, Worker
 from tropilla.common.errors import StoreUnavailable
+from tropilla.workers import leaving
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,8 @@ class Keeper:
         self._missed_at = float("-inf")
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._beat, name="keeper", daemon=True),
-            threading.Thread(target=self._listen, name="cancels", daemon=True),
+            threading.Thread(target=leaving.or_die, args=(self._beat,), name="keeper", daemon=True),
+            threading.Thread(target=leaving.or_die, args=(self._listen,), name="cancels", daemon=True),
         ]
 
     @property

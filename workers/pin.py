@@ -216,6 +216,8 @@ class Pin:
         ready = self._keeper.worker.state == "ready"
         if ready and self._keeper.settled:
             self._tickets.look_after_the_lost()
+            if self._tickets.running < self.holders:
+                self._tickets.look_after_the_ticketless(self.lanes)
         if ready:
             self._usher.look()
         self.hearing.check(pulls=ready)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tropilla.common import codec
@@ -142,6 +142,14 @@ class Tickets:
         for lane in self._room.put_back_lost(self._worker.pin):
             log.warning("a request of %s, whose worker was lost, waits again", self._worker.pin)
             self._submit_ticket(lane, new_request_id())
+
+    def look_after_the_ticketless(self, lanes: Sequence[str]) -> None:
+        """Where somebody waits and there is no ticket, there is one now: an API process was killed between the two, or
+        Redis gave it to a worker that was. One too many finds nobody. Raises `StoreUnavailable`.
+        """
+        for lane, waiting in self._room.waiting(lanes).items():
+            if waiting and not self._room.tickets(lane):
+                self._submit_ticket(Lane.named(lane), new_request_id())
 
     def _visit(self, request: Request, told: Past, taken: Taken, held: Held, lane: str) -> Visit | str:
         waited = time.monotonic() - self._began < WAITED_SECONDS
