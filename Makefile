@@ -1,4 +1,4 @@
-.PHONY: up test bench clean
+.PHONY: up test bench faults clean
 
 # The cluster on this machine, with the model that is in the box. `make up ARGS="--port 9000 --cpu 2"`
 up:
@@ -14,12 +14,17 @@ test:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest tests --ignore=tests/cluster -n auto $(ARGS) || $(NONE_CHOSEN)
-	.venv/bin/pytest tests/cluster -n 2 --dist loadfile $(ARGS) || $(NONE_CHOSEN)
+	.venv/bin/pytest tests/cluster -n 3 --dist loadfile $(ARGS) || $(NONE_CHOSEN)
 
 # Side by side with llama-server and llama_cpp.server: docs/benchmarks.md. `make bench ARGS="--models 135m-q8_0 --quick"`
 bench:
 	@sh compose/bootstrap.sh test
 	.venv/bin/python -m bench $(ARGS)
+
+# Takes processes away by the thousand and checks every word: docs/faults.md. `make faults ARGS="killed --quick"`
+faults:
+	@sh compose/bootstrap.sh test
+	PYTHONPATH=tests .venv/bin/python -m faults $(ARGS)
 
 clean:
 	rm -rf .venv build dist tropilla.egg-info .mypy_cache .ruff_cache .pytest_cache

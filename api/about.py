@@ -28,6 +28,7 @@ OBJECT: Shape = {"type": "object"}
 NULL: Shape = {"type": "null"}
 
 JSON_TYPE = "application/json"
+FORM_TYPE = "multipart/form-data"
 TEXT_TYPE = "text/plain"
 EVENT_STREAM = "text/event-stream"
 

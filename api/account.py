@@ -70,11 +70,16 @@ class Account:
         self._finished: list[Finished] = []
         self._failure = ""
         self._closed = False
+        self._anothers = False
         self.kept = False
 
     def understood(self, call: Call, context: int) -> None:
         """What was asked for, and how many tokens its model has room for."""
         self._call, self._context = call, context
+
+    def join(self) -> None:
+        """What is told is another request's answer, which is on the books already, or will be."""
+        self._anothers = True
 
     def hear(self, event: Event | Pulse) -> None:
         """To be told of every event that ends something; others may be told, too."""
@@ -94,8 +99,8 @@ class Account:
             return
         self._closed = True
         self._ledger.close()
-        if self._call is None and not self._failure:
-            # Something was answered that is no generation.
+        if self._anothers or (self._call is None and not self._failure):
+            # Something was answered that is no generation, or no new one.
             return
         model = self._call.request.model if self._call else ""
         tally = self._ledger.tally

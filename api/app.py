@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
 from tropilla.api import labels, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
+from tropilla.api.batches.answering import Answering
+from tropilla.api.batches.archive import Archive
+from tropilla.api.batches.book import Book, Held
+from tropilla.api.batches.clerk import Batches, Clerk
+from tropilla.api.batches.foreman import Foreman
+from tropilla.api.batches.run import Run
 from tropilla.api.blobs import BlobViews, arrays_reader
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.counters import Counters
+from tropilla.api.departure import Departure
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.misrouted import misrouted
@@ -24,13 +32,14 @@ from tropilla.api.streams import Streams
 from tropilla.api.surface import Dialect, method_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
+from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
 from tropilla.common.errors import StoreUnavailable, TropillaError
-from tropilla.common.generation import Request
+from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
 from tropilla.common.registry import Registry
 from tropilla.common.room import Room
@@ -53,7 +62,11 @@ class Collaborators:
     registry: Registry
     errands: Errands
     streams: Streams
+    batches: Batches
     counters: Counters = field(default_factory=Counters)
+    departure: Departure = field(default_factory=Departure)
+    #: What a process does first that is told to stop.
+    hand_over: Callable[[], None] = lambda: None
 
 
 def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIALECTS) -> Flask:
@@ -64,7 +77,8 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     app.extensions["tropilla"] = collaborators
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
     cluster, registry = collaborators.cluster, collaborators.registry
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+    departure = collaborators.departure
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.foreseen)
     views = Views(
         settings,
         cluster,
@@ -75,6 +89,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
         asking,
         collaborators.errands,
         collaborators.streams,
+        Clerk(settings, Archive.below(settings.home), collaborators.batches, asking),
     )
     dialects = (*dialects, described(dialects))
     for dialect in dialects:
@@ -92,7 +107,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
 def from_environment() -> Flask:
     """The application of this process, wired to its Redis. What gunicorn loads."""
     settings = Settings.from_environment()
-    bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
+    bus = Bus.connect(settings.redis_url, settings)
     bus.check()
     celery = create_celery(settings)
     registry = Registry(bus)
@@ -102,7 +117,12 @@ def from_environment() -> Flask:
     def sweep(lane: str) -> int:
         return room.sweep(lane, journal_seconds=settings.journal_seconds)
 
-    steward = Steward(registry, Survey(bus, registry, room), sweep, inbox.name, swap_seconds=settings.swap_seconds)
+    def look_after_the_lost() -> None:
+        for lane in room.put_back_all_lost():
+            submit(celery, lane.name, ticket=new_request_id(), shown=lane.pin)
+
+    survey, swap_seconds = Survey(bus, registry, room), settings.swap_seconds
+    steward = Steward(registry, survey, sweep, look_after_the_lost, inbox.name, swap_seconds=swap_seconds)
 
     def put(asked: Request, lane: Lane) -> None:
         submit(celery, lane.name, ticket=asked.id, shown=asked.model)
@@ -114,9 +134,12 @@ def from_environment() -> Flask:
 
     relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
     counters = Counters(bus, room.waiting)
+    book = Book(bus)
+    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name)
     inbox.start()
     counters.start()
     steward.start()
+    foreman.start()
     return create_app(
         Collaborators(
             settings,
@@ -124,11 +147,31 @@ def from_environment() -> Flask:
             relay,
             inbox,
             registry,
-            Errands(registry, ask, cluster.forget),
-            Streams(bus, seconds=settings.deadline_seconds + settings.journal_seconds),
+            Errands(registry, ask, cluster.forget, lambda: inbox.closed),
+            Streams(bus),
+            book,
             counters,
+            Departure(inbox.close_all),
+            foreman.stop,
         )
     )
+
+
+def _foreman(settings: Settings, registry: Registry, book: Book, cluster: Cluster, relay: Relay, name: str) -> Foreman:
+    """Whoever runs batches in this process, when it is its turn."""
+    archive = Archive.below(settings.home)
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+
+    def begin(held: Held, window: Callable[[], int]) -> Run:
+        return Run(held, book, archive, Answering(OPENAI, asking, relay), settings, window)
+
+    def sweep(todo: Collection[str]) -> None:
+        batches = [batch for batch_id in todo if (batch := book.find(batch_id)) is not None]
+        used = {each for batch in batches for each in batch.files}
+        if gone := archive.sweep(used, todo):
+            log.info("%d files of batches were over and are gone", gone)
+
+    return Foreman(registry, book, name, begin, cluster.catalogue, sweep)
 
 
 def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,13 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from flask import request
-from tropilla.api import media
+from tropilla.api import admission, media
 from tropilla.api.cluster import Cluster
+from tropilla.api.idempotency import Asked, Parse
 from tropilla.api.surface import JSON, Dialect, Surroundings
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Task
 from tropilla.common.errors import GenerationFailed, ModelUnavailable, StoreUnavailable, UnknownModel, UnreadableBody
+from tropilla.common.generation import Request
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Priority, Terms
 
 Understood = TypeVar("Understood")
 
@@ -37,6 +41,7 @@ class Asking:
     registry: Book
     #: As `Surroundings.arrays`.
     arrays: Callable[[str], Mapping[str, JSON]]
+    draining: Callable[[], bool] = lambda: False
 
     def data(self, dialect: Dialect) -> bytes:
         """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
@@ -58,9 +63,18 @@ class Asking:
         except (UnknownModel, ModelUnavailable):
             return parse(body, replace(around, catalogue=self.cluster.catalogue(fresh=True)))
 
+    def unasked(self) -> Surroundings:
+        """For what comes by no HTTP request: a line of a batch."""
+        return Surroundings(
+            self.cluster.catalogue(),
+            self.settings,
+            time.time(),
+            information=self.registry.information,
+            arrays=self.arrays,
+        )
+
     def around(self, variables: Mapping[str, str], *, fresh: bool = False, alone: bool = False) -> Surroundings:
         """alone: where Redis cannot be reached, those of a cluster of nobody. Else raises `StoreUnavailable`."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             catalogue = self.cluster.catalogue(fresh=fresh)
         except StoreUnavailable:
@@ -71,14 +85,26 @@ class Asking:
             catalogue,
             self.settings,
             time.time(),
-            headers,
+            _headers(),
             variables,
             request.args.to_dict(),
             self.registry.information,
             self.arrays,
             tasks=self.registry.tasks,
             task=self.registry.task,
+            draining=self.draining(),
         )
+
+    def asked(self, route: str, parse: Parse, body: JSON, around: Surroundings) -> Asked:
+        return Asked(route, functools.partial(self.understood, parse), body, around)
+
+    def terms(self, asked: Request, said: Priority | None = None) -> Terms:
+        """On which terms it waits. said: how urgent its body calls it. Raises `InvalidField` naming a header."""
+        return admission.terms(_headers(), asked, said)
+
+
+def _headers() -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tropilla.api.framing import Framing
 from tropilla.api.surface import Chore, ErrandCall, Frame
 from tropilla.common import names
 from tropilla.common.errands import Done, Errand, Refused, Word
-from tropilla.common.errors import StoreClosed, StoreUnavailable, TropillaError
+from tropilla.common.errors import StoreClosed, StoreUnavailable, TropillaError, WorkerLost
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,21 @@ class Book(Protocol):
 
 
 class Errands:
-    """`submit` puts an errand and its flight into the store's queue. `changed` is told of every errand that is done."""
+    """`submit` puts an errand and its flight into the store's queue. `changed` is told of every errand that is done.
+    closing: whether this process is about to exit, and nobody hears an errand to its end here.
+    """
 
     def __init__(
-        self, book: Book, submit: Callable[[Errand, str], None], changed: Callable[[], None] = lambda: None
+        self,
+        book: Book,
+        submit: Callable[[Errand, str], None],
+        changed: Callable[[], None] = lambda: None,
+        closing: Callable[[], bool] = lambda: False,
     ) -> None:
         self._book = book
         self._submit = submit
         self._changed = changed
+        self.closing = closing
 
     def begin(self, call: ErrandCall) -> str:
         """Answers the id of the errand that does it: this one, or one that was under way for the same.
@@ -59,9 +66,13 @@ class Errands:
         return errand_id
 
     def words(self, errand_id: str, gone: Callable[[], bool]) -> Iterator[Word | None]:
-        """What the store says, to the last word; None when it has said nothing for a while. Ends early once `gone`."""
+        """What the store says, to the last word; None when it has said nothing for a while. Ends early once `gone`;
+        raises `WorkerLost` once this process is about to exit.
+        """
         after = "0"
         while not gone():
+            if self.closing():
+                raise WorkerLost("the server is shutting down", code="shutting_down")
             heard = self._book.hear(errand_id, after, wait_seconds=LISTEN_SECONDS)
             if not heard:
                 yield None
@@ -140,8 +151,10 @@ class _Hearing:
 
     def close(self) -> None:
         self._unwatch()
+        # Of a process that exits itself nobody can say whether its caller wants no more.
+        stops = self._stops and not self.over and not self._errands.closing()
         try:
-            self._errands.leave(self._errand_id, stops=self._stops and not self.over)
+            self._errands.leave(self._errand_id, stops=stops)
         except StoreUnavailable as error:
             log.warning("errand %s could not be left: %s", self._errand_id, error.message)
 

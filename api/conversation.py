@@ -12,24 +12,28 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, cast
 
 from flask import Response, request
-from tropilla.api import hangup, overlays
+from tropilla.api import admission, hangup, overlays
 from tropilla.api.account import Account
 from tropilla.api.framing import Framing, compact
 from tropilla.api.inbox import GONE, Mailbox
-from tropilla.api.relay import Relay
+from tropilla.api.relay import Caller, Relay
 from tropilla.api.streams import place
 from tropilla.api.surface import Call, Fold, Reply, Surface
-from tropilla.api.watch import PULSE, ClientGone, Pulse
+from tropilla.api.watch import ClientGone, Pulse
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import TropillaError, from_failed
 from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
 from tropilla.common.recipes import UNPOLISHED
+from tropilla.common.room import Admitted
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 log = logging.getLogger(__name__)
 
 #: Of every stream: the id by which it can be asked for again.
 STREAM_HEADER = "x-stream-id"
+#: Where a WSGI environment keeps how many requests went before its own when that was admitted.
+PLACE = "tropilla.place"
 #: What the kernel may hold of a stream that its client does not read; left to itself it is some megabytes.
 UNREAD_BYTES = 128 << 10
 
@@ -45,10 +49,15 @@ class Conversation:
         settings: Settings,
         asked: Request,
         lane: Lane,
+        terms: Terms,
         account: Account | None = None,
         *,
+        kept: bytes = b"",
         resumed: bool = False,
+        resumable: bool = False,
+        places: bool = False,
     ) -> None:
+        """kept: as `Relay.run` has `call`. resumed: the request was admitted before."""
         self.asked, self.account = asked, account
         #: What is done to a whole answer's text; streams have gone out by then.
         self.polish = UNPOLISHED
@@ -59,7 +68,11 @@ class Conversation:
         self._mailbox: Mailbox | None = None
         self._abandoned = False
         self._stop_watching: Callable[[], None] = lambda: None
-        self.events = (relay.resume if resumed else relay.run)(asked, lane, self._opened)
+        caller = Caller(self._opened, self._admitted, places=places, resumable=resumable or resumed)
+        if resumed:
+            self.events = relay.resume(asked, lane, caller, terms)
+        else:
+            self.events = relay.run(asked, lane, caller, terms, kept)
         client = self._environ.get("gunicorn.socket")
         if client is not None:
             # A client that takes nothing for so long is gone too; the write fails and the stream is closed.
@@ -71,6 +84,10 @@ class Conversation:
         self._stop_watching = hangup.watch(self._environ, lambda: mailbox.mark(GONE))
         if self._abandoned:
             mailbox.mark(GONE)
+
+    def _admitted(self, admitted: Admitted) -> None:
+        # Of several for one call, the one that waits longest.
+        self._environ[PLACE] = max(admitted.number, self._environ.get(PLACE, 0))
 
     def completion(self) -> Completion:
         """What it comes to once it is over. Raises the `GenerationFailed` it ended with, or `ClientGone`."""
@@ -183,7 +200,9 @@ def _body(
         for frame in frames.feed(event):
             told += 1
             if told > heard:
-                where = place(call.request.id, told) if conversation.says_places else ""
+                # Of an error it has none: whoever comes again wants what should have stood there.
+                placed = conversation.says_places and not isinstance(event, Failed)
+                where = place(call.request.id, told) if placed else ""
                 yield framing.frame(frame.data, frame.event, where)
 
     written = time.monotonic()
@@ -191,9 +210,9 @@ def _body(
         for event in events:
             if isinstance(event, Finished | Failed) and conversation.account is not None:
                 conversation.account.hear(event)
-            data = b"" if event is PULSE else b"".join(out(cast(Event, event)))
+            data = _sign_of_life(framing, event) if isinstance(event, Pulse) else b"".join(out(event))
             # Tokens may come for long of which nothing can be shown yet.
-            if not data and (event is PULSE or time.monotonic() - written >= conversation.heartbeat_seconds):
+            if not data and time.monotonic() - written >= conversation.heartbeat_seconds:
                 data = framing.heartbeat
             if data:
                 yield data
@@ -207,6 +226,12 @@ def _body(
             conversation.account.fail(error)
         failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
         yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
+
+
+def _sign_of_life(framing: Framing, pulse: Pulse) -> bytes:
+    if pulse.before is None or framing.comment is None:
+        return framing.heartbeat
+    return framing.comment(admission.queued(pulse.before, pulse.seconds))
 
 
 def respond(reply: Reply) -> Response:

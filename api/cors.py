@@ -23,7 +23,10 @@ _LOCAL = (
 )
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #: Where a browser does not say which it wants; else it is given what it asks for, as nothing rests on headers here.
-_HEADERS = "Authorization, Content-Type, X-Api-Key, anthropic-version, anthropic-beta, x-request-id, User-Agent, Accept"
+_HEADERS = (
+    "Authorization, Content-Type, X-Api-Key, anthropic-version, anthropic-beta, x-request-id, User-Agent, Accept, "
+    "X-Priority, X-Request-Deadline, Idempotency-Key"
+)
 #: How long a browser need not ask again, in seconds.
 _MAX_AGE = 12 * 3600
 

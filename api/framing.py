@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,21 +30,35 @@ def ndjson(data: Any, _event: str = "", _place: str = "") -> bytes:
     return compact(data) + b"\n"
 
 
+def sse_comment(text: str) -> bytes:
+    """A line, and no blank one behind it: an event ends there, and OpenAI's client takes one that has inherited the `id` of
+    the last for an event without data.
+    """
+    return f": {text}\n".encode()
+
+
 class Frame(Protocol):
     def __call__(self, data: Any, event: str = "", place: str = "", /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How a stream looks on the wire. `heartbeat` is what every parser of the format passes over."""
+    """How a stream looks on the wire. `heartbeat` is what every parser of the format passes over; `comment` makes such a
+    thing of a line of text, where the format has a place for words.
+    """
 
     frame: Frame
     heartbeat: bytes
     headers: Mapping[str, str]
+    comment: Callable[[str], bytes] | None = None
+
+    @property
+    def comments(self) -> bool:
+        return self.comment is not None
 
 
 #: Nothing between us and the client may hold a token back.
 _NO_BUFFER = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-SSE = Framing(sse, b": \n\n", {"Content-Type": "text/event-stream; charset=utf-8", **_NO_BUFFER})
+SSE = Framing(sse, sse_comment(""), {"Content-Type": "text/event-stream; charset=utf-8", **_NO_BUFFER}, sse_comment)
 #: One space before the next object: the Python, JavaScript and Go clients of Ollama accept it, a blank line they do not.
 NDJSON = Framing(ndjson, b" ", {"Content-Type": "application/x-ndjson", **_NO_BUFFER})

@@ -14,7 +14,7 @@ import threading
 from typing import Final, Protocol
 
 from tropilla.common.bus import Delivered, Listener, Silent, split_message
-from tropilla.common.errors import StoreUnavailable
+from tropilla.common.errors import StoreUnavailable, WorkerLost
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,10 @@ GAP: Final = _Mark("GAP")
 
 
 class Mailbox:
-    """What waits for one request, in order of arrival."""
+    """What waits for one request, in order of arrival. `listener` is what Redis knows the caller by who reads it."""
 
     def __init__(self) -> None:
+        self.listener = secrets.token_hex(4)
         self._items: queue.SimpleQueue[Delivered | _Mark] = queue.SimpleQueue()
 
     def put(self, item: Delivered) -> None:
@@ -78,7 +79,11 @@ class Inbox:
     def __init__(self, bus: Subscribable, name: str = "") -> None:
         self.name = name or secrets.token_hex(8)
         self._bus = bus
-        self._mailboxes: dict[str, Mailbox] = {}
+        #: By request: of each caller that waits for it here. Changed under the lock, read without.
+        self._mailboxes: dict[str, tuple[Mailbox, ...]] = {}
+        self._lock = threading.Lock()
+        #: Everything here was told to end.
+        self.closed = False
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
@@ -98,23 +103,36 @@ class Inbox:
         self._thread.join()
 
     def register(self, request_id: str) -> Mailbox:
-        """Before the request is submitted."""
-        mailbox = self._mailboxes[request_id] = Mailbox()
+        """Before the request is submitted, or joined. Raises `WorkerLost` once everything here was told to end."""
+        if self.closed:
+            raise WorkerLost("the server is shutting down", code="shutting_down")
+        mailbox = Mailbox()
+        with self._lock:
+            self._mailboxes[request_id] = (*self._mailboxes.get(request_id, ()), mailbox)
         return mailbox
 
-    def forget(self, request_id: str) -> None:
-        self._mailboxes.pop(request_id, None)
+    def forget(self, request_id: str, mailbox: Mailbox) -> None:
+        with self._lock:
+            left = tuple(each for each in self._mailboxes.get(request_id, ()) if each is not mailbox)
+            if left:
+                self._mailboxes[request_id] = left
+            else:
+                self._mailboxes.pop(request_id, None)
 
     def close_all(self) -> None:
-        """Tells every open request that this process is about to exit."""
-        for mailbox in list(self._mailboxes.values()):
-            mailbox.mark(CLOSING)
+        """Tells every open request that this process is about to exit. From here on there is no new one."""
+        self.closed = True
+        self._mark_all(CLOSING)
 
     def dispatch(self, message: bytes) -> None:
         for delivered in split_message(message):
-            mailbox = self._mailboxes.get(delivered.request_id)
-            if mailbox is not None:
+            for mailbox in self._mailboxes.get(delivered.request_id, ()):
                 mailbox.put(delivered)
+
+    def _mark_all(self, mark: _Mark) -> None:
+        for mailboxes in list(self._mailboxes.values()):
+            for mailbox in mailboxes:
+                mailbox.mark(mark)
 
     def _run(self) -> None:
         """Supervised: a reader that dies would hang every stream of the process."""
@@ -123,8 +141,7 @@ class Inbox:
                 listener = self._listen()
                 try:
                     self._ready.set()
-                    for mailbox in list(self._mailboxes.values()):
-                        mailbox.mark(GAP)
+                    self._mark_all(GAP)
                     self._read(listener)
                 finally:
                     listener.close()

@@ -7,7 +7,7 @@ import time
 
 from flask import Flask, Response, current_app, g, request
 from tropilla.api import cors
-from tropilla.api.conversation import respond
+from tropilla.api.conversation import PLACE, respond
 from tropilla.api.owners import Owners
 from tropilla.api.surface import Dialect
 from tropilla.common.errors import ForbiddenOrigin
@@ -29,6 +29,11 @@ def call_request(request_id: str) -> None:
     g.request_id = g.request_id or f"req_{request_id}"
 
 
+def call_joined(request_id: str) -> None:
+    """As `call_request`, of one that began before the current request."""
+    g.request_id = g.named or f"req_{request_id}"
+
+
 def answered_by(dialect: Dialect) -> None:
     """The dialect of the route that was found; without one it is that of the path."""
     g.dialect = dialect
@@ -41,7 +46,7 @@ class _Labels:
     def begin(self) -> Response | None:
         """Answers at once what is not for any route: a browser's question, and pages that may not ask."""
         given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _SANE_ID.fullmatch(given) else ""
+        g.request_id = g.named = given if _SANE_ID.fullmatch(given) else ""
         g.began = time.monotonic()
         dialect = self._owners.of(request.path)
         origin = _origin()
@@ -61,6 +66,8 @@ class _Labels:
         name = g.get("request_id") or f"req_{new_request_id()}"
         # Anthropic's clients read the second.
         response.headers["x-request-id"] = response.headers["request-id"] = name
+        if PLACE in request.environ:
+            response.headers["x-queue-position"] = str(request.environ[PLACE])
         dialect: Dialect = g.get("dialect") or self._owners.of(request.path)
         response.headers.extend(dialect.headers(time.monotonic() - g.began))
         origin = _origin()

@@ -6,7 +6,8 @@ from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.chores import Errands, told
 from tropilla.api.framing import Framing
-from tropilla.api.surface import ErrandCall, Listening
+from tropilla.api.surface import ErrandCall, ErrandRefused, Listening
+from tropilla.api.watch import ClientGone
 from tropilla.common.errands import Done, Refused
 
 
@@ -21,8 +22,8 @@ def listen(errands: Errands, framing: Framing, listening: Listening) -> Response
     return response
 
 
-def done(errands: Errands, call: ErrandCall) -> Done | Refused | None:
-    """The errand's last word; None when its caller has left before."""
+def prepare(errands: Errands, call: ErrandCall) -> None:
+    """Returns when the errand is done. Raises what the store refuses it with, or `ClientGone`."""
     left: list[bool] = []
     unwatch = hangup.watch(request.environ, lambda: left.append(True))
     try:
@@ -30,4 +31,7 @@ def done(errands: Errands, call: ErrandCall) -> Done | Refused | None:
     finally:
         unwatch()
     last = said[-1] if said else None
-    return last if isinstance(last, Done | Refused) else None
+    if isinstance(last, Refused):
+        raise ErrandRefused(last)
+    if not isinstance(last, Done):
+        raise ClientGone("the client has closed its connection")

@@ -18,41 +18,41 @@ RETRY_SECONDS = 1.0
 
 class Owed:
     """`tell` says it of a request, and may raise `StoreUnavailable`; then it is tried again, in a thread that lives as long
-    as anything is owed.
+    as anything is owed. It may be said twice where the answer was lost.
     """
 
-    def __init__(self, tell: Callable[[str], None], *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, tell: Callable[..., None], *, retry_seconds: float = RETRY_SECONDS) -> None:
         self._tell, self._retry_seconds = tell, retry_seconds
         self._lock = threading.Lock()
         #: Guarded by the lock.
-        self._owed: list[str] = []
+        self._owed: list[tuple[str, ...]] = []
 
-    def tell(self, request_id: str) -> None:
-        """Now, or as soon as it can be done."""
+    def tell(self, request_id: str, *more: str) -> None:
+        """Now, or as soon as it can be done. more: what else `tell` is to know."""
         try:
-            self._tell(request_id)
+            self._tell(request_id, *more)
         except StoreUnavailable as error:
             log.warning("request %s is cancelled later: %s", request_id, error.message)
             with self._lock:
-                self._owed.append(request_id)
+                self._owed.append((request_id, *more))
                 begins = len(self._owed) == 1
             if begins:
                 threading.Thread(target=self._settle, name="owed", daemon=True).start()
 
     def _settle(self) -> None:
         rest = threading.Event()
-        request_id = self._owed[0]
-        while request_id:
+        first: tuple[str, ...] | None = self._owed[0]
+        while first:
             rest.wait(self._retry_seconds)
             try:
-                while request_id:
-                    self._tell(request_id)
-                    request_id = self._next()
+                while first:
+                    self._tell(*first)
+                    first = self._next()
             except StoreUnavailable:
                 continue
 
-    def _next(self) -> str:
-        """The one after the one that was told; "" when nothing is owed."""
+    def _next(self) -> tuple[str, ...] | None:
+        """The one after the one that was told; None when nothing is owed."""
         with self._lock:
             del self._owed[0]
-            return self._owed[0] if self._owed else ""
+            return self._owed[0] if self._owed else None

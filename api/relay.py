@@ -1,6 +1,7 @@
 """One request's way through the cluster, seen from the API: register, submit, yield events in order, cancel.
 
-Leaving the generator early, for whatever reason, cancels the request.
+Leaving the generator early, for whatever reason, cancels the request: unless somebody else listens, or its caller has a
+word for it (idempotency.py) and may come back, or this process leaves itself and another one may be asked for the rest.
 """
 
 from __future__ import annotations
@@ -8,22 +9,46 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from tropilla.api import admission, idempotency
 from tropilla.api.books import Room, Store
 from tropilla.api.inbox import GAP, Mailbox
 from tropilla.api.owed import Owed
 from tropilla.api.watch import Pulse, Watch
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import Overloaded, StoreUnavailable, UnknownStream
+from tropilla.common.errors import StoreUnavailable, UnknownStream
 from tropilla.common.generation import Embedded, Event, Loaded, Request, Tokenized
+from tropilla.common.room import Admitted
 from tropilla.common.settings import Settings
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
 
 log = logging.getLogger(__name__)
 
-#: What a waiting place is assumed to cost, in seconds, where nothing better is known.
-SECONDS_PER_WAITING = 0.25
+
+class AskedBefore(Exception):
+    """The very same was asked for before, by the same word, as this request: not an error any dialect has words for."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who hears a request. `opened` gets the mailbox, to post `GONE` into it; `admitted` hears of the place it got.
+    `places`: while it waits, pulses say where it stands. `resumable`: another process can be asked for the rest.
+    """
+
+    opened: Callable[[Mailbox], None] = lambda mailbox: None
+    admitted: Callable[[Admitted], None] = lambda admitted: None
+    places: bool = False
+    resumable: bool = False
+
+
+ANYBODY = Caller()
 
 
 class Mailboxes(Protocol):
@@ -32,7 +57,7 @@ class Mailboxes(Protocol):
     name: str
 
     def register(self, request_id: str) -> Mailbox: ...
-    def forget(self, request_id: str) -> None: ...
+    def forget(self, request_id: str, mailbox: Mailbox) -> None: ...
 
 
 class Relay:
@@ -56,42 +81,56 @@ class Relay:
         self._look_again = look_again
         self._settings = settings
         self._clock = clock
-        self._unwanted = Owed(self._cancel)
+        self._left, self._cancelled = Owed(self._hang_up), Owed(self._cancel)
 
     def run(
-        self,
-        request: Request,
-        lane: Lane,
-        opened: Callable[[Mailbox], None] = lambda mailbox: None,
-        terms: Terms = NO_TERMS,
+        self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS, call: bytes = b""
     ) -> Iterator[Event | Pulse]:
-        """Events in index order, the last one terminal; `PULSE` when there is nothing to tell for a while.
+        """Events in index order, the last one terminal; a `Pulse` when there is nothing to tell for a while.
 
-        opened: gets the mailbox, to post `GONE` into it. Raises `Overloaded` or `StoreUnavailable` before the first
-        event, `ClientGone` any time. To be closed.
+        call: what is kept of it for whoever tells its answer again. Raises `Overloaded`, `Conflict`, `AskedBefore` or
+        `StoreUnavailable` before the first event, `ClientGone` any time. To be closed.
         """
-        return self._told(request, lane, opened, terms, self._admitted)
+        begin = partial(self._admitted, call=call, told=caller.admitted)
+        return self._told(request, lane, caller, terms, begin, shared=bool(terms.digest))
 
     def resume(
-        self,
-        request: Request,
-        lane: Lane,
-        opened: Callable[[Mailbox], None] = lambda mailbox: None,
-        terms: Terms = NO_TERMS,
+        self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS
     ) -> Iterator[Event | Pulse]:
-        """As `run`, of a request that another process had admitted, from its first event on. Raises `UnknownStream` when
-        nothing is known of it any more.
+        """As `run`, of a request that was admitted before, here or at another process, from its first event on. Raises
+        `UnknownStream` when nothing is known of it any more, or nobody wanted it.
         """
-        return self._told(request, lane, opened, terms, self._joined)
+        return self._told(request, lane, caller, terms, self._joined, shared=True)
+
+    def attend(
+        self, request: Request, lane: Lane, caller: Caller = ANYBODY, terms: Terms = NO_TERMS
+    ) -> Iterator[Event | Pulse]:
+        """As `run`, of a request that goes on when nobody listens: leaving it, or being killed, does not cancel it. One of
+        this id that is known already is listened to from its first event on. Its journal is to be let go of with `forget`.
+        """
+        return self._told(request, lane, caller, terms, self._attended, shared=True)
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody wants it: for those that leaving does not cancel."""
+        self._cancelled.tell(request_id)
+
+    def forget(self, request_id: str) -> None:
+        """Nobody will ask again what was said of a request that is over. Raises `StoreUnavailable`."""
+        self._store.release(request_id)
 
     def _told(
         self,
         request: Request,
         lane: Lane,
-        opened: Callable[[Mailbox], None],
+        caller: Caller,
         terms: Terms,
-        begin: Callable[[Request, Lane, Terms, Mailbox], None],
+        begin: Callable[[Request, Lane, Terms, Mailbox], float | None],
+        *,
+        shared: bool,
     ) -> Iterator[Event | Pulse]:
+        """shared: others may listen to the request, now or later. begin: answers how many seconds one has left that was
+        admitted before.
+        """
         mailbox = self._inbox.register(request.id)
         watch = Watch(
             request,
@@ -104,68 +143,114 @@ class Relay:
             self._settings,
             self._clock,
             self._deadline(terms),
+            places=caller.places,
         )
         begun = False
         try:
-            opened(mailbox)
-            begin(request, lane, terms, mailbox)
+            caller.opened(mailbox)
+            left = begin(request, lane, terms, mailbox)
             begun = True
+            if left is not None:
+                watch.expires_in(left)
             yield from watch.events()
         finally:
-            self._inbox.forget(request.id)
-            if begun:
-                self._leave(request.id, watch)
+            self._inbox.forget(request.id, mailbox)
+            # Left to itself, a worker drops it when nobody has asked for the rest for a while.
+            if begun and not (caller.resumable and watch.interrupted):
+                self._leave(request.id, mailbox, watch, shared=shared)
 
     def _deadline(self, terms: Terms) -> float:
         most = self._settings.deadline_seconds
         return most if terms.deadline_seconds is None else min(most, terms.deadline_seconds)
 
-    def _admitted(self, request: Request, lane: Lane, terms: Terms, _: Mailbox) -> None:
+    def _admitted(
+        self,
+        request: Request,
+        lane: Lane,
+        terms: Terms,
+        mailbox: Mailbox,
+        *,
+        call: bytes,
+        told: Callable[[Admitted], None],
+    ) -> None:
         try:
-            self._admit(request, lane, terms)
+            told(self._admit(request, lane, terms, mailbox, call))
             self._submit(request, lane)
         except StoreUnavailable:
             # It may have got there all the same.
-            self._unwanted.tell(request.id)
+            self._left.tell(request.id, mailbox.listener)
             raise
 
-    def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> None:
-        if not self._room.join(request.id, inbox=self._inbox.name):
+    def _attended(self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox) -> float | None:
+        left = self._join(request, mailbox)
+        if left is None:
+            self._admit(request, lane, terms, None)
+            self._join(request, mailbox)
+            # One that does not get there is missed by its watch.
+            self._submit(request, lane)
+        mailbox.mark(GAP)
+        return left
+
+    def _joined(self, request: Request, _lane: Lane, _terms: Terms, mailbox: Mailbox) -> float:
+        left = self._join(request, mailbox)
+        if left is None:
             raise UnknownStream(request.id)
         # What was said before stands in the journal.
         mailbox.mark(GAP)
+        return left
 
-    def _admit(self, request: Request, lane: Lane, terms: Terms) -> None:
+    def _join(self, request: Request, mailbox: Mailbox) -> float | None:
+        return self._room.join(request.id, inbox=self._inbox.name, listener=mailbox.listener)
+
+    def _admit(
+        self, request: Request, lane: Lane, terms: Terms, mailbox: Mailbox | None, call: bytes = b""
+    ) -> Admitted:
+        """mailbox: None where it goes on when nobody listens."""
         settings = self._settings
+        deadline_seconds = self._deadline(terms)
         bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
         admitted = self._room.admit(
             request,
             lane,
             terms,
-            inbox=self._inbox.name,
+            inbox=self._inbox.name if mailbox else "",
             bounds=bounds,
-            deadline_seconds=self._deadline(terms),
+            deadline_seconds=deadline_seconds,
             kept_seconds=settings.journal_seconds,
+            call=call,
+            listener=mailbox.listener if mailbox else "",
         )
-        if admitted.outcome in ("model", "key", "all"):
-            raise Overloaded(
-                f"{admitted.number} requests are waiting for {request.model}",
-                retry_after_seconds=max(1, round(admitted.number * SECONDS_PER_WAITING)),
-            )
+        if admitted.outcome == "joined":
+            raise AskedBefore(admitted.request_id)
+        if admitted.outcome == "conflict":
+            raise idempotency.conflict()
+        refusal = admission.refusal(
+            admitted.outcome,
+            admitted.number,
+            admitted.wait,
+            model=request.model,
+            deadline_seconds=deadline_seconds,
+        )
+        if refusal is not None:
+            raise refusal
+        return admitted
+
+    def _hang_up(self, request_id: str, listener: str) -> None:
+        """Cancels it unless somebody else listens. Raises `StoreUnavailable`."""
+        if not self._room.leave(request_id, inbox=self._inbox.name, listener=listener):
+            self._cancel(request_id)
 
     def _cancel(self, request_id: str) -> None:
-        """Unless somebody else listens. Raises `StoreUnavailable`."""
-        if not self._room.leave(request_id, inbox=self._inbox.name):
-            self._room.cancel(
-                request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
-            )
+        self._room.cancel(
+            request_id, seconds=self._settings.deadline_seconds, journal_seconds=self._settings.journal_seconds
+        )
 
-    def _leave(self, request_id: str, watch: Watch) -> None:
+    def _leave(self, request_id: str, mailbox: Mailbox, watch: Watch, *, shared: bool) -> None:
         if not watch.ended:
-            self._unwanted.tell(request_id)
+            self._left.tell(request_id, mailbox.listener)
             return
         try:
-            if isinstance(watch.last, Embedded | Tokenized | Loaded):
+            if isinstance(watch.last, Embedded | Tokenized | Loaded) and not shared:
                 # Nobody reads them a second time, and two thousand vectors are megabytes.
                 self._store.release(request_id)
         except StoreUnavailable as error:

@@ -25,6 +25,8 @@ OFFICE = "steward"
 OFFICE_SECONDS, RENEW_SECONDS = 4.0, 1.0
 #: Between two looks; and at the least, whatever happens.
 TURN_SECONDS, BREATH_SECONDS = 0.25, 0.05
+#: Workers of the same pin notice sooner who was lost; this is for where there are none.
+LOOK_AFTER_SECONDS = 5.0
 
 
 class Office(Protocol):
@@ -42,7 +44,8 @@ class Outlook(Protocol):
 
 class Steward:
     """`start` it once, or take its turns by hand. `name` is no other process's. `sweep` takes what nobody waits for any
-    more out of a lane, and answers how many that were.
+    more out of a lane, and answers how many that were; `look_after_the_lost` lets requests wait again whose workers were
+    lost, so that somebody loads their model.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Steward:
         registry: Office,
         survey: Outlook,
         sweep: Callable[[str], int],
+        look_after_the_lost: Callable[[], None],
         name: str,
         *,
         swap_seconds: float,
@@ -57,6 +61,8 @@ class Steward:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry, self._survey, self._sweep, self._name = registry, survey, sweep, name
+        self._look_after_the_lost = look_after_the_lost
+        self._looked_after_at = float("-inf")
         self._swap_seconds, self._turn_seconds, self._clock = swap_seconds, turn_seconds, clock
         self._memory = Memory()
         self._leads = False
@@ -86,6 +92,9 @@ class Steward:
             self._asked_at = now
         if not self._leads:
             return
+        if now - self._looked_after_at >= LOOK_AFTER_SECONDS:
+            self._looked_after_at = now
+            self._look_after_the_lost()
         view = self._view()
         self._memory = remember(view, now, self._memory)
         for worker, order in plan(view, now, self._memory, swap_seconds=self._swap_seconds):

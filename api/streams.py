@@ -1,7 +1,8 @@
-"""Streams that outlive the API process which began them: what one was asked with is kept beside its journal.
+"""Answers that outlive the API process which began them: what one was asked with is kept beside its journal.
 
 The same body, parsed again, gives the same frames for the same events; so any process that has the body and the journal can
 tell the whole stream once more, and leaves out what its client has heard already. A frame's place is its number, from 1.
+Kept are streams, and whatever its caller has a word for (idempotency.py).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import orjson
-from tropilla.api.surface import JSON, Call, Surface, Surroundings
+from tropilla.api.idempotency import Asked, Parse
+from tropilla.api.surface import JSON, Call, Question, Surroundings
 from tropilla.common import codec
 from tropilla.common.errors import DecodeError, InvalidField, UnknownStream
-from tropilla.common.generation import GenerationRequest
+from tropilla.common.generation import EmbeddingRequest, GenerationRequest
 
 #: `<request id>.<frames heard>`: the `id` of a server-sent event, and what a client says in `Last-Event-ID`.
 _PLACE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,9})")
@@ -27,13 +29,12 @@ SECRET = frozenset({"authorization", "cookie", "x-api-key", "proxy-authorization
 class Store(Protocol):
     """What is needed of `bus.Bus`."""
 
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None: ...
     def kept_call(self, request_id: str) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a stream was asked with. `route` is the rule its request came by."""
+    """What an answer was asked with. `route` is the rule its request came by."""
 
     route: str
     body: JSON
@@ -49,18 +50,10 @@ class Kept:
 
 
 class Streams:
-    """`seconds`: how long after its beginning a stream can be asked for."""
+    """What is kept of them."""
 
-    def __init__(self, store: Store, *, seconds: float) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._seconds = seconds
-
-    def keep(self, route: str, body: JSON, around: Surroundings, call: Call) -> None:
-        """Before anything of the stream is told. Raises `StoreUnavailable`."""
-        headers = {name: value for name, value in around.headers.items() if name not in SECRET}
-        request = codec.encode_request(call.request).decode()
-        kept = Kept(route, body, headers, around.path, call.received, call.queued, request)
-        self._store.keep_call(call.request.id, orjson.dumps(asdict(kept)), seconds=self._seconds)
 
     def find(self, request_id: str) -> Kept:
         """Raises `UnknownStream`, `StoreUnavailable`."""
@@ -70,13 +63,22 @@ class Streams:
         return Kept(**orjson.loads(data))
 
 
-def again(surface: Surface, kept: Kept, now: Surroundings) -> Call:
-    """The call that began the stream. Raises `RequestError`s where the cluster has changed too much for it."""
-    call = surface.parse(kept.body, kept.surroundings(now))
-    request = codec.decode_request(kept.request.encode())
-    if not isinstance(call, Call) or not isinstance(request, GenerationRequest):
-        raise DecodeError("what was kept of the stream is no call", kept.request.encode())
-    return replace(call, request=request, queued=kept.queued)
+def keep(asked: Asked, call: Call | Question) -> bytes:
+    """What is to be kept of a call from its admission on."""
+    around = asked.around
+    headers = {name: value for name, value in around.headers.items() if name not in SECRET}
+    request, queued = codec.encode_request(call.request).decode(), call.queued if isinstance(call, Call) else 0.0
+    return orjson.dumps(asdict(Kept(asked.route, asked.body, headers, around.path, call.received, queued, request)))
+
+
+def again(parse: Parse, kept: Kept, now: Surroundings) -> Call | Question:
+    """The call that was admitted. Raises `RequestError`s where the cluster has changed too much for it."""
+    match parse(kept.body, kept.surroundings(now)), codec.decode_request(kept.request.encode()):
+        case Call() as call, GenerationRequest() as request:
+            return replace(call, request=request, queued=kept.queued)
+        case Question() as question, EmbeddingRequest() as request:
+            return replace(question, request=request)
+    raise DecodeError("what was kept is no call", kept.request.encode())
 
 
 def place(request_id: str, frames: int) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.api.about import UNTOLD, About, Shape
+from tropilla.api.batches.wishes import Granted, Wish
 from tropilla.api.framing import NDJSON, Framing
 from tropilla.api.reading import parse_json
 from tropilla.common.catalogue import Catalogue
@@ -36,6 +37,7 @@ from tropilla.common.generation import (
 )
 from tropilla.common.metrics import Reading
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Priority
 
 JSON = Any
 
@@ -78,6 +80,8 @@ class Surroundings:
     #: What was asked of the store and is not over; and what has come of one errand, by its id.
     tasks: Callable[[], tuple[Task, ...]] = lambda: ()
     task: Callable[[str], Task | None] = lambda errand_id: None
+    #: This API process leaves: it finishes what it has begun, and whoever comes is better served by another one.
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Call:
     prompt_field: str = "prompt"
     #: When the request was understood and left for the queue, Unix seconds; the handler fills it in.
     queued: float = 0.0
+    #: How urgent the body says it is; None where it says nothing of that.
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +298,24 @@ class Page:
     vital: bool = False
 
 
-AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A route about files that callers leave here, and batches of requests made of them.
+
+    `parse` says what is wanted; it gets the JSON body, the fields of a form, or None where the route takes neither. May
+    raise `RequestError`s. `whole` tells what came of it, but for a file's bytes, which are the whole answer.
+    """
+
+    path: str
+    parse: Callable[[JSON, Surroundings], Wish]
+    whole: Callable[[Granted], Reply]
+    method: str = "GET"
+    #: multipart/form-data: the file `file` goes to the disk, and stands among the fields as its name.
+    form: bool = False
+    about: About = UNTOLD
+
+
+AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page | Desk
 
 
 def method_of(route: AnyRoute) -> str:
@@ -300,7 +323,7 @@ def method_of(route: AnyRoute) -> str:
     match route:
         case Page() | Report() | Resumption():
             return "GET"
-        case Enquiry() | Chore():
+        case Enquiry() | Chore() | Desk():
             return route.method
         case _:
             return "POST"

@@ -6,17 +6,20 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from flask import Response
-from tropilla.api import chores, labels, listening, models, placement, streams
+from tropilla.api import idempotency, labels, listening, models, placement, streams
 from tropilla.api.account import Account, Ledger
 from tropilla.api.asking import Asking, blaming
+from tropilla.api.batches.clerk import Clerk
+from tropilla.api.changes import Changes, Orders
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
 from tropilla.api.counters import Counters
+from tropilla.api.idempotency import Asked
 from tropilla.api.relay import Relay
+from tropilla.api.replays import once
 from tropilla.api.streams import Streams
 from tropilla.api.surface import (
     Answered,
@@ -24,37 +27,26 @@ from tropilla.api.surface import (
     Batch,
     Call,
     Chore,
+    Desk,
     Dialect,
     Dismissal,
     Enquiry,
-    ErrandCall,
-    ErrandRefused,
-    Listening,
     Page,
     Question,
     Reply,
     Report,
     Resumption,
     Route,
-    Stopping,
     Surface,
     Surroundings,
 )
-from tropilla.api.watch import ClientGone
-from tropilla.common.errands import Refused
 from tropilla.common.errors import TropillaError, UnknownStream
 from tropilla.common.generation import Request
-from tropilla.common.orders import Order
-from tropilla.common.recipes import UNPOLISHED
+from tropilla.common.recipes import UNPOLISHED, Polish
 from tropilla.common.settings import Settings
+from tropilla.common.terms import NO_TERMS, Terms
 
 View = Callable[..., Response]
-
-
-class Orders(Protocol):
-    """What is needed of `registry.Registry`."""
-
-    def order(self, worker: str, order: Order) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +62,13 @@ class Views:
     asking: Asking
     errands: Errands
     streams: Streams
+    clerk: Clerk
     #: Those of the routes seen so far, by their rules.
     surfaces: dict[str, tuple[Dialect, Surface]] = field(default_factory=dict)
+
+    @property
+    def _changes(self) -> Changes:
+        return Changes(self.asking, self.cluster, self.registry, self.errands)
 
     def of(self, dialect: Dialect, route: AnyRoute) -> View:
         match route:
@@ -85,11 +82,13 @@ class Views:
             case Batch():
                 return self._batch(dialect, route)
             case Chore():
-                return self._chore(dialect, route)
+                return self._changes.view(dialect, route)
             case Report():
                 return self._report(route)
             case Page():
                 return self._page(route)
+            case Desk():
+                return self.clerk.of(dialect, route)
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
@@ -119,8 +118,10 @@ class Views:
         dialect, surface = self.surfaces[kept.route]
         labels.answered_by(dialect)
         try:
-            call = streams.again(surface, kept, around)
-            conversation = self._conversation(call.request, resumed=True)
+            call = streams.again(surface.parse, kept, around)
+            if not isinstance(call, Call) or not call.stream:
+                raise UnknownStream(request_id)
+            conversation = self._conversation(call.request, NO_TERMS, resumed=True, places=surface.framing.comments)
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation, heard)
         except TropillaError as error:
@@ -135,31 +136,43 @@ class Views:
             if (last := streams.placed(around.headers.get("last-event-id", ""))) is not None:
                 return self._resumed(*last, around)
             with self.ledger.open() as account:
-                body = self.asking.body(dialect, data)
-                call = self.asking.understood(surface.parse, body, around)
+                asked = self.asking.asked(route.path, surface.parse, self.asking.body(dialect, data), around)
+                call = self.asking.understood(surface.parse, asked.body, around)
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
-                    return self._dismiss(call)
+                    return self._changes.dismiss(call)
                 if isinstance(call, Question):
                     assert surface.answer is not None, f"{surface.name} asks and cannot answer"
-                    return self._answer(call, surface.answer)
-                call, conversation = self._begun(account, call)
-                if call.stream:
-                    self.streams.keep(route.path, body, around, call)
-                with blaming(call.prompt_field):
-                    return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
+                    return self._answer(call, surface.answer, asked)
+                return self._generated(surface, call, account, asked)
 
         return view
+
+    def _generated(self, surface: Surface, call: Call, account: Account, asked: Asked) -> Response:
+        def tell(call: Call, conversation: Conversation) -> Response:
+            with blaming(call.prompt_field):
+                return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
+
+        places = call.stream and surface.framing.comments
+
+        def join(before: Call | Question) -> Response:
+            assert isinstance(before, Call), "it is the same body"
+            account.join()
+            conversation = self._conversation(before.request, NO_TERMS, account, resumed=True, places=places)
+            conversation.polish = self._polish(before.request)
+            return tell(before, conversation)
+
+        return once(self.streams, asked, lambda: tell(*self._begun(account, call, asked, places=places)), join)
 
     def _batch(self, dialect: Dialect, batch: Batch) -> View:
         def view(**variables: str) -> Response:
             data = self.asking.data(dialect)
             with ExitStack() as accounts:
                 first = accounts.enter_context(self.ledger.open())
-                calls = self.asking.understood(
-                    batch.parse, self.asking.body(dialect, data), self.asking.around(variables)
-                )
+                around = self.asking.around(variables)
+                idempotency.refuse(around.headers)
+                calls = self.asking.understood(batch.parse, self.asking.body(dialect, data), around)
                 opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
                 begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
                 with blaming(calls[0].prompt_field):
@@ -172,76 +185,88 @@ class Views:
         def view(**variables: str) -> Response:
             data = self.asking.data(dialect)
             body = None if enquiry.bodiless and not data.strip() else self.asking.body(dialect, data)
-            question = self.asking.understood(enquiry.parse, body, self.asking.around(variables))
+            asked = self.asking.asked(enquiry.path, enquiry.parse, body, self.asking.around(variables))
+            question = self.asking.understood(enquiry.parse, body, asked.around)
             if isinstance(question, Dismissal):
-                return self._dismiss(question)
-            return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer)
+                return self._changes.dismiss(question)
+            return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer, asked)
 
         return view
 
-    def _chore(self, dialect: Dialect, chore: Chore) -> View:
-        def view(**variables: str) -> Response:
-            data = self.asking.data(dialect)
-            body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data)
-            call = chore.parse(body, self.asking.around(variables, fresh=True))
-            match call:
-                case Reply():
-                    return respond(call)
-                case Dismissal():
-                    return self._dismiss(call)
-                case ErrandCall():
-                    return chores.answer(self.errands, chore, call)
-                case Listening():
-                    return listening.listen(self.errands, chore.framing, call)
-                case Stopping():
-                    self.errands.stop(call.errand_id)
-                    return respond(call.reply)
-
-        return view
-
-    def _dismiss(self, dismissal: Dismissal) -> Response:
-        for worker in self.cluster.catalogue().workers:
-            if worker.pin == dismissal.pin and worker.state in ("loading", "ready"):
-                self.registry.order(worker.name, Order(None))
-        return respond(dismissal.reply)
-
-    def _answer(self, question: Question, answer: Answered) -> Response:
+    def _answer(self, question: Question, answer: Answered, asked: Asked) -> Response:
+        terms = idempotency.named(self.asking.terms(question.request), question.request, asked)
         if question.first is not None:
-            self._prepare(question.first)
+            listening.prepare(self.errands, question.first)
         if question.reply is not None:
-            self._conversation(question.request).run()
+            self._conversation(question.request, terms).run()
             return respond(question.reply)
-        try:
+
+        def tell(question: Call | Question, conversation: Conversation) -> Response:
+            assert isinstance(question, Question), "it is the same body"
             with blaming(question.prompt_field):
-                events = answers(self._conversation(question.request))
+                events = answers(conversation)
             return respond(answer(question, events, time.time()))
+
+        def begin() -> Response:
+            kept = streams.keep(asked, question) if terms.digest else b""
+            return tell(question, self._conversation(question.request, terms, kept=kept))
+
+        def join(before: Call | Question) -> Response:
+            return tell(before, self._conversation(before.request, NO_TERMS, resumed=True))
+
+        try:
+            return once(self.streams, asked, begin, join)
         except TropillaError as error:
             if question.fault is None:
                 raise
             return respond(question.fault(error))
 
-    def _prepare(self, call: ErrandCall) -> None:
-        """Raises what the store refuses it with, or `ClientGone`."""
-        last = listening.done(self.errands, call)
-        if last is None:
-            raise ClientGone
-        if isinstance(last, Refused):
-            raise ErrandRefused(last)
+    def _begun(
+        self, account: Account, call: Call, asked: Asked | None = None, *, places: bool = False
+    ) -> tuple[Call, Conversation]:
+        """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet.
 
-    def _begun(self, account: Account, call: Call) -> tuple[Call, Conversation]:
-        """The call, with the time at which it left for the queue, and its conversation, of which nothing is asked yet."""
+        asked: None where the call is one of several in a body.
+        """
         model = self.cluster.catalogue().find(call.request.model)
-        asked = models.adapted(call.request, model) if model else call.request
-        call = replace(call, request=asked, queued=time.time())
+        request = models.adapted(call.request, model) if model else call.request
+        call = replace(call, request=request, queued=time.time())
         account.understood(call, model.context_length if model else 0)
-        conversation = self._conversation(asked, account)
-        conversation.polish = model.overlay.polish if model else UNPOLISHED
+        terms = idempotency.named(self.asking.terms(request, call.priority), request, asked)
+        kept = streams.keep(asked, call) if asked and (call.stream or terms.digest) else b""
+        conversation = self._conversation(request, terms, account, kept=kept, resumable=call.stream, places=places)
+        conversation.polish = self._polish(request)
         return call, conversation
 
-    def _conversation(self, asked: Request, account: Account | None = None, *, resumed: bool = False) -> Conversation:
-        labels.call_request(asked.id)
+    def _polish(self, request: Request) -> Polish:
+        model = self.cluster.catalogue().find(request.model)
+        return model.overlay.polish if model else UNPOLISHED
+
+    def _conversation(
+        self,
+        asked: Request,
+        terms: Terms,
+        account: Account | None = None,
+        *,
+        kept: bytes = b"",
+        resumed: bool = False,
+        resumable: bool = False,
+        places: bool = False,
+    ) -> Conversation:
+        (labels.call_joined if resumed else labels.call_request)(asked.id)
         if not resumed:
             self.cluster.weigh(self.settings.redis_full_percent)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), asked.model, cluster.backlog, spill_backlog)
-        return Conversation(self.relay, self.settings, asked, lane, account, resumed=resumed)
+        return Conversation(
+            self.relay,
+            self.settings,
+            asked,
+            lane,
+            terms,
+            account,
+            kept=kept,
+            resumed=resumed,
+            resumable=resumable,
+            places=places,
+        )

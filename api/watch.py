@@ -17,6 +17,7 @@ from typing import Final
 
 from tropilla.api.books import Room, Store
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
+from tropilla.api.places import PLACE_SECONDS, Places
 from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
@@ -41,7 +42,12 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Nothing has happened for a while, and the request still lives."""
+    """Nothing has been said for a while, and the request still lives. `before`: it waits, and so many go before it, which
+    takes about so many `seconds` where that is known.
+    """
+
+    before: int | None = None
+    seconds: float | None = None
 
 
 PULSE: Final = Pulse()
@@ -62,10 +68,10 @@ class Watch:
         settings: Settings,
         clock: Callable[[], float],
         deadline_seconds: float,
+        places: bool = False,
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
-        self._submit, self._look_again = submit, look_again
-        self._deadline_seconds = deadline_seconds
+        self._submit, self._look_again, self._deadline_seconds = submit, look_again, deadline_seconds
         #: Whether Redis could not be reached when it was last asked, and when it was back after that.
         self._missed, self._back_at = False, -math.inf
         #: How long the lease that was looked at last had left.
@@ -75,7 +81,21 @@ class Watch:
         self.last: Event | None = None
         self._open = request.choices
         self._given_up = False
-        self._began = self._heard = self._pulsed = self._answered = self._put_at = clock()
+        #: This process leaves, and has ended a stream that it had begun to tell.
+        self.interrupted = False
+        #: When somebody was last seen to hold the request, or to come for it.
+        self._attended = clock()
+        self._places = Places(lambda: room.position(request.id), clock()) if places else None
+        self._heard = self._pulsed = self._answered = self._put_at = clock()
+        self._until = self._heard + deadline_seconds
+        #: The request has more time than its listener here gives it.
+        self._outlives = False
+
+    def expires_in(self, seconds: float) -> None:
+        """It was admitted before: so long it has left, whatever was asked for here. Whoever gives it less only leaves."""
+        expires = self._clock() + seconds
+        self._outlives = self._until < expires
+        self._until = min(self._until, expires)
 
     @property
     def ended(self) -> bool:
@@ -88,13 +108,15 @@ class Watch:
 
     @property
     def _late(self) -> bool:
-        return self._clock() - self._began > self._deadline_seconds
+        return self._clock() >= self._until
 
     @property
     def _patience(self) -> float:
-        """Until the lease is looked at, or a sign of life is due."""
-        due = self._pulsed + self._settings.heartbeat_seconds - self._clock()
-        return min(self._settings.stall_seconds, self._lapse, max(0.0, due))
+        """Until the lease is looked at, a sign of life or a place is due, or its time is over."""
+        now = self._clock()
+        due = self._pulsed + self._settings.heartbeat_seconds - now
+        stall = min(self._settings.stall_seconds, PLACE_SECONDS) if self._places else self._settings.stall_seconds
+        return min(stall, self._lapse, max(0.0, due), self._until - now if now < self._until else math.inf)
 
     def events(self) -> Iterator[Event | Pulse]:
         while not self._over:
@@ -103,6 +125,7 @@ class Watch:
             if item is GONE:
                 raise ClientGone("the client has closed its connection")
             if item is CLOSING:
+                self.interrupted = self.last is not None
                 yield self._end_here("shutting_down", "the server is shutting down")
             elif not isinstance(item, Delivered) or item.index > self._next or self._late:
                 # Silence, or messages were lost: the journal has what they said, this one included.
@@ -166,18 +189,16 @@ class Watch:
             self._pulsed = self._clock()
             yield PULSE
 
-    def _supervise(self, now: float) -> Iterator[Event]:
+    def _supervise(self, now: float) -> Iterator[Event | Pulse]:
         """Whether somebody still works for this request."""
         if self._late:
-            yield from self._conclude("expired", f"no answer within {self._deadline_seconds:g} s", None)
-            self._room.cancel(
-                self._request.id, seconds=self._deadline_seconds, journal_seconds=self._settings.journal_seconds
-            )
+            yield from self._expire()
             return
         # In this order: whoever takes the request between the two questions is seen to hold it.
         attempts = self._store.attempts(self._request.id)
         held_for = self._store.held_for(self._request.id)
         if held_for is not None:
+            self._attended = now
             # A dead worker's lease runs out: look again the moment it has.
             self._lapse = held_for + EXPIRY_SECONDS
         elif attempts is None:
@@ -194,10 +215,21 @@ class Watch:
         else:
             yield from self._queue(now, attempts)
 
-    def _queue(self, now: float, attempts: int) -> Iterator[Event]:
+    def _expire(self) -> Iterator[Event]:
+        text = f"no answer within {self._deadline_seconds:g} s"
+        if not self._outlives:
+            yield from self._conclude("expired", text, None)
+            asked, kept = self._request.id, self._settings.journal_seconds
+            self._room.cancel(asked, seconds=self._deadline_seconds, journal_seconds=kept)
+        if not self._over:
+            # Also where Redis knows nothing of it any more, and there is nobody to end.
+            yield self._end_here("expired", text)
+
+    def _queue(self, now: float, attempts: int) -> Iterator[Event | Pulse]:
         """Whether somebody will come for a request that nobody holds, and to which lane."""
         found = self._look_again(self._request.model, self._lane)
         if isinstance(found, Lane):
+            self._attended = now
             if found != self._lane:
                 if self._room.move(self._request.id, found):
                     log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
@@ -205,8 +237,11 @@ class Watch:
                     self._put(found)
             elif now - self._put_at >= LOST_TICKET_SECONDS and not self._room.tickets(self._lane.name):
                 self._replace_ticket()
+            if self._places and (position := self._places.news(now)):
+                self._pulsed = now
+                yield Pulse(position.before, position.wait)
         # A worker that died is being replaced; what else is the matter stays so for a while.
-        elif found.code != "no_worker" or now - self._heard > ABANDONED_SECONDS:
+        elif found.code != "no_worker" or now - max(self._heard, self._attended) > ABANDONED_SECONDS:
             yield from self._conclude("model_unavailable", found.message, attempts)
 
     def _replace_ticket(self) -> None:
@@ -227,7 +262,7 @@ class Watch:
         yield from self._from_journal()
 
     def _end_here(self, code: FailureCode, message: str) -> Failed:
-        """Ends the caller's stream without a word in the journal; leaving cancels the request."""
+        """Ends the caller's stream without a word in the journal: the request itself goes on until it is cancelled."""
         failed = Failed(self._next, code, message)
         self._next += 1
         self._given_up = True

@@ -63,6 +63,15 @@ def ours() -> Server:
     return Server("tropilla", _our_command, "/v1/models", lambda model: json.dumps(model.name))
 
 
+def ours_alone(model: str) -> Server:
+    """With the model in the box, whatever file is named."""
+
+    def command(_: ModelFile, setup: Setup, port: int) -> Sequence[str]:
+        return _up(setup, port, HOMES / f"{model}-{port}")
+
+    return Server("tropilla", command, "/v1/models", lambda _: json.dumps(model))
+
+
 def llama_server(built: LlamaServer, flags: Sequence[str] = (), *, name: str = "llama-server") -> Server:
     def command(model: ModelFile, setup: Setup, port: int) -> Sequence[str]:
         return (
@@ -91,8 +100,12 @@ def llama_cpp_server(python: Path) -> Server:
 
 def _our_command(model: ModelFile, setup: Setup, port: int) -> Sequence[str]:
     home = HOMES / f"{model.name}-{port}"
+    return (*_up(setup, port, home), "--model", f"{model.name}={model.path}")
+
+
+def _up(setup: Setup, port: int, home: Path) -> Sequence[str]:
     return (
-        *(str(Path(sys.executable).with_name("tropilla")), "up", "--model", f"{model.name}={model.path}"),
+        *(str(Path(sys.executable).with_name("tropilla")), "up"),
         *("--slots", str(setup.slots), "--threads", str(setup.threads), "--ctx", str(setup.context)),
         *("--host", "127.0.0.1", "--port", str(port), "--home", str(home), "--flower-port", "off"),
     )
@@ -101,7 +114,7 @@ def _our_command(model: ModelFile, setup: Setup, port: int) -> Sequence[str]:
 @contextmanager
 def running(server: Server, model: ModelFile, setup: Setup) -> Iterator[Running]:
     """Up and ready inside the block; gone, with everything it started, after it."""
-    port = _free_port()
+    port = free_port()
     command = server.command(model, setup, port)
     LOGS.mkdir(parents=True, exist_ok=True)
     HOMES.mkdir(parents=True, exist_ok=True)
@@ -122,7 +135,8 @@ def running(server: Server, model: ModelFile, setup: Setup) -> Iterator[Running]
             yield Running(server, port, command, time.perf_counter() - began)
         finally:
             _end(process)
-            shutil.rmtree(HOMES / f"{model.name}-{port}", ignore_errors=True)
+            for home in HOMES.glob(f"*-{port}"):
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def _wait(server: Server, model: ModelFile, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -166,7 +180,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

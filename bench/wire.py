@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 LINE_END = b"\r\n"
 HEAD_END = b"\r\n\r\n"
@@ -23,11 +25,12 @@ def read_head(head: bytes) -> Head:
     return Head(int(first.split(b" ", 2)[1]), b"chunked" in headers.get(b"transfer-encoding", b""))
 
 
-def post(path: str, port: int, body: bytes) -> bytes:
+def post(path: str, port: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """The whole request; one connection each, so that no server gains by another's habits of keeping them."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{more}Connection: close\r\n\r\n"
     )
     return head.encode() + body
 

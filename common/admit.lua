@@ -1,16 +1,22 @@
 -- Lets a request wait, unless too many do: the bounds are checked where the queue is, so that no two callers share the last
 -- place. Its ticket follows through Celery.
 --
--- KEYS  state; record of the caller's word for the request ("" where he has none)
+-- KEYS  state; record of the caller's word for the request ("" where he has none); what it was asked with
 -- ARGV  [1] id, [2] inbox channel ("" where nobody listens), [3] the encoded request, [4] kind, [5] model, [6] pin,
 --       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
---       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding
+--       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
+--       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua
 --
--- Returns {outcome, number, id}; outcome is
+-- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
 --   all, model, key  too many wait (in all, for the model, of the key); number: how many
+--   late      those who go before it take longer than its deadline; number: how many
 --   joined    the very same was asked for before; id: of that request
 --   conflict  something else was asked for by the same word
+-- Whoever asks again, because he has not heard the answer, is told that it was admitted.
+
+local known = redis.call('HGET', KEYS[1], 'lane')
+if known then return {'admitted', redis.call('ZRANK', ROOM .. known, ARGV[1]) or 0, ARGV[1], -1} end
 
 local inbox, digest = ARGV[2], ARGV[16]
 if digest ~= '' then
@@ -19,8 +25,19 @@ if digest ~= '' then
   -- What has failed or was cancelled is worth another try.
   local usable = state and (not state.done or state.done == 'completed') and
     redis.call('EXISTS', key_of(state.id, 'cancel')) == 0
-  if usable then return {before[2] == digest and 'joined' or 'conflict', 0, before[1]} end
+  if usable then return {before[2] == digest and 'joined' or 'conflict', 0, before[1], -1} end
 end
+
+local now, lane, class, cost = milliseconds(), ARGV[7], ARGV[9], tonumber(ARGV[10])
+local turns = turns_of(lane, class)
+local tag = math.max(present(lane, class), tonumber(redis.call('ZSCORE', turns, ARGV[8]) or 0))
+
+-- Among those of the same score ids decide, and so half of them go before it.
+local room, score = ROOM .. lane, score_of(class, tag)
+local before = redis.call('ZCOUNT', room, '-inf', '(' .. string.format('%.17g', score)) +
+  math.floor(redis.call('ZCOUNT', room, score, score) / 2)
+local pace = pace_of(lane, now)
+local wait = pace and math.floor(before * pace) or -1
 
 local function full(field, bound)
   local waiting = tonumber(redis.call('HGET', WAITING, field) or 0)
@@ -28,24 +45,25 @@ local function full(field, bound)
 end
 
 local waiting = full('pin:' .. ARGV[6], ARGV[14])
-if waiting then return {'model', waiting, ''} end
+if waiting then return {'model', waiting, '', wait} end
 waiting = ARGV[8] ~= '' and full('key:' .. ARGV[8], ARGV[15])
-if waiting then return {'key', waiting, ''} end
+if waiting then return {'key', waiting, '', wait} end
 waiting = full('all', ARGV[13])
-if waiting then return {'all', waiting, ''} end
+if waiting then return {'all', waiting, '', wait} end
+if wait > tonumber(ARGV[11]) then return {'late', before, '', wait} end
 
-local now, lane, class, cost = milliseconds(), ARGV[7], ARGV[9], tonumber(ARGV[10])
-local turns = turns_of(lane, class)
-local tag = math.max(present(lane, class), tonumber(redis.call('ZSCORE', turns, ARGV[8]) or 0))
 redis.call('ZADD', turns, tag + cost, ARGV[8])
 redis.call('PEXPIRE', turns, FORGOTTEN)
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox == '' and 0 or 1,
            'background', inbox == '' and 1 or 0, 'request', ARGV[3], 'kind', ARGV[4], 'model', ARGV[5], 'pin', ARGV[6],
            'lane', lane, 'key', ARGV[8], 'class', class, 'cost', cost, 'tag', tag, 'admitted', now,
-           'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0)
+           'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0,
+           'named', digest == '' and 0 or 1)
+if inbox ~= '' then redis.call('HSET', KEYS[1], 'at:' .. inbox, 1, 'listener:' .. ARGV[19], inbox) end
+if ARGV[18] ~= '' then redis.call('SET', KEYS[3], ARGV[18], 'PX', ARGV[12]) end
 enter(read(KEYS[1]))
 if digest ~= '' then
   redis.call('HSET', KEYS[2], 'id', ARGV[1], 'digest', digest)
   redis.call('PEXPIRE', KEYS[2], ARGV[12])
 end
-return {'admitted', redis.call('ZRANK', ROOM .. lane, ARGV[1]), ARGV[1]}
+return {'admitted', redis.call('ZRANK', room, ARGV[1]), ARGV[1], wait}

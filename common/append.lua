@@ -1,7 +1,7 @@
 -- The hand-over of one engine step: journal first, then one message per API inbox. All or nothing, in one call.
 --
 -- KEYS  state and journal of each request in turn: state 1, journal 1, state 2, journal 2, ...
--- ARGV  [1] how long an ended request is kept, ms, [2] the field in which tokens are counted, "" where they are not
+-- ARGV  [1] how long an ended request is kept, ms
 --       then per request: the writer's attempt, how many tokens its prompts have
 --       then per event: [+1] number of its request (1-based), [+2] event index, [+3] how it ends the request, "" if it does
 --       not, [+4] generated tokens in it, [+5] prompt tokens that were there already, [+6] payload
@@ -13,15 +13,16 @@
 -- A request may be there twice, with two attempts. Returns {refused, unheard}: numbers of requests whose writer must stop,
 -- and of those that nobody listens to though somebody should. A message is lines of "request index payload".
 
-local kept, tokens_field, requests = ARGV[1], ARGV[2], #KEYS / 2
-local states, refused, unheard, inboxes, lines, all_tokens = {}, {}, {}, {}, {}, 0
+local kept, requests = ARGV[1], #KEYS / 2
+local states, refused, unheard, inboxes, lines, tokens_of = {}, {}, {}, {}, {}, {}
 
 for number = 1, requests do
-  local found = redis.call('HMGET', KEYS[2 * number - 1], 'attempt', 'inboxes', 'done', 'id', 'background', 'prompt')
+  local found = redis.call('HMGET', KEYS[2 * number - 1], 'attempt', 'inboxes', 'done', 'id', 'background', 'prompt',
+                           'model')
   states[number] = {attempt = found[1], inboxes = found[2] or '', done = found[3], id = found[4], background = found[5],
-                    tokens = 0, cached = 0, said = false}
-  local prompt = ARGV[2 * number + 2]
-  if found[1] == ARGV[2 * number + 1] then
+                    model = found[7], tokens = 0, cached = 0, said = false}
+  local prompt = ARGV[2 * number + 1]
+  if found[1] == ARGV[2 * number] then
     if not found[3] and tonumber(prompt) > tonumber(found[6] or 0) then redis.call('HSET', KEYS[2 * number - 1], 'prompt', prompt) end
   else
     states[number].refused = true
@@ -38,7 +39,7 @@ end
 local function count_tokens(number, state)
   if state.tokens > 0 then redis.call('HINCRBY', KEYS[2 * number - 1], 'generated', state.tokens) end
   if state.cached > 0 then redis.call('HINCRBY', KEYS[2 * number - 1], 'cached', state.cached) end
-  all_tokens = all_tokens + state.tokens
+  if state.tokens > 0 then tokens_of[state.model] = (tokens_of[state.model] or 0) + state.tokens end
   state.tokens, state.cached = 0, 0
 end
 
@@ -55,7 +56,7 @@ local function say(state, index, payload)
   end
 end
 
-for at = 2 * requests + 3, #ARGV, 6 do
+for at = 2 * requests + 2, #ARGV, 6 do
   local number, index, ends, payload = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 5]
   local state, journal = states[number], KEYS[2 * number]
   local id = (tonumber(index) + 1) .. '-0'
@@ -70,7 +71,9 @@ for at = 2 * requests + 3, #ARGV, 6 do
         count_tokens(number, state)
         over(read(KEYS[2 * number - 1]), ends, kept)
       elseif index == '0' then
-        redis.call('PEXPIRE', journal, redis.call('PTTL', KEYS[2 * number - 1]))
+        -- None while it waits: its lease had run out, it was put back, and its writer still lives. Less than none is now.
+        local left = redis.call('PTTL', KEYS[2 * number - 1])
+        if left > 0 then redis.call('PEXPIRE', journal, left) end
       end
       say(state, index, payload)
     elseif stands(journal, id, payload) then
@@ -90,5 +93,5 @@ for number, state in ipairs(states) do
   for inbox in string.gmatch(state.inboxes, '%S+') do heard = heard or reached[inbox] end
   if state.said and not heard then unheard[#unheard + 1] = number end
 end
-if tokens_field ~= '' and all_tokens > 0 then redis.call('HINCRBYFLOAT', COUNTS, tokens_field, all_tokens) end
+for model, tokens in pairs(tokens_of) do tally('generated_tokens', model, '', tokens) end
 return {refused, unheard}

@@ -23,7 +23,9 @@ from redis.retry import Retry
 from tropilla.common import codec, names
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.generation import Failed
 from tropilla.common.metrics import Counts, Key, Load
+from tropilla.common.settings import Settings
 
 #: The embedded server is 6.2; nothing newer is used.
 MINIMUM_REDIS = (6, 2)
@@ -42,6 +44,10 @@ LISTEN_SECONDS, SILENT_SECONDS = 1.0, 3.0
 #: Redis looks at its maxmemory at a script's first write, if that is of a kind that may grow; what follows a harmless one
 #: goes through. (What Redis 7 has a flag for, in the words of 6.2.)
 BEYOND_MAXMEMORY = "redis.call('HDEL', WAITING, '')\n"
+#: Of a bus that nobody configures.
+DEFAULTS = Settings()
+#: The last event of a request that is computed beyond its time, while nobody listens who would end it.
+_OVERDUE = codec.encode_event(Failed(0, "expired", "its time was over before it was finished"))
 #: kombu's own sorted set of tickets that are popped and not acknowledged, by time of the last sign of life.
 UNACKED_INDEX = "unacked_index"
 
@@ -122,6 +128,11 @@ class Delivered:
     payload: bytes
 
 
+def delivered(request_id: str, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Delivered]:
+    """The events in entries of a journal."""
+    return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
+
+
 class _Pool(redis.ConnectionPool):
     """With a door: while it is shut, whoever wants a connection is refused at once instead of waiting for Redis."""
 
@@ -166,21 +177,23 @@ def _shown(url: str) -> str:
 class Bus:
     """One process's way to Redis. Safe to share between threads; every method may raise `StoreUnavailable`."""
 
-    def __init__(self, url: str, *, ledger_rows: int = 200_000) -> None:
+    def __init__(self, url: str, settings: Settings = DEFAULTS) -> None:
         self.url = url
-        #: The ledger is kept to about so many rows.
-        self.ledger_rows = ledger_rows
+        self._settings = settings
         self._redis = _connect(url)
         self.connection = self._redis
         self._append = self.script("append")
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
+        self._give_up = self.script("give_up")
         self._announce = self.script("announce")
 
     @classmethod
-    def connect(cls, url: str, *, ledger_rows: int = 200_000) -> Bus:
-        """A bus to the Redis at `url`. Raises `ConfigurationError` for a URL that is none; connects lazily."""
-        return cls(url, ledger_rows=ledger_rows)
+    def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
+        """A bus to the Redis at `url`. Raises `ConfigurationError` for a URL that is none; connects lazily. settings: how
+        much of what has ended is kept, and for how long.
+        """
+        return cls(url, settings)
 
     @property
     def away(self) -> bool:
@@ -200,9 +213,15 @@ class Bus:
         """
         folder = importlib.resources.files("tropilla.common")
         constants = "".join(f"local {name} = {value!r}\n" for name, value in names.SCRIPT_NAMES.items())
-        rows = f"local LEDGER_ROWS = {self.ledger_rows}\n"
+        kept = {
+            "LEDGER_ROWS": self._settings.ledger_rows,
+            "MAX_DEAD": self._settings.max_dead,
+            "DEAD_MS": int(self._settings.dead_seconds * 1000),
+            "JOURNAL_MS": int(self._settings.journal_seconds * 1000),
+        }
+        constants += "".join(f"local {name} = {number}\n" for name, number in kept.items())
         shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))
-        return self._redis.register_script(constants + rows + ("" if grows else BEYOND_MAXMEMORY) + shared + own)
+        return self._redis.register_script(constants + ("" if grows else BEYOND_MAXMEMORY) + shared + own)
 
     # -- start-up ------------------------------------------------------------------------------------------------
 
@@ -241,9 +260,9 @@ class Bus:
     # -- the life of a request, in order ---------------------------------------------------------------------------
 
     @redis_errors_translated
-    def append(self, entries: Sequence[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
-        """Journals the events of one step and publishes what was accepted, one message per inbox. counted: as what the
-        generated tokens among it are counted.
+    def append(self, entries: Sequence[Entry], *, journal_seconds: float) -> Appended:
+        """Journals the events of one step, counts the tokens among them, and publishes what was accepted, one message per
+        inbox.
         """
         # A worker that was cut off may get its own request back: what it still has to say as the one attempt comes here
         # beside what it says as the next, and only the one is refused.
@@ -257,8 +276,7 @@ class Bus:
                 heads += (entry.attempt, entry.prompt)
             events += (numbers[writer], entry.index, entry.ends, entry.tokens, entry.cached, entry.payload)
         keys = [make(request_id) for request_id, _ in numbers for make in (names.state_key, names.journal_key)]
-        field = "\t".join(counted) if counted else ""
-        refused, unheard = self._append(keys=keys, args=[int(journal_seconds * 1000), field, *heads, *events])
+        refused, unheard = self._append(keys=keys, args=[int(journal_seconds * 1000), *heads, *events])
         writers = list(numbers)
         return Appended(
             refused=frozenset(writers[number - 1] for number in refused),
@@ -278,10 +296,18 @@ class Bus:
         return None if index < 0 else index
 
     @redis_errors_translated
+    def give_up(self, request_id: str, *, seconds: float) -> bool:
+        """Whether a request that nobody has listened to is to be given up: nobody listens still. Whoever has a word for it
+        cannot come back to it then, for so many seconds.
+        """
+        keys = [names.state_key(request_id), names.cancel_key(request_id)]
+        return bool(self._give_up(keys=keys, args=[int(seconds * 1000)]))
+
+    @redis_errors_translated
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         """Every event from index `start` on."""
         entries = cast(list[Any], self._redis.xrange(names.journal_key(request_id), min=f"{start + 1}-0"))
-        return [Delivered(request_id, int(entry.split(b"-")[0]) - 1, fields[b"e"]) for entry, fields in entries]
+        return delivered(request_id, entries)
 
     @redis_errors_translated
     def release(self, request_id: str) -> None:
@@ -289,12 +315,8 @@ class Bus:
         self._redis.unlink(names.journal_key(request_id))
 
     @redis_errors_translated
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
-        """What the request was asked with, for whoever goes on telling its answer."""
-        self._redis.set(names.call_key(request_id), call, px=int(seconds * 1000))
-
-    @redis_errors_translated
     def kept_call(self, request_id: str) -> bytes | None:
+        """What the request was asked with, for whoever tells its answer again (`room.Room.admit`)."""
         return cast("bytes | None", self._redis.get(names.call_key(request_id)))
 
     # -- leases -----------------------------------------------------------------------------------------------------
@@ -313,12 +335,12 @@ class Bus:
 
     @redis_errors_translated
     def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
-        """Extends the leases; answers those that are lost."""
+        """Extends the leases; answers those that are lost, also because the request's time is over."""
         if not leases:
             return []
         keys = [make(lease.request_id) for lease in leases for make in (names.lease_key, names.state_key)]
         args = [value for lease in leases for value in (lease.value, lease.attempt)]
-        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), *args])
+        lost = self._renew(keys=keys, args=[int(lease_seconds * 1000), _OVERDUE, *args])
         return [leases[number - 1] for number in lost]
 
     @redis_errors_translated
@@ -398,32 +420,42 @@ class Bus:
         """A subscription to the ids of requests that nobody wants any more."""
         return Listener(self.url, names.CANCELS_CHANNEL)
 
+    def listen_as_worker(self) -> Listener:
+        """A subscription to the ids of requests that nobody wants any more, and to those that begin to wait."""
+        return Listener(self.url, names.CANCELS_CHANNEL, names.ARRIVALS_CHANNEL)
+
 
 class Listener:
     """One subscription on a connection of its own. It never reconnects by itself: whoever listens must know of a gap."""
 
-    def __init__(self, url: str, channel: str) -> None:
+    def __init__(self, url: str, *channels: str) -> None:
         self._redis = _connect(url, subscribes=True)
         self._pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call]
         try:
             with _translated():
-                self._pubsub.subscribe(channel)
-                # What is published from the confirmation on arrives.
-                if self._pubsub.get_message(timeout=CONNECT_SECONDS) is None:
-                    raise Silent("Redis does not answer")
+                self._pubsub.subscribe(*channels)
+                # What is published from the confirmations on arrives.
+                for _ in channels:
+                    if self._pubsub.get_message(timeout=CONNECT_SECONDS) is None:
+                        raise Silent("Redis does not answer")
         except StoreUnavailable:
             self.close()
             raise
         self._heard_at = self._asked_at = time.monotonic()
 
-    @redis_errors_translated
     def read(self, timeout_seconds: float = LISTEN_SECONDS) -> bytes | None:
         """The next message, or None when none came in time. Raises `Silent` when Redis has not answered for a while."""
+        heard = self.hear(timeout_seconds)
+        return heard[1] if heard else None
+
+    @redis_errors_translated
+    def hear(self, timeout_seconds: float = LISTEN_SECONDS) -> tuple[str, bytes] | None:
+        """As `read`, with the message's channel."""
         message = self._pubsub.get_message(timeout=timeout_seconds)
         now = time.monotonic()
         if message is not None:
             self._heard_at = now
-            return cast(bytes, message["data"]) if message["type"] == "message" else None
+            return (message["channel"].decode(), message["data"]) if message["type"] == "message" else None
         if now - self._heard_at >= SILENT_SECONDS:
             raise Silent(f"Redis has not answered for {now - self._heard_at:.0f} s")
         if now - max(self._heard_at, self._asked_at) >= LISTEN_SECONDS:

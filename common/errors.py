@@ -17,12 +17,14 @@
         ├── InvalidField        a field that is missing, of a wrong type or out of range 400
         │   └── UnsupportedField  a field that would change the answer and is not served 400
         ├── UnknownModel        no worker serves this model                              404
-        ├── Overloaded          the queue is full                                        429
+        ├── Conflict            it does not go together with how things stand            409
+        ├── Overloaded          the queue is full, or too long for a deadline            429
         └── GenerationFailed    accepted, and failed later                               500
             ├── ContextExceeded   the prompt (and what was asked for) does not fit       400
             ├── InvalidPrompt     a prompt this model cannot take: token ids, template   400
             ├── ModelUnavailable  the model is known, and nobody can serve it now        503
             │   └── UnsupportedBackend  or ever: it is none for llama.cpp                501
+            ├── Expired           its time was over before its answer was there          504
             └── WorkerLost        the worker died or stopped                             500
 
 An error carries facts and a status hint. The surface chooses the words and may choose another status.
@@ -145,6 +147,10 @@ class UnknownModel(RequestError):
         self.model = model
 
 
+class Conflict(RequestError):
+    status = 409
+
+
 class Overloaded(RequestError):
     status = 429
 
@@ -213,6 +219,10 @@ def unavailable(trouble: Trouble) -> ModelUnavailable:
     return kind(trouble.message, retry_after_seconds=PASSING.get(trouble.code))
 
 
+class Expired(GenerationFailed):
+    status = 504
+
+
 class WorkerLost(GenerationFailed):
     pass
 
@@ -228,7 +238,8 @@ CODES: Mapping[FailureCode, type[GenerationFailed]] = {
     "worker_lost": WorkerLost,
     "worker_crashed": WorkerLost,
     "shutting_down": WorkerLost,
-    "expired": GenerationFailed,
+    "expired": Expired,
+    "cancelled": GenerationFailed,
     "internal": GenerationFailed,
 }
 

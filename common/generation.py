@@ -509,6 +509,7 @@ FailureCode = Literal[
     "worker_crashed",
     "shutting_down",
     "expired",
+    "cancelled",
     "internal",
 ]
 

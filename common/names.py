@@ -24,8 +24,14 @@ STORE_OFFICE = "store"
 WAITING_KEY = "tropilla:waiting"
 #: A stream with one row for each request that took tokens, however it ended.
 LEDGER_KEY = "tropilla:ledger"
+#: A sorted set of the ids of requests that were given up because of the workers they cost, by when that was, in Unix ms.
+DEAD_KEY = "tropilla:dead"
+#: A set of the pins of which something runs, or did a moment ago.
+RUNNING_PINS_KEY = "tropilla:running"
 #: Every worker listens here for request ids that nobody wants any more.
 CANCELS_CHANNEL = "tropilla:cancels"
+#: And of every request that begins to wait: id, lane, key and class, with tabs between.
+ARRIVALS_CHANNEL = "tropilla:arrivals"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
 #: A hash of everything that was counted: field -> number.
@@ -38,6 +44,11 @@ MODELS_VERSION_KEY = "tropilla:models:version"
 INFORMATION_KEY = "tropilla:models:information"
 #: A set of ids: the errands that somebody has asked for and that are not over.
 ERRANDS_KEY = "tropilla:errands"
+#: Every batch that is told of, a sorted set of ids in which they stand by their names; and the set of those not over.
+BATCHES_KEY = "tropilla:batches"
+OPEN_BATCHES_KEY = "tropilla:batches:open"
+#: The office of the process that runs batches.
+BATCHES_OFFICE = "batches"
 #: A set of `pin TAB worker` that failed a while ago.
 FAILURES_KEY = "tropilla:failures"
 
@@ -47,9 +58,12 @@ SCRIPT_NAMES = {
     "REQUEST": "tropilla:request:",
     "ROOM": "tropilla:room:",
     "RUNNING": "tropilla:running:",
+    "RUNNING_PINS": RUNNING_PINS_KEY,
     "WAITING": WAITING_KEY,
     "LEDGER": LEDGER_KEY,
+    "DEAD": DEAD_KEY,
     "COUNTS": COUNTS_KEY,
+    "ARRIVALS": ARRIVALS_CHANNEL,
 }
 
 
@@ -88,8 +102,18 @@ def cancel_key(request_id: str) -> str:
     return f"tropilla:request:{request_id}:cancel"
 
 
+def dead_key(request_id: str) -> str:
+    """Hash of what is kept of a request that was given up; see take.lua."""
+    return f"{DEAD_KEY}:{request_id}"
+
+
+def dead_journal_key(request_id: str) -> str:
+    """What had been said of it by then, as in its journal."""
+    return f"{DEAD_KEY}:{request_id}:journal"
+
+
 def call_key(request_id: str) -> str:
-    """What a streamed request was asked with, so that any API process can go on telling its answer."""
+    """What a request was asked with, where any API process may have to tell its answer again."""
     return f"tropilla:request:{request_id}:call"
 
 
@@ -128,6 +152,11 @@ def office_key(office: str) -> str:
     return f"tropilla:office:{office}"
 
 
+def successor_key(office: str) -> str:
+    """While whoever holds the office next is expected in a moment."""
+    return f"tropilla:office:{office}:successor"
+
+
 def errand_key(errand_id: str) -> str:
     """Stream of what the store says of one errand."""
     return f"tropilla:errand:{errand_id}"
@@ -151,3 +180,8 @@ def errand_listeners_key(errand_id: str) -> str:
 def flight_key(flight: str) -> str:
     """The errand that is under way for one thing that only one should be."""
     return f"tropilla:flight:{flight}"
+
+
+def batch_key(batch_id: str) -> str:
+    """Hash of one batch: what was asked, how far it is, and the term of the only process that may say so."""
+    return f"tropilla:batch:{batch_id}"

@@ -7,5 +7,5 @@
 local found = redis.call('HMGET', KEYS[1], 'lane', 'id')
 if not found[1] then return {-1, 0, -1} end
 local room = ROOM .. found[1]
-local gap = redis.call('HGET', room .. ':times', 'gap')
-return {redis.call('ZRANK', room, found[2]) or -1, redis.call('ZCARD', room), gap and math.floor(gap) or -1}
+return {redis.call('ZRANK', room, found[2]) or -1, redis.call('ZCARD', room),
+        math.floor(pace_of(found[1], milliseconds()) or -1)}

@@ -67,6 +67,8 @@ def _one_of(kinds: tuple[Any, ...], value: Any) -> Any:
             fits = isinstance(value, dict) and (len(kinds) < 3 or set(value) <= set(_hints(cast(type, shape))))
         elif shape is tuple:
             fits = isinstance(value, list)
+        elif issubclass(shape, Mapping):
+            fits = isinstance(value, dict)
         else:
             fits = type(value) is shape
         if fits:

@@ -196,14 +196,17 @@ class Registry:
 
     @redis_errors_translated
     def staffed(self, office: str) -> bool:
-        """Whether anybody holds the office."""
-        return bool(self._redis.exists(names.office_key(office)))
+        """Whether anybody holds the office, or is about to."""
+        return bool(self._redis.exists(names.office_key(office), names.successor_key(office)))
 
     @redis_errors_translated
-    def resign(self, office: str, who: str) -> None:
-        """Gives an office up before its time is over; somebody else's stays his."""
-        if self._redis.get(names.office_key(office)) == who.encode():
-            self._redis.delete(names.office_key(office))
+    def resign(self, office: str, who: str, *, expect_seconds: float = 0.0) -> None:
+        """Gives an office up before its time is over; somebody else's stays his. For so long a successor is expected."""
+        if self._redis.get(names.office_key(office)) != who.encode():
+            return
+        if expect_seconds:
+            self._redis.set(names.successor_key(office), b"1", px=int(expect_seconds * 1000))
+        self._redis.delete(names.office_key(office))
 
     # -- errands ------------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,19 @@
 -- Extends leases that are still the caller's own. One that has expired, while Redis was away or the worker too slow, is his
--- again if nobody has taken the request since.
+-- again if nobody has taken the request since. A request whose time has been over for as long as a lease lasts ends here: who
+-- listens to it would have ended it by now, and it is computed for nobody.
 --
 -- KEYS  lease and state of each request in turn
--- ARGV  [1] lease in ms, then for each request the value its lease must have, and the attempt
+-- ARGV  [1] lease in ms, [2] payload of the last event of a request whose time is over, then for each request the value its
+--       lease must have, and the attempt
 --
--- Returns the numbers (1-based) of requests that are gone or somebody else's.
+-- Returns the numbers (1-based) of requests that are gone, over, or somebody else's.
 
-local lost = {}
+local lost, now = {}, milliseconds()
+
+local function overdue(key)
+  local state = redis.call('HMGET', key, 'expires', 'done')
+  return state[1] and not state[2] and now >= state[1] + ARGV[1]
+end
 
 local function untaken(key, attempt)
   local state = redis.call('HMGET', key, 'attempt', 'done', 'free')
@@ -15,9 +22,12 @@ end
 
 for number = 1, #KEYS / 2 do
   local lease, state = KEYS[2 * number - 1], KEYS[2 * number]
-  local value, attempt = ARGV[2 * number], ARGV[2 * number + 1]
+  local value, attempt = ARGV[2 * number + 1], ARGV[2 * number + 2]
   local found = redis.call('GET', lease)
-  if found == value then
+  if found == value and overdue(state) then
+    conclude(read(state), ARGV[2], 'expired', JOURNAL_MS)
+    lost[#lost + 1] = number
+  elseif found == value then
     redis.call('PEXPIRE', lease, ARGV[1])
   elseif not found and untaken(state, attempt) then
     redis.call('SET', lease, value, 'PX', ARGV[1])
@@ -26,6 +36,7 @@ for number = 1, #KEYS / 2 do
     leave(found)
     redis.call('PEXPIRE', state, found.lifetime)
     redis.call('SADD', RUNNING .. found.pin, found.id)
+    redis.call('SADD', RUNNING_PINS, found.pin)
   else
     lost[#lost + 1] = number
   end

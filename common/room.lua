@@ -2,11 +2,14 @@
 -- keys come from names.py.
 --
 -- The state of a request is a hash:
---   id, inboxes (channels, with spaces between), listeners, background ("1": nobody needs to listen)
+--   id, inboxes (channels, with spaces between), listeners, at:<channel> (how many of them there), listener:<name> (his channel),
+--     background ("1": nobody needs to listen), named ("1": its caller has a word for it, and may come back)
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
---   attempt (number of the only writer allowed), free ("1": given back), lost (workers), done (how it ended)
+--   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
+--   lost (workers), blamed (for so many of them), from (tokens there were when it was taken), unbegun ("1": not yet computed)
 --   prompt, cached, generated (tokens that were counted so far)
+--   worker (who took it last), lost_workers (their names, a line each)
 --
 -- A lane's room is a sorted set of the requests that wait: by class, and within one by tag. Tags are start tags of start-time
 -- fair queueing (Goyal, Vin, Cheng 1996) over tokens: a key's next request starts where its last one ends, or at the
@@ -26,8 +29,9 @@ local function milliseconds()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local FIELDS = {'id', 'inboxes', 'background', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
-                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'done', 'prompt', 'cached', 'generated'}
+local FIELDS = {'id', 'inboxes', 'background', 'named', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
+                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'done', 'prompt',
+                'cached', 'generated', 'worker', 'lost_workers'}
 
 -- nil when nothing is known of the request (any more).
 local function read(key)
@@ -54,11 +58,23 @@ local function turns_of(lane, class) return ROOM .. lane .. ':turns:' .. class e
 -- The virtual time of a lane's class.
 local function present(lane, class) return tonumber(redis.call('HGET', ROOM .. lane .. ':times', class) or 0) end
 
--- Into the room of its lane.
+-- How long a lane takes from one request to the next while somebody waits there, ms; nil where that is not known. A silence
+-- longer than usual is one more, as long as it has lasted: slots that were filled at once are not filled again for a while.
+local function pace_of(lane, now)
+  local found = redis.call('HMGET', ROOM .. lane .. ':times', 'gap', 'gaps', 'taken')
+  if not found[1] then return nil end
+  local gap, gaps, silence = tonumber(found[1]), tonumber(found[2]), found[3] and now - found[3] or 0
+  return silence > gap and (gap * gaps + silence) / (gaps + 1) or gap
+end
+
+local function score_of(class, tag) return RANK[class] * CLASS + tag end
+
+-- Into the room of its lane. Workers whose places are all taken hear of it: somebody there may deserve his place less.
 local function enter(state)
-  local score = RANK[state.class] * CLASS + tonumber(state.tag)
+  local score = score_of(state.class, tonumber(state.tag))
   if redis.call('ZADD', ROOM .. state.lane, score, state.id) == 1 then counted(state, 1) end
   redis.call('PERSIST', state.at)
+  redis.call('PUBLISH', ARRIVALS, table.concat({state.id, state.lane, state.key, state.class}, '\t'))
 end
 
 -- Whether it had waited.
@@ -74,7 +90,12 @@ local function publish(state, index, payload)
   end
 end
 
--- It has ended: out of all books but the ledger. `kept` is how long it can still be read, ms.
+-- A count of Prometheus's, in the field that metrics.py reads it from.
+local function tally(name, model, label, more)
+  redis.call('HINCRBY', COUNTS, name .. '\t' .. model .. '\t' .. label .. '\t', more)
+end
+
+-- It has ended: out of all books but the ledger (ledger.py). `kept` is how long it can still be read, ms.
 local function over(state, outcome, kept)
   leave(state)
   redis.call('SREM', RUNNING .. state.pin, state.id)
@@ -86,14 +107,20 @@ local function over(state, outcome, kept)
   local prompt, generated = tonumber(state.prompt or 0), tonumber(state.generated or 0)
   redis.call('XADD', LEDGER, 'MAXLEN', '~', LEDGER_ROWS, '*', 'request', state.id, 'kind', state.kind, 'model', state.model,
              'key', state.key, 'class', state.class, 'outcome', outcome, 'prompt', prompt, 'cached', state.cached or 0,
-             'generated', generated, 'attempts', state.attempt, 'lost', state.lost or 0, 'ms', milliseconds() - state.admitted)
+             'generated', generated, 'attempts', state.attempt, 'lost', state.lost or 0, 'ms', milliseconds() - state.admitted,
+             'worker', state.worker or '')
+  tally('requests', state.model, outcome, 1)
+  tally('prompt_tokens', state.model, '', prompt)
+  tally('cached_tokens', state.model, '', state.cached or 0)
   -- What it took is known now: the key's next request starts behind that.
   local turns, now = turns_of(state.lane, state.class), present(state.lane, state.class)
   local finish = math.max(tonumber(redis.call('ZSCORE', turns, state.key) or 0), now) + prompt + generated - state.cost
   if finish > now then redis.call('ZADD', turns, finish, state.key) else redis.call('ZREM', turns, state.key) end
+  -- Whoever was alone in there had been forgotten when his turn came.
+  redis.call('PEXPIRE', turns, FORGOTTEN)
 end
 
--- Behind the last event, though a fail-over of Redis may have lost some before it.
+-- The index of a journal's next event: also behind one that Redis has lost, where a count would fall short.
 local function next_index(journal)
   local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
   return last and tonumber(string.match(last[1], '^%d+')) or 0

@@ -9,37 +9,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, Lease, redis_errors_translated
 from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, Request, Usage
-from tropilla.common.terms import Bounds, Priority, Terms, cost, kind
+from tropilla.common.terms import PRIORITIES, Bounds, Newcomer, Priority, Terms, cost, kind
 
-#: A request that so many workers were lost over is not tried again: it may be what kills them.
-MAX_LOST_WORKERS = 2
+#: A request over which so many workers were lost in a row, without getting any further in between, is what kills them; and
+#: so is one that has cost so many in all, however far it gets each time. It is not tried again.
+MAX_LOST_WORKERS, MAX_LOST_IN_ALL = 2, 10
 #: So many requests of a lane are looked at in one sweep.
 SWEPT = 64
-#: The last events of those that end while they wait.
+#: The last events of those that end before a worker computes them.
 _EXPIRED = codec.encode_event(Failed(0, "expired", "its time was over before a worker could take it"))
+_CRASHED = codec.encode_event(
+    Failed(
+        0,
+        "worker_crashed",
+        "its workers were lost while they ran this request, one after the other; it is not tried again",
+    )
+)
 _CANCELLED = codec.encode_event(Finished(0, 0, "cancelled", Usage(0, 0, 0), seed=0))
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do."""
+    """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do.
+    `wait`: about how long those who go before it take, in seconds, where that is known.
+    """
 
-    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all"]
+    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late"]
     number: int
     request_id: str
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a ticket was good for; see take.lua. `next_index` is the index the next event has."""
+    """What a ticket was good for; see take.lua. `next_index`: of the next event, or of the last one where it crashed."""
 
-    outcome: Literal["claimed", "crashed", "newer", "empty"]
+    outcome: Literal["claimed", "suspect", "crashed", "newer", "empty"]
     request_id: str
     attempt: int
     next_index: int
@@ -57,6 +68,11 @@ class Position:
     waiting: int
     pace: float | None
 
+    @property
+    def wait(self) -> float | None:
+        """About how long those before it take, in seconds."""
+        return None if self.pace is None else self.before * self.pace
+
 
 class Room:
     """One process's way to it. Safe to share between threads; every method may raise `StoreUnavailable`."""
@@ -65,6 +81,7 @@ class Room:
         self._redis = bus.connection
         self._admit = bus.script("admit", grows=True)
         self._take, self._cancel = bus.script("take"), bus.script("cancel")
+        self._begin = bus.script("begin")
         self._hand_back, self._put_back = bus.script("hand_back"), bus.script("put_back")
         self._move, self._position, self._sweep = bus.script("move"), bus.script("position"), bus.script("sweep")
         self._join, self._leave = bus.script("join"), bus.script("leave")
@@ -82,28 +99,39 @@ class Room:
         bounds: Bounds,
         deadline_seconds: float,
         kept_seconds: float,
+        call: bytes = b"",
+        listener: str = "",
     ) -> Admitted:
-        """Lets a request wait. inbox: "" where nobody listens. kept_seconds: how long it is remembered after its
-        deadline, so that even the last second's events find it.
+        """Lets a request wait. inbox: "" where nobody listens; listener: as `join` has it. kept_seconds: how long it is
+        remembered after its deadline, so that even the last second's events find it. call: what it was asked with, kept
+        for as long for whoever tells its answer again; b"": nobody will. Asking twice is harmless.
         """
         record = names.idempotency_key(terms.key, terms.idempotency) if terms.digest else ""
         deadline = int(deadline_seconds * 1000)
         args: list[str | int | bytes] = [request.id, names.inbox_channel(inbox) if inbox else ""]
         args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
-        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION]
-        outcome, number, request_id = self._admit(keys=[names.state_key(request.id), record], args=args)
-        return Admitted(outcome.decode(), int(number), request_id.decode())
+        args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call, listener]
+        keys = [names.state_key(request.id), record, names.call_key(request.id)]
+        outcome, number, request_id, wait = self._admit(keys=keys, args=args)
+        return Admitted(outcome.decode(), number, request_id.decode(), wait / 1000 if wait >= 0 else None)
 
     @redis_errors_translated
     def put_back(self, request_id: str) -> list[Lane]:
-        """A request whose worker was lost waits again. Answers the lanes that need a ticket now: one or none."""
-        return _lanes(self._put_back(keys=[names.state_key(request_id)], args=["0"]))
+        """A request whose worker was lost waits again, or ends if nobody wants it or its time is over. Answers the lanes
+        that need a ticket now: one or none.
+        """
+        return _lanes(self._put_back(keys=[names.state_key(request_id)], args=["state", _EXPIRED, _CANCELLED]))
 
     @redis_errors_translated
     def put_back_lost(self, pin: str) -> list[Lane]:
         """As `put_back`, of everything that workers of a pin have taken."""
-        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["1"]))
+        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["running", _EXPIRED, _CANCELLED]))
+
+    @redis_errors_translated
+    def put_back_all_lost(self) -> list[Lane]:
+        """As `put_back`, of everything that anybody has taken, also where nobody else serves the pin."""
+        return _lanes(self._put_back(keys=[names.RUNNING_PINS_KEY], args=["pins", _EXPIRED, _CANCELLED]))
 
     @redis_errors_translated
     def hand_back(self, leases: Sequence[Lease], *, lane: Lane | None = None, behind: bool = False) -> list[Lease]:
@@ -125,10 +153,10 @@ class Room:
     # -- out --------------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float) -> Taken:
-        """For a ticket of the lane: whoever is next. Holding the lease starts here."""
-        args = [lane, worker, int(lease_seconds * 1000), MAX_LOST_WORKERS]
-        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION]
+    def take(self, lane: str, *, worker: str, lease_seconds: float, journal_seconds: float, only: str = "") -> Taken:
+        """For a ticket of the lane: whoever is next, or `only` that request. Holding the lease starts here."""
+        args = [lane, worker, int(lease_seconds * 1000), f"{MAX_LOST_WORKERS} {MAX_LOST_IN_ALL}"]
+        args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION, _CRASHED, only]
         outcome, request_id, attempt, next_index, payload, key, priority = self._take(keys=[], args=args)
         return Taken(
             outcome.decode(),
@@ -141,9 +169,14 @@ class Room:
         )
 
     @redis_errors_translated
+    def begin(self, request_id: str, attempt: int) -> bool:
+        """A suspect that was taken is computed from here on; unless it is somebody else's by now (False)."""
+        return bool(self._begin(keys=[names.state_key(request_id)], args=[attempt]))
+
+    @redis_errors_translated
     def cancel(self, request_id: str, *, seconds: float, journal_seconds: float) -> bool:
-        """Nobody wants the request: it leaves at once if it waits (True); else whoever runs it is told, or whoever has just
-        taken it, within `seconds`.
+        """Nobody wants the request: it is over at once if it waits, or if its worker was lost (True); else whoever runs it
+        is told, or whoever has just taken it, within `seconds`.
         """
         args = [request_id, names.CANCELS_CHANNEL, int(seconds * 1000), _CANCELLED, int(journal_seconds * 1000)]
         return bool(self._cancel(keys=[names.state_key(request_id), names.cancel_key(request_id)], args=args))
@@ -158,18 +191,19 @@ class Room:
     # -- who listens ------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def join(self, request_id: str, *, inbox: str) -> bool:
-        """From now on what a request's worker says goes to this inbox, too. False: nothing is known of it any more, or
-        nobody wanted it.
+    def join(self, request_id: str, *, inbox: str, listener: str) -> float | None:
+        """From now on what a request's worker says goes to this inbox, too. listener: a name that no other has there.
+        Answers how many seconds the request has left, below 0 where its time is over; None: nothing is known of it any
+        more, or nobody wanted it.
         """
         keys = [names.state_key(request_id), names.cancel_key(request_id)]
-        return bool(self._join(keys=keys, args=[names.inbox_channel(inbox)]))
+        left = cast("int | None", self._join(keys=keys, args=[names.inbox_channel(inbox), listener]))
+        return None if left is None else left / 1000
 
     @redis_errors_translated
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
-        """One who listened has gone; last: nobody else listens at this inbox. Answers whether anybody still does."""
-        args = [names.inbox_channel(inbox), int(last)]
-        return bool(self._leave(keys=[names.state_key(request_id)], args=args))
+    def leave(self, request_id: str, *, inbox: str, listener: str) -> bool:
+        """One who listened has gone. Answers whether anybody still does, or may come back."""
+        return bool(self._leave(keys=[names.state_key(request_id)], args=[names.inbox_channel(inbox), listener]))
 
     # -- to be asked ------------------------------------------------------------------------------------------------
 
@@ -189,9 +223,34 @@ class Room:
         return dict(zip(asked, map(int, pipeline.execute()), strict=True)) if asked else {}
 
     @redis_errors_translated
+    def first(self, lanes: Iterable[str], count: int) -> list[Newcomer]:
+        """The next ones of each lane, in their order."""
+        rooms = [(lane, self._redis.zrange(names.room_key(lane), 0, count - 1)) for lane in lanes]
+        found = [(lane, request_id) for lane, ids in rooms for request_id in cast("list[bytes]", ids)]
+        pipeline = self._redis.pipeline(transaction=False)
+        for _, request_id in found:
+            pipeline.hmget(names.state_key(request_id.decode()), "key", "class")
+        states = pipeline.execute() if found else []
+        return [
+            _newcomer(request_id, lane.encode(), key or b"", priority)
+            for (lane, request_id), (key, priority) in zip(found, states, strict=True)
+            if priority
+        ]
+
+    @redis_errors_translated
     def tickets(self, lane: str) -> int:
         """Tickets of a lane that no worker has popped."""
         return int(self._redis.llen(lane))
+
+
+def arrival(notice: bytes) -> Newcomer:
+    """What workers hear of a request that begins to wait; see room.lua."""
+    return _newcomer(*notice.split(b"\t"))
+
+
+def _newcomer(request_id: bytes, lane: bytes, key: bytes, priority: bytes) -> Newcomer:
+    named = next(name for name in PRIORITIES if name == priority.decode())
+    return Newcomer(request_id.decode(), lane.decode(), key.decode(), named)
 
 
 def _lanes(found: list[bytes]) -> list[Lane]:

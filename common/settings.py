@@ -76,12 +76,17 @@ class Settings:
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
     #: Of a file that is uploaded for a model (Ollama's blobs).
     max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
+    #: Of a file that is uploaded for a batch, and how many requests it may hold.
+    max_file_bytes: int = dataclasses.field(default=200 << 20, metadata={"low": 1024, "high": 1 << 40})
+    max_batch_lines: int = dataclasses.field(default=50_000, metadata={"low": 1, "high": 1_000_000})
     #: Requests that may wait for one model, of one API key (0: as many as for a model), and in all; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
     max_queue_per_key: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1_000_000})
     max_queue_in_all: int = dataclasses.field(default=4096, metadata={"low": 1, "high": 10_000_000})
     #: The ledger is kept to about so many rows, one for each request that took tokens: some 200 bytes of Redis each.
     ledger_rows: int = dataclasses.field(default=200_000, metadata={"low": 1000, "high": 1_000_000_000})
+    #: Requests that have cost their workers are kept aside for `tropilla dead`, the last so many, with what was asked.
+    max_dead: int = dataclasses.field(default=1000, metadata={"low": 1, "high": 1_000_000})
     #: Requests waiting for gpu workers beyond which new ones go to cpu workers, where such have the model.
     spill_backlog: int = dataclasses.field(default=64, metadata={"low": 0, "high": 1_000_000})
     #: New requests are refused while Redis uses more of its maxmemory, so that there is room for those that run.
@@ -141,6 +146,8 @@ class Settings:
     deadline_seconds: float = dataclasses.field(default=3600.0, metadata={"low": 1, "high": 86_400})
     #: How long the journal of an ended request is kept.
     journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
+    #: How long a request that has cost its workers is kept aside.
+    dead_seconds: float = dataclasses.field(default=604_800.0, metadata={"low": 60, "high": 31_536_000})
     #: How long open requests wait for a Redis that cannot be reached, heartbeats going out; then they end with an error.
     outage_seconds: float = dataclasses.field(default=90.0, metadata={"low": 1, "high": 3600})
     #: How long a worker goes on for an API process that nobody hears.
@@ -150,8 +157,11 @@ class Settings:
     step_seconds: float = dataclasses.field(default=300.0, metadata={"low": 1, "high": 86_400})
     #: A worker that leaves tickets lying for so long, though it has room, no longer hears Celery, and ends itself.
     deaf_seconds: float = dataclasses.field(default=10.0, metadata={"low": 1, "high": 3600})
-    #: How long running generations may go on after SIGTERM.
+    #: How long running generations may go on where they are when everything stops, or their worker is told to leave and
+    #: nobody else serves their model.
     drain_seconds: float = dataclasses.field(default=5.0, metadata={"low": 0, "high": 3600})
+    #: How long an API process that is told to leave (SIGTERM) goes on with what it has begun to answer.
+    api_drain_seconds: float = dataclasses.field(default=60.0, metadata={"low": 0, "high": 3600})
     #: A client that takes no bytes for so long is gone.
     write_seconds: float = dataclasses.field(default=30.0, metadata={"low": 1, "high": 3600})
 

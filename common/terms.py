@@ -61,6 +61,16 @@ class Bounds:
     all: int
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A request that waits in a lane, as workers hear of it."""
+
+    request_id: str
+    lane: str
+    key: str = ""
+    priority: Priority = "normal"
+
+
 def cost(request: Request) -> int:
     """About how many tokens a request takes, prompts and answers together; at least 1."""
     prompts = sum(map(_tokens, request.prompts))
@@ -84,8 +94,10 @@ def kind(request: Request) -> str:
 def ending(event: Event) -> str:
     """What the ledger says of a request whose last event this is."""
     match event:
+        case Failed(code="expired" | "cancelled" as code):
+            return code
         case Failed():
-            return "expired" if event.code == "expired" else f"failed:{event.code}"
+            return f"failed:{event.code}"
         case Finished(reason="cancelled"):
             return "cancelled"
         case _:

@@ -1,5 +1,5 @@
-"""The command `tropilla`: up (everything), web, worker, store, flower (one process each, for Procfile), version; and those
-that talk to a running cluster (client/).
+"""The command `tropilla`: up (everything), web, worker, store, flower (one process each, for Procfile), restart, version;
+and those that talk to a running cluster or read its books (client/).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tropilla.compose.flags import OFF, USAGE_STATUS, read_settings
 from tropilla.compose.manifest import Wanted, read_manifest
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import Program
+from tropilla.compose.restart import restart
 from tropilla.workers.adapters import setting_of
 
 FAILURE_STATUS = 1
@@ -46,6 +47,12 @@ def parser() -> flags.Parser:
     _add_up(commands)
     _add_processes(commands)
     add_commands(commands)
+    restart = commands.add_parser(
+        "restart",
+        help="replace the processes of the running `tropilla up`, one after the other: nobody who asks notices",
+    )
+    flags.add_settings(restart, "--home")
+    restart.set_defaults(run=run_restart)
     version = commands.add_parser("version", help="which Tropilla this is")
     version.set_defaults(run=run_version)
     return top
@@ -186,6 +193,10 @@ def run_flower(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
     with Reservations() as ports:
         port = ports.reserve(program.FLOWER_ADDRESS, settings.flower_port, "Flower")
     return become(program.flower(dataclasses.replace(settings, flower_port=port), environment))
+
+
+def run_restart(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    return restart(read_settings(asked, environment).home, sys.stdout)
 
 
 def run_version(_asked: argparse.Namespace, _environment: Mapping[str, str]) -> int:

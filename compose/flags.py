@@ -51,6 +51,11 @@ class MixedParser(Parser):
 
     _mixing = False
 
+    def add_subparsers(self, **how: Any) -> Any:
+        # One that has commands has no prompt, and Python's way knows of no commands.
+        self._mixing = True
+        return super().add_subparsers(**how)
+
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         # Python's own way to do that calls this method for its parts.
         if self._mixing:

@@ -17,12 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from tropilla.compose.log import Lines
-from tropilla.compose.program import Program
+from tropilla.compose.program import Program, Role
 from tropilla.compose.signals import Signals
 
 TETHER = Path(__file__).with_name("tether.py")
@@ -145,6 +145,16 @@ class Herd:
         child = Child(program, self._folder)
         self._children[program.name] = child
         self._selector.register(child.output, selectors.EVENT_READ, child)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """The process goes on, called otherwise: its name is free for another one."""
+        assert new_name not in self._children
+        child = self._children.pop(name)
+        child.program = replace(child.program, name=new_name)
+        self._children[new_name] = child
+
+    def role(self, name: str) -> Role:
+        return self._children[name].program.role
 
     def send(self, number: signal.Signals, names: Iterable[str]) -> None:
         """SIGKILL goes to the whole group, everything else to the process: it knows how to stop its own."""

@@ -21,6 +21,8 @@ LOCK_PATIENCE_SECONDS = 2.0
 LOCK_PAUSE_SECONDS = 0.05
 #: Where a running cluster is, for whoever looks for it.
 ADDRESSES = "up.json"
+#: Locked while one runs, and its number.
+LOCK = "up.lock"
 
 
 def published(folder: Path) -> Mapping[str, Any]:
@@ -30,6 +32,22 @@ def published(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def owner(folder: Path) -> int | None:
+    """The `tropilla up` that runs with this home folder; None where none does."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        number = os.pread(lock, 32, 0).strip()
+        return int(number) if number else None
+    finally:
+        os.close(lock)
+    return None
 
 
 class Home:
@@ -47,7 +65,7 @@ class Home:
             # Redis keeps prompts and answers for a while, and models may be licensed: for the owner's eyes only.
             self.redis_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             Blobs.below(self.folder).folder.mkdir(mode=0o700, exist_ok=True)
-            self.lock = os.open(self.folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self.lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(
                 f"the home folder {self.folder} cannot be used ({error.strerror}): choose another with --home"

@@ -19,7 +19,7 @@ from tropilla.common.catalogue import Catalogue
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit_errand
-from tropilla.compose import banner
+from tropilla.compose import banner, rolling
 from tropilla.compose.banner import Typed
 from tropilla.compose.herd import Herd
 from tropilla.compose.home import Home
@@ -28,8 +28,11 @@ from tropilla.compose.lookout import Lookout, Sighting, View, waiting_for
 from tropilla.compose.manifest import Application, Wanted, waiting_for_models, whereabouts
 from tropilla.compose.ports import Reservations
 from tropilla.compose.prepare import Cluster, Options, prepare
+from tropilla.compose.readiness import Readiness
+from tropilla.compose.rolling import RollFailed, Rolling
 from tropilla.compose.signals import Signals
 from tropilla.compose.supervisor import StopRequested, Supervisor
+from tropilla.compose.wishes import Wishes
 
 #: Beyond the drain time: what a process needs to leave once its work is done. More than gunicorn gives its own processes
 #: (api/server.py), so that the killing is left to it.
@@ -44,11 +47,15 @@ LOOK_SECONDS = 0.1
 
 def up(options: Options, environment: Mapping[str, str], output: TextIO) -> int:
     """Runs the cluster until it is asked to stop; answers the exit status. Raises `TropillaError`, nothing left."""
-    with Signals() as signals, Home(options.settings.home) as home, Reservations() as ports:
-        cluster = prepare(options, home, ports, environment)
-        log = Log(output, prefixes(cluster.names, colour=wants_colour(environment, terminal=output.isatty())))
+    with Signals() as signals, Home(options.settings.home) as home, Reservations() as ports, Readiness() as readiness:
+        cluster = prepare(options, home, ports, readiness, environment)
+        colour = wants_colour(environment, terminal=output.isatty())
+        log = Log(output, prefixes((*cluster.names, rolling.NEW, rolling.OLD), colour=colour))
         with Herd(home.folder, signals, log.line) as herd:
-            return Local(cluster, home, log, Supervisor(herd, log, signals), typed(home, environment)).run()
+            supervisor = Supervisor(herd, log, signals)
+            local = Local(cluster, home, log, supervisor, readiness, typed(home, environment))
+            # Callers must not wait for a server that is gone.
+            return local.run(lambda: ports.release(cluster.settings.port))
 
 
 def typed(home: Home, environment: Mapping[str, str]) -> Typed:
@@ -61,22 +68,50 @@ def typed(home: Home, environment: Mapping[str, str]) -> Typed:
 class Local:
     """The order in which a cluster comes up, and what is said meanwhile."""
 
-    def __init__(self, cluster: Cluster, home: Home, log: Log, supervisor: Supervisor, typed: Typed) -> None:
+    def __init__(
+        self, cluster: Cluster, home: Home, log: Log, supervisor: Supervisor, readiness: Readiness, typed: Typed
+    ) -> None:
+        self._readiness = readiness
         self._typed = typed
         self._cluster = cluster
         self._home = home
         self._log = log
         self._supervisor = supervisor
 
-    def run(self) -> int:
+    def run(self, stop_listening: Callable[[], None]) -> int:
         try:
             self._bring_up()
+            restarts = 0
             while True:
+                while restarts < self._supervisor.restarts:
+                    # Whoever asks from here on wants another one.
+                    restarts = self._supervisor.restarts
+                    self._restart()
                 self._turn(None)
         except StopRequested:
             return 0
         finally:
+            stop_listening()
             self._supervisor.stop(self._patience_seconds)
+
+    def _restart(self) -> None:
+        try:
+            with Wishes(self._home.folder) as wishes:
+
+                def say(text: str) -> None:
+                    self._log.say(text)
+                    wishes.say(text)
+
+                Rolling(
+                    self._cluster,
+                    self._supervisor,
+                    self._readiness,
+                    turn=lambda: self._turn(LOOK_SECONDS),
+                    say=say,
+                    changed=self._publish,
+                ).run()
+        except RollFailed as error:
+            self._log.say(f"the restart has stopped: {error.message}")
 
     def _turn(self, at_most_seconds: float | None) -> None:
         if self._supervisor.turn(at_most_seconds) and self._supervisor.phase == "running":

@@ -24,6 +24,7 @@ class Reservations:
 
     def __init__(self) -> None:
         self._sockets = ExitStack()
+        self._by_port: dict[int, socket.socket] = {}
         self._taken: dict[int, str] = {}
 
     def __enter__(self) -> Reservations:
@@ -42,7 +43,16 @@ class Reservations:
         reserved = self._sockets.enter_context(_bound(host, port, purpose))
         number = int(reserved.getsockname()[1])
         self._taken[number] = purpose
+        self._by_port[number] = reserved
         return number
+
+    def descriptor(self, port: int) -> int:
+        """The reservation itself, for a server to listen on: whoever listens on it next takes over the callers who wait."""
+        return self._by_port[port].fileno()
+
+    def release(self, port: int) -> None:
+        """Whoever calls from here on is refused, unless somebody else listens."""
+        self._by_port[port].close()
 
 
 def _bound(host: str, port: int, purpose: str) -> socket.socket:

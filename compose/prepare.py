@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tropilla.compose.lookout import Address
 from tropilla.compose.manifest import Wanted
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import FLOWER_ADDRESS, ModelFile, Program, WorkerPlan
+from tropilla.compose.readiness import Readiness
 from tropilla.workers import pocket
 from tropilla.workers.adapters import named_adapters, read_adapters
 
@@ -113,7 +115,9 @@ def check_models(models: tuple[ModelFile, ...]) -> None:
         read_adapters(dict(model.adapters), name=model.name, model=header)
 
 
-def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str, str]) -> Cluster:
+def prepare(
+    options: Options, home: Home, ports: Reservations, readiness: Readiness, base: Mapping[str, str]
+) -> Cluster:
     """Raises `ConfigurationError` for anything that would fail later."""
     check_models(options.models)
     if options.wanted and options.own_redis:
@@ -131,13 +135,14 @@ def prepare(options: Options, home: Home, ports: Reservations, base: Mapping[str
     settings = dataclasses.replace(
         settings, threads=settings.threads or threads_for(os.cpu_count() or 1, workers=cpu_workers)
     )
+    heard = functools.partial(program.heard, writer=readiness.writer)
     return Cluster(
         settings=settings,
         plans=plans,
         redis=redis,
-        api=program.web(settings, base),
-        store=program.store(settings, base),
-        workers=tuple(program.planned_worker(plan, settings, base) for plan in plans),
+        api=heard(program.web(settings, base, listener=ports.descriptor(settings.port))),
+        store=heard(program.store(settings, base)),
+        workers=tuple(heard(program.planned_worker(plan, settings, base)) for plan in plans),
         flower=program.flower(settings, base) if options.flower else None,
         redis_address=redis_address,
         wanted=options.wanted,

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from tropilla.common import readiness
 from tropilla.common.catalogue import Flavour
 from tropilla.common.settings import PREFIX, Settings
 from tropilla.workers.adapters import setting_of
@@ -92,9 +93,18 @@ def child_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, 
     return {**inherited, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
 
 
-def web(settings: Settings, base: Mapping[str, str]) -> Program:
-    argv = ("-m", "gunicorn", "--config", "python:tropilla.api.server", "tropilla.api.app:from_environment()")
-    return Program("api", "api", (sys.executable, *argv), child_environment(settings, base))
+def web(settings: Settings, base: Mapping[str, str], *, listener: int | None = None) -> Program:
+    """listener: the open file of a bound socket, for it to listen on; else it binds one itself."""
+    bound = () if listener is None else ("--bind", f"fd://{listener}")
+    argv = ("-m", "gunicorn", "--config", "python:tropilla.api.server", *bound, "tropilla.api.app:from_environment()")
+    inherits = () if listener is None else (listener,)
+    return Program("api", "api", (sys.executable, *argv), child_environment(settings, base), inherits)
+
+
+def heard(program: Program, writer: int) -> Program:
+    """One that says on this pipe when it can be used."""
+    environment = {**program.environment, readiness.VARIABLE: str(writer)}
+    return dataclasses.replace(program, environment=environment, inherits=(*program.inherits, writer))
 
 
 def worker(settings: Settings, base: Mapping[str, str], *, idle: bool = False) -> Program:

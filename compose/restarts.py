@@ -22,6 +22,18 @@ DECISIONS: Mapping[Role, Mapping[Phase, Decision]] = {
     "flower": {"starting": "restart", "running": "restart"},
 }
 
+#: What each is told when everything stops. An API process would take SIGTERM for a time to finish its streams, however long
+#: they are.
+FAREWELLS: Mapping[Role, signal.Signals] = {
+    "redis": signal.SIGTERM,
+    "api": signal.SIGINT,
+    "worker": signal.SIGTERM,
+    "store": signal.SIGTERM,
+    "flower": signal.SIGTERM,
+}
+#: Tells a worker or the store to leave because it is started again at once, and `tropilla up` to do that to all.
+RESTART = signal.SIGUSR2
+
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 #: A process that ran so long is no longer failing to start: the pauses begin anew.

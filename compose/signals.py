@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, a closed terminal. Handlers only take notes; the loop reads them."""
+"""Being asked to stop: Ctrl-C, SIGTERM, a closed terminal; or to restart. Handlers only take notes; the loop reads them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+from tropilla.compose.restarts import RESTART
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: `timeout` and service managers send one signal to the process and to its group: that is asking once.
 SAME_REQUEST_SECONDS = 0.3
 
 
 class Signals:
-    """How often a stop was requested, and a socket that becomes readable whenever a signal or a child's end arrives.
+    """How often a stop was requested, how often a restart, and a socket that becomes readable whenever a signal arrives, or
+    the end of a child.
 
     While open; afterwards signals do what they did before.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.requests = 0
+        self.restarts = 0
         self._clock = clock
         self._last = float("-inf")
 
@@ -29,7 +33,7 @@ class Signals:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGCHLD, *STOP_SIGNALS)}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGCHLD, RESTART, *STOP_SIGNALS)}
         for number, handler in self._before.items():
             # Under nohup a closed terminal is no reason to stop.
             if number != signal.SIGHUP or handler is not signal.SIG_IGN:
@@ -58,7 +62,9 @@ class Signals:
             pass
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
-        if number != signal.SIGCHLD:
+        if number == RESTART:
+            self.restarts += 1
+        elif number != signal.SIGCHLD:
             self.request()
 
     def request(self) -> None:

@@ -10,7 +10,7 @@ from tropilla.common.errors import TropillaError
 from tropilla.compose.herd import Exit, Herd
 from tropilla.compose.log import Log
 from tropilla.compose.program import Program
-from tropilla.compose.restarts import DECISIONS, Phase, exit_words, failures_in_a_row, pause_seconds
+from tropilla.compose.restarts import DECISIONS, FAREWELLS, Phase, exit_words, failures_in_a_row, pause_seconds
 from tropilla.compose.signals import Signals
 
 #: The one that the others say goodbye to, so it stops last.
@@ -35,24 +35,49 @@ class Supervisor:
         self._log = log
         self._signals = signals
         self._failures: dict[str, int] = {}
+        #: Processes that are not started again when they end, and the last words of those that have ended.
+        self._unmended: set[str] = set()
+        self._last_words: dict[str, str] = {}
         self._due: dict[str, tuple[float, Program]] = {}
 
     @property
     def pids(self) -> dict[str, int]:
         return self._herd.pids
 
-    def start(self, program: Program) -> None:
+    @property
+    def restarts(self) -> int:
+        """How often somebody has wanted everything to be restarted."""
+        return self._signals.restarts
+
+    def start(self, program: Program, *, mended: bool = True) -> None:
+        """mended: it is started again when it ends by itself."""
+        if not mended:
+            self._unmended.add(program.name)
         self._herd.start(program)
 
+    def rename(self, name: str, new_name: str) -> None:
+        """By its new name it is started again when it ends by itself."""
+        self._unmended.discard(name)
+        self._herd.rename(name, new_name)
+
+    def let_go(self, name: str, number: signal.Signals) -> None:
+        """Tells a process to leave: this time its end is no reason to start it again."""
+        self._unmended.add(name)
+        self._herd.send(number, {name})
+
+    def last_words(self, name: str) -> str:
+        """How a process ended, and what it said last."""
+        return self._last_words.get(name, "")
+
     def turn(self, at_most_seconds: float | None) -> bool:
-        """One step of the loop; answers whether a process was started again. Raises `StopRequested`, `ClusterFailed`."""
+        """One step of the loop; answers whether the processes are others now. Raises `StopRequested`, `ClusterFailed`."""
         exits = self._herd.turn(self._until_due(at_most_seconds))
         if self._signals.requests or self._log.gone:
             # A service manager may have told the children too: that they end is no surprise.
             raise StopRequested
         for exited in exits:
             self._react(exited)
-        return self._restart_due()
+        return self._restart_due() or bool(exits)
 
     def stop(self, patience_seconds: float) -> None:
         """Asks all, waits, kills; one request to stop more than there were ends the patience."""
@@ -70,6 +95,11 @@ class Supervisor:
 
     def _react(self, exited: Exit) -> None:
         program, words = exited.program, exit_words(exited.status)
+        self._last_words[program.name] = f"{words}, {exited.last_words}" if exited.last_words else words
+        if program.name in self._unmended:
+            self._unmended.discard(program.name)
+            self._log.say(f"{program.name} has left ({words})")
+            return
         if DECISIONS[program.role][self.phase] == "stop":
             if self.phase == "running":
                 raise ClusterFailed(f"{program.name} ended ({words}), so everything was stopped")
@@ -90,7 +120,8 @@ class Supervisor:
         return bool(due)
 
     def _stop(self, names: Set[str], patience_seconds: float, enough: int) -> None:
-        self._herd.send(signal.SIGTERM, names)
+        for name in names & self._herd.names:
+            self._herd.send(FAREWELLS[self._herd.role(name)], {name})
         deadline = time.monotonic() + patience_seconds
         killed = False
         while left := names & self._herd.names:

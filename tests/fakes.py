@@ -9,9 +9,11 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from tropilla.api.batches.records import Asked, Batch, Status
 from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
 from tropilla.api.streams import Streams
@@ -32,7 +34,6 @@ from tropilla.common.generation import (
     Token,
     Usage,
 )
-from tropilla.common.metrics import Key
 from tropilla.common.orders import Order
 from tropilla.common.room import Admitted, Position
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
@@ -369,8 +370,18 @@ class FakeStore:
         self.deadline_seconds = 0.0
         #: The lane it waits in, or did.
         self.lane = Lane("m", "cpu")
-        #: Who else listens.
-        self.others = 0
+        #: How many go before it, and seconds from one to the next.
+        self.before = 0
+        self.pace: float | None = None
+        #: Who else listens; and whether nobody needs to.
+        self.others, self.background = 0, False
+        self.joined: list[str] = []
+        #: What whoever joins it is told that it has left, in seconds.
+        self.left = 3600.0
+        #: (key, word) -> the request, and the digest of what it asks for.
+        self.words: dict[tuple[str, str], tuple[str, str]] = {}
+        #: What the request was asked with.
+        self.calls = FakeCalls()
         #: called when a question about the lease or the attempts has been answered, before the next one
         self.after_question: Callable[[], None] = lambda: None
 
@@ -403,13 +414,23 @@ class FakeStore:
         bounds: Bounds,
         deadline_seconds: float,
         kept_seconds: float,
+        call: bytes = b"",
+        listener: str = "",
     ) -> Admitted:
         self._answer()
         self.terms, self.bounds, self.deadline_seconds = terms, bounds, deadline_seconds
+        self.background = inbox == ""
+        before = self.words.get((terms.key, terms.idempotency)) if terms.digest else None
+        if before is not None and self.attempt is not None and not self.cancelled:
+            return Admitted("joined" if before[1] == terms.digest else "conflict", 0, before[0])
         if not self.room:
             return Admitted("model", bounds.model, "")
         self.attempt, self.waits, self.lane = 0, True, lane
-        return Admitted("admitted", 0, request.id)
+        if terms.digest:
+            self.words[terms.key, terms.idempotency] = request.id, terms.digest
+        if call:
+            self.calls.kept[request.id] = call
+        return Admitted("admitted", self.before, request.id)
 
     def put_back(self, request_id: str) -> list[Lane]:
         self._answer()
@@ -426,7 +447,7 @@ class FakeStore:
 
     def position(self, request_id: str) -> Position | None:
         self._answer()
-        return Position(0, 1, None) if self.waits else None
+        return Position(self.before, self.before + 1, self.pace) if self.waits else None
 
     def tickets(self, lane: str) -> int:
         self._answer()
@@ -437,14 +458,15 @@ class FakeStore:
         self.cancelled.append(request_id)
         return self.waits
 
-    def join(self, request_id: str, *, inbox: str) -> bool:
+    def join(self, request_id: str, *, inbox: str, listener: str) -> float | None:
         self._answer()
         self.inbox = inbox
-        return self.attempt is not None
+        self.joined.append(request_id)
+        return self.left if self.attempt is not None else None
 
-    def leave(self, request_id: str, *, inbox: str, last: bool = True) -> bool:
+    def leave(self, request_id: str, *, inbox: str, listener: str) -> bool:
         self._answer()
-        return self.others > 0
+        return self.background or self.others > 0 or bool(self.words)
 
     def read_journal(self, request_id: str, start: int = 0) -> list[Delivered]:
         self._answer()
@@ -516,7 +538,7 @@ class FakeInbox:
         self.registered.append(request_id)
         return FakeMailbox(self._clock, self.script)
 
-    def forget(self, request_id: str) -> None:
+    def forget(self, request_id: str, mailbox: Mailbox) -> None:
         self.registered.remove(request_id)
 
 
@@ -528,9 +550,11 @@ class FakeJournal:
         self.refused: set[str] = set()
         self.refused_writers: set[tuple[str, int]] = set()
         self.unheard: set[str] = set()
+        #: Who has come to listen when a worker is about to give up.
+        self.joined: set[str] = set()
         self.failures = 0
 
-    def append(self, entries: list[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended:
+    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended:
         if self.failures > 0:
             self.failures -= 1
             raise StoreUnavailable("Redis cannot serve")
@@ -539,22 +563,56 @@ class FakeJournal:
         refused = frozenset(w for w in writers if w[0] in self.refused or w in self.refused_writers)
         return Appended(refused, frozenset(self.unheard))
 
+    def give_up(self, request_id: str, *, seconds: float) -> bool:
+        if self.failures > 0:
+            self.failures -= 1
+            raise StoreUnavailable("Redis cannot serve")
+        return request_id not in self.joined
+
 
 class FakeCalls:
-    """What streams keep of their calls."""
+    """What is kept of calls."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
-
-    def keep_call(self, request_id: str, call: bytes, *, seconds: float) -> None:
-        self.kept[request_id] = call
 
     def kept_call(self, request_id: str) -> bytes | None:
         return self.kept.get(request_id)
 
 
 def streams(calls: FakeCalls | None = None) -> Streams:
-    return Streams(calls or FakeCalls(), seconds=60)
+    return Streams(calls or FakeCalls())
+
+
+class FakeBatches:
+    """What the clerk needs of batches: in memory, with the rules of cancel.lua."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Batch] = {}
+
+    def put(self, batch_id: str, **fields: Any) -> None:
+        """As whoever runs it would say."""
+        self.kept[batch_id] = replace(self.kept[batch_id], **fields)
+
+    def begin(self, asked: Asked) -> Batch:
+        self.kept[asked.id] = Batch(asked)
+        return self.kept[asked.id]
+
+    def find(self, batch_id: str) -> Batch | None:
+        return self.kept.get(batch_id)
+
+    def listing(self, after: str, limit: int) -> list[Batch]:
+        ids = sorted((each for each in self.kept if not after or each < after), reverse=True)
+        return [self.kept[each] for each in ids[:limit]]
+
+    def cancel(self, batch_id: str, *, now: int) -> Status | None:
+        status = self.kept[batch_id].status
+        if status in ("validating", "in_progress"):
+            self.kept[batch_id] = replace(self.kept[batch_id], status="cancelling", times={"cancelling": now})
+        return status
+
+    def open(self) -> frozenset[str]:
+        return frozenset(each.asked.id for each in self.kept.values() if not each.ended)
 
 
 class FakeBook:

@@ -37,7 +37,7 @@ def main() -> int:
     try:
         leaving.hear_signals()
         settings = Settings.from_environment()
-        bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
+        bus = Bus.connect(settings.redis_url, settings)
         bus.check()
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         check_flavour(flavour)

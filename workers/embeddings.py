@@ -78,7 +78,7 @@ class Desk:
         order = self._orders.get(request_id)
         if order is None:
             return []
-        ending = self._fail(order, GenerationFailed("the request was cancelled"))
+        ending = self._fail(order, GenerationFailed("the request was cancelled", code="cancelled"))
         order.job.outcome = "cancelled"
         return [ending]
 
@@ -88,6 +88,12 @@ class Desk:
         if order is not None and order.job.attempt <= attempt:
             del self._orders[request_id]
             order.job.be_taken_away()
+
+    def hand_back(self) -> None:
+        """Drops every request here without a word, so that another worker goes on with it."""
+        for order in self._orders.values():
+            order.job.hand_back()
+        self._orders.clear()
 
     def fail_all(self, failure: GenerationFailed) -> list[Outgoing]:
         """Ends every request here."""

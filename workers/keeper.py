@@ -1,4 +1,4 @@
-"""What a worker keeps up while it lives: its leases, its tickets, its presence, its ear for cancels.
+"""What a worker keeps up while it lives: its leases, its tickets, its presence, its ear for cancels and arrivals.
 
 Threads of the process, not of Celery's consumer: those stop on SIGTERM while requests are still being finished, and the
 requests would be handed to somebody else.
@@ -13,9 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tropilla.common import names
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import State, Worker
 from tropilla.common.errors import StoreUnavailable
+from tropilla.workers import leaving
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ class Ward(Protocol):
     def fence(self, request_id: str, attempt: int) -> None:
         """The request is somebody else's now."""
 
+    def arrived(self, notice: bytes) -> None:
+        """A request has begun to wait somewhere; see room.lua."""
+
     def described(self, worker: Worker) -> Worker:
         """With what is to be said of it at this moment."""
 
@@ -61,6 +66,9 @@ class Nothing:
         pass
 
     def fence(self, request_id: str, attempt: int) -> None:
+        pass
+
+    def arrived(self, notice: bytes) -> None:
         pass
 
     def described(self, worker: Worker) -> Worker:
@@ -84,8 +92,8 @@ class Keeper:
         self._missed_at = float("-inf")
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._beat, name="keeper", daemon=True),
-            threading.Thread(target=self._listen, name="cancels", daemon=True),
+            threading.Thread(target=leaving.or_die, args=(self._beat,), name="keeper", daemon=True),
+            threading.Thread(target=leaving.or_die, args=(self._listen,), name="cancels", daemon=True),
         ]
 
     @property
@@ -174,17 +182,19 @@ class Keeper:
         self._bus.renew_tickets([one.tag for one in held], time.time())
 
     def _listen(self) -> None:
-        """Hears of cancels within a millisecond; what is missed while reconnecting, `_renew` finds."""
+        """Hears of cancels and arrivals within a millisecond; what is missed while reconnecting, `_renew` finds."""
         while not self._stopping.is_set():
             try:
-                listener = self._bus.listen_cancels()
+                listener = self._bus.listen_as_worker()
                 try:
                     while not self._stopping.is_set():
-                        message = listener.read(timeout_seconds=0.2)
-                        if message is not None and self._holds(message.decode()):
-                            self._ward.cancel(message.decode())
+                        match listener.hear(timeout_seconds=0.2):
+                            case (names.ARRIVALS_CHANNEL, notice):
+                                self._ward.arrived(notice)
+                            case (_, message) if self._holds(message.decode()):
+                                self._ward.cancel(message.decode())
                 finally:
                     listener.close()
             except StoreUnavailable as error:
-                log.warning("cancels are not heard: %s", error.message)
+                log.warning("cancels and arrivals are not heard: %s", error.message)
                 self._stopping.wait(RECONNECT_SECONDS)

@@ -13,11 +13,17 @@ from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Leave, and a fresh process takes this one's place: whoever started it starts it again at once.
+RESTART = signal.SIGUSR2
+SIGNALS = (signal.SIGTERM, signal.SIGINT, RESTART)
 
 
 class Stopped(BaseException):
     """A signal has told this process to leave; in its main thread."""
+
+
+class Restarted(Stopped):
+    """It leaves, and is back in a moment."""
 
 
 def hear_signals() -> None:
@@ -27,11 +33,16 @@ def hear_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _stop(_: int, __: FrameType | None) -> None:
-    for number in SIGNALS:
+def hear_restarts(restart: Callable[[], None]) -> None:
+    """The signal calls this from here on, while Celery hears the others."""
+    signal.signal(RESTART, lambda number, frame: restart())
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    for each in SIGNALS:
         # Once is enough: nothing is to interrupt the farewell.
-        signal.signal(number, signal.SIG_IGN)
-    raise Stopped
+        signal.signal(each, signal.SIG_IGN)
+    raise Restarted if number == RESTART else Stopped
 
 
 def begin_anew(flags: Sequence[str], *, without: Collection[str]) -> NoReturn:

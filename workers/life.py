@@ -11,6 +11,8 @@ that lets go of its model, or could not load it, replaces itself by a fresh one 
 started it notices nothing. It takes no more tickets first, and finishes what runs, however long that takes. An order for
 another model stays in Redis meanwhile, for the fresh one to take.
 
+Told to restart (SIGUSR2) it leaves, and whoever started it starts it again: its requests wait for that.
+
 An idle worker consumes no queue: where there is no model, there is no lane. It looks for orders instead.
 """
 
@@ -24,6 +26,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
+from tropilla.common import readiness
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Flavour, Trouble, Worker
 from tropilla.common.errors import DecodeError, StoreUnavailable
@@ -36,7 +39,7 @@ from tropilla.workers import app, leaving, machine
 from tropilla.workers.charge import charge, configured, pinned
 from tropilla.workers.files import Files
 from tropilla.workers.keeper import Keeper
-from tropilla.workers.leaving import Stopped
+from tropilla.workers.leaving import Restarted, Stopped
 from tropilla.workers.pin import Pin
 from tropilla.workers.trouble import CannotLoad
 
@@ -68,8 +71,8 @@ class Life:
             lease_seconds=settings.lease_seconds,
         )
         self._again = again
-        self._letting_go = self._anew = False
-        self._over = threading.Event()
+        self._letting_go = self._anew = self._returns = False
+        self._over, self._restart = threading.Event(), threading.Event()
 
     def run(self, *, idle: bool) -> int:
         """Until it is told to leave; answers the exit status. Raises `CannotLoad` for the model that it was started with.
@@ -78,12 +81,12 @@ class Life:
         """
         try:
             status = self._live(idle=idle)
-            self._keeper.stop(returns=self._anew)
+            self._keeper.stop(returns=self._returns)
             if self._anew:
                 self._again()
             return status
-        except Stopped:
-            self._keeper.stop()
+        except Stopped as told:
+            self._keeper.stop(returns=isinstance(told, Restarted))
             leaving.leave_quietly()
         except BaseException:
             self._keeper.stop()
@@ -94,6 +97,7 @@ class Life:
         definition = unasked or self._ordered()
         if definition is None:
             self._keeper.become("idle")
+            readiness.tell()
         elif unasked is not None:
             self._announce(unasked)
         self._keeper.start()
@@ -171,7 +175,7 @@ class Life:
         # First, so that nobody takes the idle worker for one that might load it.
         self._say("nobody hears of it", lambda: self._registry.report_failure(pin, name, trouble, seconds=seconds))
         self._keeper.become("idle", model=None, ordered=False, slots=self._settings.slots, progress=0.0)
-        self._anew = True
+        self._anew = self._returns = True
 
     def _say(self, otherwise: str, say: Callable[[], object]) -> None:
         """Says something to the registry, which life does not depend on."""
@@ -190,6 +194,7 @@ class Life:
         )
         pin.start(lambda lane, ticket: submit(celery, lane.name, ticket=ticket, shown=pin.worker.pin))
         attending.start()
+        leaving.hear_restarts(self._restart.set)
         try:
             status = app.run(celery, pin)
             if not pin.told_to_stop:
@@ -198,13 +203,19 @@ class Life:
             pin.close()
         self._over.set()
         attending.join()
-        self._anew = self._letting_go and not pin.told_to_stop
+        self._anew = self._letting_go and not pin.drains
+        self._returns = (self._letting_go or pin.drains) and not pin.told_to_stop
         return status
 
     def _attend(self, pin: Pin) -> None:
-        """Beside Celery: hears of orders, and lets go of what nobody wants any more."""
+        """Beside Celery: hears of orders, lets go of what nobody wants any more, and makes room for a fresh process."""
         while not self._over.wait(BUSY_POLL_SECONDS):
-            if not pin.told_to_stop:
+            if pin.drains:
+                continue
+            if self._restart.is_set():
+                pin.drain(returns=True)
+                app.stop_taking()
+            else:
                 self._heed(self._order(), pin)
 
     def _heed(self, order: Order | None, pin: Pin) -> None:

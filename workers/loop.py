@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
-from tropilla.common.generation import Alternative, Event, FailureCode, Prompted, PromptToken
-from tropilla.common.terms import Priority
+from tropilla.common.generation import Alternative, Event, Prompted, PromptToken
+from tropilla.common.terms import Newcomer, Priority
+from tropilla.workers import fairness
+from tropilla.workers.fairness import Held
 from tropilla.workers.pace import Lap, Pace
 from tropilla.workers.prefixes import Move
 from tropilla.workers.scheduler import Chunk, Scheduler
@@ -76,12 +78,15 @@ class Desk(Protocol):
     def step(self) -> list[Outgoing]: ...
     def cancel(self, request_id: str) -> list[Outgoing]: ...
     def take_away(self, request_id: str, attempt: int) -> None: ...
+    def hand_back(self) -> None: ...
     def fail_all(self, failure: GenerationFailed) -> list[Outgoing]: ...
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request while it lives in this process. `ended` is set once its last event is safe, or it was taken away."""
+    """One request while it lives in this process. `ended` is set once its last event is safe, or it was taken away;
+    `begun` once the first that was computed here is, or it has ended.
+    """
 
     request_id: str
     attempt: int
@@ -92,24 +97,64 @@ class Job:
     priority: Priority = "normal"
     #: Of its prompts, each counted once however many answers it gets.
     prompt_tokens: int = 0
+    #: To each of its prompts.
+    answers: int = 1
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
+    begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
-    #: Not finished here: another worker is to go on with it.
+    #: Set when it has ended, and when a rival is named: there is something to do for who minds it.
+    bell: threading.Event = field(default_factory=threading.Event)
+    #: Who is to have its place; None again once that has been tried in vain.
+    rival: Newcomer | None = None
+    #: Not finished here: another worker is to go on with it; or whoever takes it next, this one or another.
     handed_back: bool = False
+    stood_aside: bool = False
     #: What loading the model took, where the request is thought to have waited for that.
     load_seconds: float = 0.0
+    #: Index of the first event that is not known to be safe.
+    _unsafe: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._unsafe = self.next_index
+
+    def end(self) -> None:
+        """Nothing more comes of it here."""
+        self.ended.set()
+        self.begun.set()
+        self.bell.set()
 
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
         self.outcome = "taken away"
-        self.ended.set()
+        self.end()
 
     def hand_back(self) -> None:
         """Somebody else is to write the rest of the request's events."""
         self.handed_back = True
         self.outcome = "handed back"
-        self.ended.set()
+        self.end()
+
+    def stand_aside(self) -> None:
+        """As `hand_back`, once all that was said is safe: whoever goes on, be it this very worker, goes on behind that."""
+        self.outcome = f"stood aside at event {self.next_index}"
+        self.stood_aside = True
+        self._end_aside()
+
+    def be_safe(self, index: int) -> None:
+        """The event of that index, and all before it, are in the journal."""
+        self._unsafe = index + 1
+        self._end_aside()
+
+    def _end_aside(self) -> None:
+        # Called by the loop and by the publisher, each after it has changed one of the two.
+        if self.stood_aside and self._unsafe >= self.next_index:
+            self.end()
+
+    def call(self, rival: Newcomer) -> None:
+        """Its place is wanted for somebody else."""
+        self.rival = rival
+        self.bell.set()
 
     def number(self) -> int:
         """The next event's index."""
@@ -152,12 +197,10 @@ class _Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class _FailAll:
-    code: FailureCode
-    message: str
+class _StandAside:
+    job: Job
 
 
-@dataclass(frozen=True, slots=True)
 class _HandBack:
     pass
 
@@ -167,7 +210,7 @@ class _Stop:
     pass
 
 
-_Posted = _Submit | _Embed | _Cancel | _Fence | _FailAll | _HandBack | _Stop
+_Posted = _Submit | _Embed | _Cancel | _Fence | _StandAside | _HandBack | _Stop
 
 
 class Loop:
@@ -198,10 +241,21 @@ class Loop:
         #: Log-probabilities of prompts on their way, by sequence.
         self._scores: dict[Sequence, list[PromptToken]] = {}
         self._stopped = False
-        #: Once set, whoever comes late fails likewise.
-        self._refusing: GenerationFailed | None = None
         self._handing_back = False
         self._busy_since: float | None = None
+        self._held: tuple[Held, ...] = ()
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """Who was here when the current step was planned, in the order of arrival; nobody where all had slots. From any
+        thread.
+        """
+        return self._held
+
+    @property
+    def shares(self) -> fairness.Shares:
+        """To be read from any thread."""
+        return self._scheduler.shares
 
     @property
     def idle(self) -> bool:
@@ -231,9 +285,9 @@ class Loop:
         """Somebody else owns the request now: drops this attempt without another word. A later attempt is left alone."""
         self._inbox.put(_Fence(request_id, attempt))
 
-    def fail_all(self, code: FailureCode, message: str) -> None:
-        """Ends every request here with a failure, and every later one at once."""
-        self._inbox.put(_FailAll(code, message))
+    def stand_aside(self, job: Job) -> None:
+        """Somebody who deserves it more has the job's place: drops it, so that it can wait in the room again."""
+        self._inbox.put(_StandAside(job))
 
     def hand_back(self) -> None:
         """Drops every request here, and every later one at once, so that another worker goes on with it. What of their
@@ -266,6 +320,7 @@ class Loop:
     def _generate(self) -> list[Outgoing]:
         lap = Lap(self._clock)
         plan = self._scheduler.plan()
+        self._held = self._overview() if self._scheduler.waiting else ()
         self._model.move(plan.moves)
         lap.end("concat")
         joined = sum(1 for chunk in plan.chunks if not chunk.sequence.started_at)
@@ -296,16 +351,14 @@ class Loop:
                     events += self._cancel(posted.request_id)
                 case _Fence():
                     self._take_away(posted.request_id, posted.attempt)
-                case _FailAll():
-                    self._refusing = GenerationFailed(posted.message, code=posted.code)
-                    for request_id in list(self._jobs):
-                        events += self._fail(request_id, self._refusing)
-                    if self._desk is not None:
-                        events += self._desk.fail_all(self._refusing)
+                case _StandAside():
+                    self._stand_aside(posted.job)
                 case _HandBack():
                     self._handing_back = True
                     for job in list(self._jobs.values()):
                         self._hand_back(job)
+                    if self._desk is not None:
+                        self._desk.hand_back()
                 case _Stop():
                     self._stopped = True
         return events
@@ -315,14 +368,13 @@ class Loop:
         # The ticket came back to the very worker that had lost its lease: the earlier attempt is fenced.
         self._take_away(job.request_id, job.attempt - 1)
         self._jobs[job.request_id] = job
-        if self._refusing is not None:
-            return self._fail(job.request_id, self._refusing)
         if self._handing_back:
             self._hand_back(job)
             return []
         events: list[Outgoing] = []
         for sequence in posted.sequences:
             sequence.added_at = now
+            sequence.key, sequence.rank = job.key, fairness.rank(job.priority)
             told = sequence.reported_prompt
             if sequence.scores_prompt:
                 # One token has nothing to be scored; more are told when they are.
@@ -339,9 +391,9 @@ class Loop:
         assert self._desk is not None, "this worker was made without a desk"
         job = posted.job
         self._desk.take_away(job.request_id, job.attempt - 1)
-        if self._refusing is not None:
-            job.outcome = f"failed: {self._refusing.code}"
-            return [Outgoing(job, to_failed(self._refusing, job.number()), ends=True)]
+        if self._handing_back:
+            job.hand_back()
+            return []
         self._desk.add(job, posted.inputs, dimensions=posted.dimensions, normalize=posted.normalize)
         return []
 
@@ -407,6 +459,7 @@ class Loop:
             del known[chunk.start + 1 :]
             known += [self._prompt_token(i, p, top) for i, (p, top) in zip(ids, scores, strict=True)]
             if len(known) == sequence.prompt_length:
+                sequence.scored = True
                 events.append(self._prompted(sequence, tuple(self._scores.pop(sequence))))
         return events
 
@@ -463,6 +516,29 @@ class Loop:
         self._release_all(job.request_id)
         del self._jobs[job.request_id]
         job.hand_back()
+
+    def _stand_aside(self, job: Job) -> None:
+        if self._jobs.get(job.request_id) is job:
+            self._release_all(job.request_id)
+            del self._jobs[job.request_id]
+            job.stand_aside()
+
+    def _overview(self) -> tuple[Held, ...]:
+        of: dict[str, list[Sequence]] = {}
+        for sequence in self._scheduler.alive:
+            of.setdefault(sequence.request_id, []).append(sequence)
+        return tuple(
+            Held(
+                job.request_id,
+                job.key,
+                fairness.rank(job.priority),
+                choices=len(of[job.request_id]),
+                waits=all(sequence.slot is None for sequence in of[job.request_id]),
+                begun=any(sequence.generated for sequence in of[job.request_id]),
+            )
+            for job in self._jobs.values()
+            if job.request_id in of
+        )
 
     def _fail(self, request_id: str, failure: GenerationFailed) -> list[Outgoing]:
         self._release_all(request_id, keep=False)

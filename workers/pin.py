@@ -7,14 +7,16 @@ import threading
 import time
 from dataclasses import replace
 
+from tropilla.common import readiness
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.metrics import Key, Tally
+from tropilla.common.metrics import Tally
 from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.charge import Charge
 from tropilla.workers.engine import Engine
+from tropilla.workers.entry import Entry
 from tropilla.workers.hearing import Hearing
 from tropilla.workers.keeper import Keeper
 from tropilla.workers.pace import Pace
@@ -22,6 +24,7 @@ from tropilla.workers.publisher import Publisher
 from tropilla.workers.stay import FOR_EVER
 from tropilla.workers.tickets import Submit, Tickets
 from tropilla.workers.trouble import blamed
+from tropilla.workers.usher import Usher
 from tropilla.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -61,23 +64,22 @@ class Pin:
             fence=self.fence,
             journal_seconds=self._settings.journal_seconds,
             orphan_seconds=self._settings.orphan_seconds,
-            counted=Key("generated_tokens", charge.model.name),
         )
         self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
         definition = charge.definition
         self._room = Room(bus)
+        self._usher = Usher(self._room, self._loop, lanes=self.lanes, holders=self.holders)
         self._tickets = Tickets(
             bus,
             self._room,
             keeper,
             self._settings,
-            self._engine,
+            Entry(bus, self._engine, self._loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
             self._loop,
-            self._publisher,
+            self._usher,
             heirs=self._heirs,
             keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
-            load_seconds=load_seconds,
         )
         self.hearing = Hearing(
             self._settings.deaf_seconds,
@@ -93,7 +95,8 @@ class Pin:
                 ("watchdog", self._watchdog.run),
             )
         ]
-        self.told_to_stop = False
+        #: For good; and whether it takes no new tickets because it leaves, for good or not.
+        self.told_to_stop = self.drains = False
         keeper.mind(self)
 
     @property
@@ -117,24 +120,32 @@ class Pin:
         for thread in self._threads:
             thread.start()
         self._keeper.become("ready", model=self._charge.model, progress=1.0)
+        readiness.tell()
 
     def serve(self, lane: str, ticket: str, tag: str) -> str:
         """As `Tickets.serve`."""
         return self._tickets.serve(lane, ticket, tag)
 
-    def drain(self) -> None:
-        """No new tickets. Where another worker serves the model, he goes on with what runs here, at once; else what still
-        runs after the grace ends with an error. In the end it leaves whatever happens: with a Redis that does not answer
+    def drain(self, *, returns: bool = False) -> None:
+        """No new tickets. What is here goes back into its lane: at once where another worker serves the model, else after
+        the grace, in which some of it may end. In the end it leaves whatever happens: with a Redis that does not answer
         there is nobody left to be polite to.
+
+        returns: a fresh process by this one's name comes in a moment, so requests may wait for it. Who is told to leave
+        for good meanwhile does so.
         """
-        if self.told_to_stop:
+        if self.told_to_stop or (returns and self.drains):
             return
-        self.told_to_stop = True
-        self._keeper.become("draining", next_pin="", returns=False)
+        self.told_to_stop = not returns
+        self._keeper.become("draining", next_pin="", returns=returns)
+        if self.drains:
+            return
+        self.drains = True
+        self._usher.close()
         if self._heirs():
             self._loop.hand_back()
         grace = self._settings.drain_seconds
-        leaving.after(grace, self._end_all)
+        leaving.after(grace, self._give_up)
         leaving.after(grace + LEAVE_SECONDS, leaving.leave_at_once)
 
     def _heirs(self) -> list[Flavour]:
@@ -148,8 +159,8 @@ class Pin:
         others = {w.flavour for w in workers if w.serves(me.pin) and w.name != me.name}
         return [flavour for flavour in PULLS["gpu"] if flavour in others]
 
-    def _end_all(self) -> None:
-        self._loop.fail_all("shutting_down", "the worker was shut down before it had finished")
+    def _give_up(self) -> None:
+        self._loop.hand_back()
         self._publisher.stop_waiting()
 
     def _tickets_waiting(self) -> int:
@@ -192,6 +203,9 @@ class Pin:
     def fence(self, request_id: str, attempt: int) -> None:
         self._loop.fence(request_id, attempt)
 
+    def arrived(self, notice: bytes) -> None:
+        self._usher.hear(notice)
+
     def described(self, worker: Worker) -> Worker:
         size = self._charge.size
         return replace(
@@ -202,6 +216,10 @@ class Pin:
         ready = self._keeper.worker.state == "ready"
         if ready and self._keeper.settled:
             self._tickets.look_after_the_lost()
+            if self._tickets.running < self.holders:
+                self._tickets.look_after_the_ticketless(self.lanes)
+        if ready:
+            self._usher.look()
         self.hearing.check(pulls=ready)
         # Last: a Redis at its maxmemory takes no more counts.
         self._bus.report_load(self.worker.name, self._pace.load)

@@ -4,8 +4,8 @@ A thread of its own, so that Redis never stalls decoding; what waits for it is b
 from a Redis that is down: too much of it blocks the loop, and everything goes on when Redis is back.
 
 Every call costs this machine's cores, which decode, a millisecond in all: here, in Redis, in the API process and in the
-client. So where steps are short, some go out together: a stream's first event and its last at once, tokens between them
-at most every `HOLD_SECONDS`.
+client. So where steps are short, some go out together: a stream's first event here and its last at once, tokens between
+them at most every `HOLD_SECONDS`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Protocol
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Entry
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.generation import Finished, Token
-from tropilla.common.metrics import Key
+from tropilla.common.generation import Event, Finished, Prompted, Token
 from tropilla.common.terms import ending
-from tropilla.workers.loop import Outgoing
+from tropilla.workers.loop import Job, Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,8 @@ HOLD_SECONDS = 0.03
 class Journal(Protocol):
     """What the publisher needs of `bus.Bus`."""
 
-    def append(self, entries: list[Entry], *, journal_seconds: float, counted: Key | None = None) -> Appended: ...
+    def append(self, entries: list[Entry], *, journal_seconds: float) -> Appended: ...
+    def give_up(self, request_id: str, *, seconds: float) -> bool: ...
 
 
 class Publisher:
@@ -53,7 +53,6 @@ class Publisher:
         fence: Callable[[str, int], None],
         journal_seconds: float,
         orphan_seconds: float,
-        counted: Key | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
@@ -61,7 +60,6 @@ class Publisher:
         self._fence = fence
         self._journal_seconds = journal_seconds
         self._orphan_seconds = orphan_seconds
-        self._counted = counted
         self._clock = clock
         lock = threading.Lock()
         self._put, self._taken = threading.Condition(lock), threading.Condition(lock)
@@ -135,13 +133,17 @@ class Publisher:
             self._fence(request_id, attempt)
             jobs[request_id, attempt].be_taken_away()
         for outgoing in events:
+            if not isinstance(outgoing.event, Prompted):
+                # Which is said before anything is computed.
+                outgoing.job.begun.set()
+            outgoing.job.be_safe(outgoing.event.index)
             if outgoing.ends:
-                outgoing.job.ended.set()
+                outgoing.job.end()
         ended = {outgoing.job.request_id for outgoing in events if outgoing.ends}
         self._watch_orphans(appended, ended, {request_id for request_id, _ in jobs})
 
     def _append(self, entries: list[Entry]) -> Appended:
-        return self._journal.append(entries, journal_seconds=self._journal_seconds, counted=self._counted)
+        return self._journal.append(entries, journal_seconds=self._journal_seconds)
 
     def _watch_orphans(self, appended: Appended, ended: Set[str], told: Set[str]) -> None:
         now = self._clock()
@@ -153,13 +155,22 @@ class Publisher:
             if now - since >= self._orphan_seconds:
                 # Cancelled, it leaves; should it stay, the grace begins anew.
                 del self._unheard[request_id]
-                log.warning("request %s is cancelled: nobody has listened for %.0f s", request_id, now - since)
-                self._cancel(request_id)
+                if self._given_up(request_id):
+                    log.warning("request %s is cancelled: nobody has listened for %.0f s", request_id, now - since)
+                    self._cancel(request_id)
+
+    def _given_up(self, request_id: str) -> bool:
+        """Unless somebody has come to listen since its events went out."""
+        try:
+            return self._journal.give_up(request_id, seconds=self._journal_seconds)
+        except StoreUnavailable as error:
+            log.warning("request %s: who listens is not known: %s", request_id, error.message)
+            return False
 
 
 def _is_urgent(outgoing: Outgoing) -> bool:
-    """Somebody waits for it: for a first sign of the answer, or for its end."""
-    return outgoing.ends or outgoing.event.index == 0 or not isinstance(outgoing.event, Token)
+    """Somebody waits for it: for a first sign of the answer, also of its going on here, or for its end."""
+    return outgoing.ends or not outgoing.job.begun.is_set() or not isinstance(outgoing.event, Token)
 
 
 def _entry(outgoing: Outgoing) -> Entry:
@@ -171,6 +182,11 @@ def _entry(outgoing: Outgoing) -> Entry:
         ending(event) if outgoing.ends else "",
         codec.encode_event(event),
         tokens=int(isinstance(event, Token)),
-        cached=event.usage.cached if isinstance(event, Finished) else 0,
+        cached=_cached(job, event),
         prompt=job.prompt_tokens,
     )
+
+
+def _cached(job: Job, event: Event) -> int:
+    """How much of a prompt had not to be computed: what its first answer says. The others find what that one computes."""
+    return event.usage.cached if isinstance(event, Finished) and event.choice % job.answers == 0 else 0

@@ -2,22 +2,28 @@
 
 A step is `plan` -> (somebody makes the moves, evaluates and samples) -> `apply`. Every running sequence that is one token
 behind goes first, so that a long prompt never stalls streams; what the step's budget leaves is given to prompts, in
-chunks, oldest first. Beside streams a prompt gets no more than they can wait for, by the speed of earlier steps.
+chunks. Beside streams a prompt gets no more than they can wait for, by the speed of earlier steps.
 
     budget  d d d d p p p p p p p p       d: one token of a decoding sequence, p: a chunk of somebody's prompt
 
 A prompt starts where the longest resident prefix ends (prefixes.py). If somebody ahead is just computing a longer one, it
 waits and takes that over chunk by chunk: requests that arrive together compute what they share once. When cells run out,
-idle prefixes go first; then the youngest running sequence gives its cells back and waits again, with all it had said.
-All sequences of a step have the same adapter; adapters take turns (rotation.py).
+idle prefixes go first; then a running sequence gives its cells back and waits again, with all it had said. All sequences
+of a step have the same adapter; adapters take turns (rotation.py).
+
+Who gets a slot, whose prompt is computed first and who gives way is a matter of fairness.py, and of age among equals. A
+sequence that stands aside for another keeps what it had computed as an idle prefix: where nobody wants the cells, it goes
+on at the cost of one token.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
+from tropilla.workers import fairness
 from tropilla.workers.prefixes import Drop, Match, Move, Prefixes, Shift, common_length
 from tropilla.workers.rotation import Rotation
 from tropilla.workers.sequence import Sequence
@@ -84,9 +90,12 @@ class Scheduler:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._waiting: deque[Sequence] = deque()
-        #: By slot, in order of arrival: the oldest prompt is served first.
+        self._waiting: list[Sequence] = []
+        #: By slot, in the order in which they were given one.
         self._running: dict[int, Sequence] = {}
+        #: What each key has had of this worker.
+        self.shares = fairness.Shares()
+        self._places = count()
         #: follower -> the sequence whose prompt it shares, and how far
         self._leaders: dict[Sequence, tuple[Sequence, int]] = {}
         self._free = list(range(max(limits.sequences, limits.slots)))[::-1]
@@ -119,7 +128,8 @@ class Scheduler:
         return self._prefixes.idle_cells
 
     def add(self, sequence: Sequence) -> None:
-        """Queues a sequence behind those already waiting for a slot."""
+        """Queues a sequence: behind those already waiting for a slot that deserve one as much."""
+        sequence.place = next(self._places)
         self._waiting.append(sequence)
 
     def plan(self) -> Plan:
@@ -146,6 +156,7 @@ class Scheduler:
             sequence = chunk.sequence
             sequence.computed = chunk.stop
             self._prefixes.now += chunk.stop - chunk.start
+            self.shares.charge(sequence.key, chunk.stop - chunk.start)
             # The prompt is there: whoever comes may share it.
             if chunk.start < sequence.prompt_length <= chunk.stop:
                 self._publish(sequence)
@@ -192,30 +203,68 @@ class Scheduler:
         while self._evict():
             pass
 
+    @property
+    def alive(self) -> list[Sequence]:
+        """All that run, and all that wait."""
+        return [*self._running.values(), *self._waiting]
+
     def of(self, request_id: str) -> Iterator[Sequence]:
         """The request's sequences that still run or wait."""
-        alive = [*self._running.values(), *self._waiting]
-        return iter([sequence for sequence in alive if sequence.request_id == request_id])
+        return iter([sequence for sequence in self.alive if sequence.request_id == request_id])
 
     # -- seats ------------------------------------------------------------------------------------------------------------
 
     def _seat(self) -> None:
-        while self._waiting and len(self._running) < self.limits.slots:
-            sequence = self._waiting[0]
-            match = self._match(sequence)
-            # The last to be evicted when room is made now.
-            self._prefixes.touch(match.slot)
-            if not self._free:
-                self._evict()
-            leader = self._leader(sequence, match.length)
-            wanted = len(sequence.tokens) - max(match.length, leader[1] if leader else 0)
-            if not self._room_for(wanted + self._promised) and self._running:
-                return
-            self._waiting.popleft()
-            # Making room may have cost even what had matched.
-            self._take_slot(sequence, self._match(sequence))
-            if leader is not None and leader[0].slot is not None:
-                self._leaders[sequence] = leader
+        while self._waiting and self._seated(self._first()):
+            pass
+
+    def _first(self) -> Sequence:
+        """Who of those that wait gets the next slot."""
+        slots = self._slots
+        return min(self._waiting, key=lambda each: (*fairness.standing(each, slots, self.shares), each.place))
+
+    def _seated(self, sequence: Sequence) -> bool:
+        """Gives a slot to who waits, and if need be somebody's who deserves it less."""
+        full = len(self._running) >= self.limits.slots
+        aside = fairness.stands_aside(sequence, self._running.values(), self._slots, self.shares) if full else None
+        if full and aside is None:
+            return False
+        match = self._match(sequence)
+        # The last to be evicted when room is made now.
+        self._prefixes.touch(match.slot)
+        if not self._free and aside is None:
+            self._evict()
+        leader = self._leader(sequence, match.length)
+        wanted = len(sequence.tokens) - max(match.length, leader[1] if leader else 0)
+        while not self._room_for(wanted + self._promised) and self._running:
+            # Only urgency takes cells away, too: among equals much that had been computed could be lost for nothing.
+            less_urgent = [each for each in self._running.values() if each.rank > sequence.rank]
+            if not less_urgent:
+                return False
+            self._stand_aside(fairness.least(less_urgent, self._slots, self.shares) or less_urgent[-1])
+            aside = None
+        if aside is not None:
+            self._stand_aside(aside)
+        if not self._free:
+            self._evict()
+        self._waiting.remove(sequence)
+        # Making room may have cost even what had matched.
+        self._take_slot(sequence, self._match(sequence))
+        if leader is not None and leader[0].slot is not None:
+            self._leaders[sequence] = leader
+        return True
+
+    @property
+    def _slots(self) -> Counter[str]:
+        """How many slots each key has."""
+        return Counter(sequence.key for sequence in self._running.values())
+
+    def _stand_aside(self, sequence: Sequence) -> None:
+        """Somebody deserves the slot more. What was computed in it stays, until the cells are wanted."""
+        self._publish(sequence)
+        self._vacate(sequence, keep=True)
+        sequence.computed = 0
+        self._waiting.append(sequence)
 
     @property
     def _promised(self) -> int:
@@ -229,9 +278,16 @@ class Scheduler:
     def _take_slot(self, sequence: Sequence, match: Match) -> None:
         slot = sequence.slot = self._free.pop()
         self._running[slot] = sequence
+        sequence.seatings += 1
         if match.length:
-            self._moves += self._prefixes.share(slot, sequence.tokens, match)
-            sequence.computed = match.length
+            self._share(sequence, match)
+
+    def _share(self, sequence: Sequence, match: Match) -> None:
+        assert sequence.slot is not None
+        self._moves += self._prefixes.share(sequence.slot, sequence.tokens, match)
+        sequence.computed = match.length
+        # What it had computed itself, in another slot or elsewhere, was not there before.
+        if sequence.seatings == 1 and not sequence.generated:
             sequence.cached = max(sequence.cached, match.length)
 
     def _match(self, sequence: Sequence) -> Match:
@@ -264,9 +320,7 @@ class Scheduler:
             self._publish(leader)
         match = self._match(sequence)
         if match.length > sequence.computed and self._private(sequence) == 0:
-            self._moves += self._prefixes.share(sequence.slot, sequence.tokens, match)
-            sequence.computed = match.length
-            sequence.cached = max(sequence.cached, match.length)
+            self._share(sequence, match)
         if sequence.computed >= length or leader.slot is None or leader.shifted or leader.computed >= length:
             del self._leaders[sequence]
 
@@ -284,7 +338,7 @@ class Scheduler:
         return []
 
     def _decoding(self, adapter: str) -> list[Chunk]:
-        """A token of each sequence that is one behind. Where cells are wanting, the youngest of all give way."""
+        """A token of each sequence that is one behind. Where cells are wanting, those who deserve them least give way."""
         while True:
             behind = [s for s in self._running.values() if s.pending == 1 and s.adapter == adapter]
             if self._room_for(len(behind)):
@@ -299,7 +353,8 @@ class Scheduler:
             budget = min(budget, max(int(STALL_SECONDS / self._pace) - len(decoding), LEAST_BESIDE))
         chunks: list[Chunk] = []
         reserved = len(decoding)
-        for sequence in self._running.values():
+        slots = self._slots
+        for sequence in sorted(self._running.values(), key=lambda each: (each.rank, slots[each.key])):
             if sequence.pending <= 1 or sequence in self._leaders or sequence.adapter != adapter:
                 continue
             size = min(budget, sequence.pending, SCORED_TOKENS if sequence.scores_prompt else budget)
@@ -344,17 +399,15 @@ class Scheduler:
         return True
 
     def _give_way(self) -> bool:
-        """Nobody can go on for want of cells: the youngest gives its own back."""
-        youngest = next(reversed(self._running.values()))
+        """Nobody can go on for want of cells: who deserves his own least gives them back, of equals the youngest."""
         if len(self._running) == 1:
             return False
-        self._preempt(youngest)
+        slots = self._slots
+        chosen = max(self._running.values(), key=lambda each: (each.rank, slots[each.key], each.place))
+        self._vacate(chosen, keep=False)
+        chosen.computed = 0
+        self._waiting.append(chosen)
         return True
-
-    def _preempt(self, sequence: Sequence) -> None:
-        self._vacate(sequence, keep=False)
-        sequence.computed = 0
-        self._waiting.appendleft(sequence)
 
     def _publish(self, sequence: Sequence) -> None:
         if self.limits.reuse and not sequence.shifted and sequence.slot is not None:

@@ -23,6 +23,9 @@ from tropilla.common.generation import (
 )
 from tropilla.workers.text import Text
 
+#: So many tokens are said sooner than one slot is exchanged for another.
+NEARLY_DONE = 4
+
 
 class Sampler(Protocol):
     """What a sequence needs of its `sampler.Sampler`."""
@@ -116,6 +119,11 @@ class Sequence:
         self.reported_prompt = reported_prompt
         #: The LoRA adapter that computes it; "" is the model as it is.
         self.adapter = adapter
+        #: Who asks, and how urgently, 0 the most; see fairness.py. Set before it is added.
+        self.key = ""
+        self.rank = 0
+        #: Its place in the order of arrival, and how often it has been given a slot.
+        self.place = self.seatings = 0
         #: Tokens whose KV cells are there; of the prompt's, `cached` were there before.
         self.computed = 0
         self.cached = 0
@@ -123,6 +131,8 @@ class Sequence:
         self.slot: int | None = None
         #: Places no longer are what a prefix would make of them: they cannot be shared.
         self.shifted = False
+        #: The prompt's own log-probabilities have been told.
+        self.scored = False
         self.reason: Reason | None = None
         self.stop_token: int | None = None
         self._reasoning_tokens = 0
@@ -135,8 +145,13 @@ class Sequence:
 
     @property
     def scores_prompt(self) -> bool:
-        """The prompt's own log-probabilities are wanted, so that all of it must be computed."""
-        return self.rules.prompt_logprobs is not None
+        """The prompt's own log-probabilities are still wanted, so that all of it must be computed."""
+        return self.rules.prompt_logprobs is not None and not self.scored
+
+    @property
+    def nearly_done(self) -> bool:
+        """It is not worth while to take its slot away."""
+        return self.rules.max_tokens - self.generated <= NEARLY_DONE
 
     @property
     def full(self) -> bool:

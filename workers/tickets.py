@@ -1,6 +1,7 @@
 """One ticket after the other, each in a thread of Celery's: from the claim to the request's last event.
 
 Every request is a visit to the pinned model, whatever it asks: while one is here, the model's time does not run (stay.py).
+A visit that stands aside for somebody who deserves its place more (usher.py) is followed by that one's, on the same ticket.
 """
 
 from __future__ import annotations
@@ -8,34 +9,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from tropilla.common import codec
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import Flavour, Lane, Worker
-from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, to_failed
-from tropilla.common.generation import (
-    EmbeddingRequest,
-    Event,
-    Failed,
-    GenerationRequest,
-    Loaded,
-    LoadRequest,
-    Request,
-    Tokenized,
-    TokenizeRequest,
-    new_request_id,
-)
-from tropilla.common.room import MAX_LOST_WORKERS, Room, Taken
+from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, StoreUnavailable, to_failed
+from tropilla.common.generation import Event, Failed, Request, TokenizeRequest, new_request_id
+from tropilla.common.room import Room, Taken
 from tropilla.common.settings import Settings
-from tropilla.common.terms import ending
-from tropilla.workers.continuation import NOTHING, Past, past
-from tropilla.workers.engine import Engine
+from tropilla.common.terms import Newcomer, ending
+from tropilla.workers.continuation import Past
+from tropilla.workers.entry import Entry
 from tropilla.workers.keeper import Held, Keeper
-from tropilla.workers.loop import Job, Loop, Outgoing
-from tropilla.workers.publisher import Publisher
+from tropilla.workers.loop import Job, Loop
 from tropilla.workers.stay import Stay
+from tropilla.workers.usher import Usher
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +33,15 @@ log = logging.getLogger(__name__)
 Submit = Callable[[Lane, str], None]
 #: A request whose ticket is taken so soon after the model was loaded has, as far as can be told, waited for that.
 WAITED_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request while its holder minds it, from `lane`, until `job.ended`."""
+
+    job: Job
+    held: Held
+    lane: str
 
 
 class Tickets:
@@ -54,20 +53,19 @@ class Tickets:
         room: Room,
         keeper: Keeper,
         settings: Settings,
-        engine: Engine,
+        entry: Entry,
         loop: Loop,
-        publisher: Publisher,
+        usher: Usher,
         *,
         heirs: Callable[[], list[Flavour]],
         keep_alive: float,
-        load_seconds: float,
     ) -> None:
         self._bus, self._room, self._keeper, self._settings = bus, room, keeper, settings
-        self._engine, self._loop, self._publisher = engine, loop, publisher
+        self._entry, self._loop, self._usher = entry, loop, usher
         self._worker = keeper.worker
         self._heirs = heirs
-        self._load_seconds = load_seconds
         self._began = time.monotonic()
+        self._suspects = threading.Lock()
         self._lock = threading.Lock()
         #: Guarded by the lock.
         self._stay = Stay(keep_alive, self._began)
@@ -102,32 +100,40 @@ class Tickets:
         """For a ticket of the lane: runs whoever is next to the end; answers what came of it, in a few words. Raises
         `NewerMessage` where only newer workers can read those who wait, and `StoreUnavailable`.
         """
-        settings = self._settings
-        taken = self._room.take(
-            lane,
-            worker=self._worker.name,
-            lease_seconds=settings.lease_seconds,
-            journal_seconds=settings.journal_seconds,
-        )
+        taken = self._take(lane)
         match taken.outcome:
             case "empty":
                 return "empty: nobody waits"
             case "newer":
                 raise NewerMessage("those who wait are of a newer release", b"")
-            case "claimed" | "crashed":
-                said = self._taken(taken, tag)
-                return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
+            case "crashed":
+                log.error("request %s has cost its workers; `tropilla dead show` tells more", taken.request_id)
+                said = "failed:worker_crashed"
+            case "claimed" | "suspect":
+                visit = self._begun(taken, lane, tag)
+                said = visit if isinstance(visit, str) else self._attend(visit)
+        return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
 
-    def _taken(self, taken: Taken, tag: str) -> str:
+    def _take(self, lane: str, *, only: str = "") -> Taken:
+        lease, journal = self._settings.lease_seconds, self._settings.journal_seconds
+        return self._room.take(lane, worker=self._worker.name, lease_seconds=lease, journal_seconds=journal, only=only)
+
+    def _begun(self, taken: Taken, lane: str, tag: str) -> Visit | str:
+        """Where it has ended already, what came of it."""
         try:
             request = codec.decode_request(taken.payload)
         except DecodeError as error:
             log.error("request %s cannot be read: %s", taken.request_id, error.message)
             return self._conclude(taken, Failed(taken.next_index, "internal", "the request could not be read"))
-        if taken.outcome == "crashed":
-            message = f"{MAX_LOST_WORKERS} workers were lost while they ran this request; it is not tried again"
-            return self._conclude(taken, Failed(taken.next_index, "worker_crashed", message))
-        return self._visit(request, taken, tag)
+        try:
+            told = self._entry.past(request, taken)
+        except DecodeError as error:
+            log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
+            return self._conclude(taken, Failed(taken.next_index, "internal", "the answer cannot be gone on with"))
+        except GenerationFailed as failure:
+            log.error("request %s: %s", request.id, failure.message)
+            return self._conclude(taken, to_failed(failure, taken.next_index))
+        return self._visit(request, told, taken, Held(Lease(request.id, self._worker.name, taken.attempt), tag), lane)
 
     def look_after_the_lost(self) -> None:
         """What other workers of this pin were lost over waits again, also where nobody listens to it. Raises
@@ -137,49 +143,125 @@ class Tickets:
             log.warning("a request of %s, whose worker was lost, waits again", self._worker.pin)
             self._submit_ticket(lane, new_request_id())
 
-    def _visit(self, request: Request, taken: Taken, tag: str) -> str:
-        with self._lock:
-            changed = self._stay.began(None if isinstance(request, TokenizeRequest) else request.keep_alive)
-        if changed:
-            # Whoever asks how long it stays, now that he has said so, is told that.
-            self._keeper.tell()
-        try:
-            return self._run(request, taken, tag)
-        finally:
-            with self._lock:
-                self._stay.ended(time.monotonic())
+    def look_after_the_ticketless(self, lanes: Sequence[str]) -> None:
+        """Where somebody waits and there is no ticket, there is one now: an API process was killed between the two, or
+        Redis gave it to a worker that was. One too many finds nobody. Raises `StoreUnavailable`.
+        """
+        for lane, waiting in self._room.waiting(lanes).items():
+            if waiting and not self._room.tickets(lane):
+                self._submit_ticket(Lane.named(lane), new_request_id())
 
-    def _run(self, request: Request, taken: Taken, tag: str) -> str:
-        try:
-            told = self._past(request, taken)
-        except DecodeError as error:
-            log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
-            return self._conclude(taken, Failed(taken.next_index, "internal", "the answer cannot be gone on with"))
-        except GenerationFailed as failure:
-            log.error("request %s: %s", request.id, failure.message)
-            return self._conclude(taken, to_failed(failure, taken.next_index))
+    def _visit(self, request: Request, told: Past, taken: Taken, held: Held, lane: str) -> Visit | str:
         waited = time.monotonic() - self._began < WAITED_SECONDS
         job = Job(request.id, taken.attempt, request.choices - len(told.ended), taken.next_index)
         job.key, job.priority = taken.key, taken.priority
-        job.load_seconds = self._load_seconds if waited else 0.0
-        held = Held(Lease(request.id, self._worker.name, taken.attempt), tag)
-        self._keeper.hold(held)
+        job.load_seconds = self._entry.load_seconds if waited else 0.0
+        visit = Visit(job, held, lane)
+        self._enter(visit, None if isinstance(request, TokenizeRequest) else request.keep_alive)
         try:
-            self._submit(job, request, told)
+            if taken.outcome == "suspect":
+                self._put_to_the_test(job, request, told)
+            else:
+                self._entry.submit(job, request, told)
+        except StoreUnavailable:
+            # As if this worker had been lost.
+            self._leave(visit)
+            raise
         except GenerationFailed as failure:
+            self._leave(visit)
             return self._conclude(taken, to_failed(failure, taken.next_index))
         except Exception as error:
             # A bug of ours or of a template: the caller hears of it now instead of when the lease has run out.
             log.exception("request %s could not be prepared", request.id)
             message = f"the worker could not prepare the prompt: {type(error).__name__}"
+            self._leave(visit)
             return self._conclude(taken, Failed(taken.next_index, "internal", message))
-        else:
-            job.ended.wait()
-        finally:
-            self._keeper.let_go(held)
-        if job.handed_back:
-            self._hand_back(held.lease)
-        return job.outcome
+        return visit
+
+    def _put_to_the_test(self, job: Job, request: Request, told: Past) -> None:
+        """For what may have killed its last worker: the next such request has its turn when this one got further than it
+        did there. So whichever kills this worker is the only one to be blamed. Raises as `Entry.submit`, and
+        `StoreUnavailable`.
+        """
+        with self._suspects:
+            if not self._room.begin(job.request_id, job.attempt):
+                job.be_taken_away()
+                return
+            log.warning("request %s may be what its last worker died of", job.request_id)
+            self._entry.submit(job, request, told)
+            job.begun.wait()
+
+    def _enter(self, visit: Visit, keep_alive: float | None) -> None:
+        with self._lock:
+            changed = self._stay.began(keep_alive)
+        if changed:
+            # Whoever asks how long it stays, now that he has said so, is told that.
+            self._keeper.tell()
+        self._keeper.hold(visit.held)
+        self._usher.enter(visit.job)
+
+    def _leave(self, visit: Visit) -> None:
+        self._usher.leave(visit.job)
+        self._keeper.let_go(visit.held)
+        with self._lock:
+            self._stay.ended(time.monotonic())
+
+    def _attend(self, visit: Visit) -> str:
+        """To the end of the request, and of all who had its place after it."""
+        outcomes = ""
+        self._look_around()
+        while (follower := self._until_over(visit)) is not None:
+            try:
+                self._go_on_elsewhere(visit, ticket=follower.lane)
+            except StoreUnavailable as error:
+                log.warning("request %s is not handed back: %s", visit.job.request_id, error.message)
+            self._look_around()
+            outcomes += f"{visit.job.outcome}; {follower.job.request_id}: "
+            visit = follower
+        self._go_on_elsewhere(visit)
+        return outcomes + visit.job.outcome
+
+    def _look_around(self) -> None:
+        """Somebody may have come while places were changing hands, and have found nobody to be exchanged for."""
+        try:
+            self._usher.look()
+        except StoreUnavailable as error:
+            log.warning("who waits is not known: %s", error.message)
+
+    def _until_over(self, visit: Visit) -> Visit | None:
+        """Answers who has the visit's place then."""
+        job, follower = visit.job, None
+        while not job.ended.is_set():
+            job.bell.wait()
+            job.bell.clear()
+            if job.rival is not None and follower is None and not job.ended.is_set():
+                follower = self._follower(job.rival, visit)
+                if follower is None:
+                    job.rival = None
+                else:
+                    self._loop.stand_aside(job)
+        self._leave(visit)
+        return follower
+
+    def _follower(self, newcomer: Newcomer, visit: Visit) -> Visit | None:
+        """Who is to have the visit's place, if he still waits and is not done with at once."""
+        try:
+            taken = self._take(newcomer.lane, only=newcomer.request_id)
+            begun = None if taken.outcome == "empty" else self._begun(taken, newcomer.lane, visit.held.tag)
+        except StoreUnavailable as error:
+            log.warning("request %s cannot be taken: %s", newcomer.request_id, error.message)
+            return None
+        return begun if isinstance(begun, Visit) else None
+
+    def _go_on_elsewhere(self, visit: Visit, *, ticket: str = "") -> None:
+        """What has not ended here waits again. ticket: a lane with one too many. Raises `StoreUnavailable`: then it is as
+        if this worker had been lost.
+        """
+        lease = visit.held.lease
+        if visit.job.handed_back:
+            self._hand_back(lease)
+        elif visit.job.stood_aside and self._room.hand_back([lease], behind=True) and visit.lane != ticket:
+            self._submit_ticket(Lane.named(visit.lane), lease.request_id)
 
     def _hand_back(self, lease: Lease) -> None:
         """Raises `StoreUnavailable`: then it is as if this worker had been lost."""
@@ -187,47 +269,6 @@ class Tickets:
         lane = Lane(self._worker.pin, heirs[0])
         if self._room.hand_back([lease], lane=lane):
             self._submit_ticket(lane, lease.request_id)
-
-    def _past(self, request: Request, taken: Taken) -> Past:
-        """What a worker before this one has said. Raises `StoreUnavailable`, and `GenerationFailed` where not all of it is
-        there any more.
-        """
-        if not taken.next_index:
-            return NOTHING
-        log.info("request %s goes on at event %d, attempt %d", request.id, taken.next_index, taken.attempt)
-        journal = self._bus.read_journal(request.id)
-        if [item.index for item in journal] != list(range(taken.next_index)):
-            # A fail-over of Redis lost what it had acknowledged: nothing is built on a text with a hole.
-            raise GenerationFailed("a part of the answer was lost in the queue", code="worker_lost")
-        return past(codec.decode_event(item.index, item.payload) for item in journal)
-
-    def _submit(self, job: Job, request: Request, told: Past) -> None:
-        match request:
-            case GenerationRequest():
-                sequences = self._engine.sequences(request, told)
-                # The choices of a prompt share it.
-                job.prompt_tokens = sum(one.prompt_length for one in sequences if one.choice % request.n == 0)
-                self._loop.submit(job, sequences)
-            case EmbeddingRequest():
-                inputs = self._engine.inputs(request)
-                job.prompt_tokens = sum(map(len, inputs))
-                self._loop.embed(job, inputs, dimensions=request.dimensions, normalize=request.normalize)
-            case TokenizeRequest():
-                self._publisher.put(self._tokenized(job, request))
-            case LoadRequest():
-                job.outcome = "loaded"
-                loaded = Loaded(job.number(), 0, self._load_seconds, self._worker.name)
-                self._publisher.put([Outgoing(job, loaded, ends=True)])
-
-    def _tokenized(self, job: Job, request: TokenizeRequest) -> list[Outgoing]:
-        """Nothing to compute: the ticket's own thread answers."""
-        prompts = self._engine.tokenized(request)
-        job.outcome = f"{sum(len(tokens) for tokens, _ in prompts)} tokens counted"
-        events = [
-            Tokenized(job.number(), place, tokens, text, self._worker.name)
-            for place, (tokens, text) in enumerate(prompts)
-        ]
-        return [Outgoing(job, event, ends=event is events[-1]) for event in events]
 
     def _conclude(self, taken: Taken, event: Event) -> str:
         payload, kept, outcome = codec.encode_event(event), self._settings.journal_seconds, ending(event)

@@ -16,13 +16,16 @@ import marshmallow
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from tropilla.api.about import EVENT_STREAM, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
+from tropilla.api import idempotency
+from tropilla.api.about import EVENT_STREAM, FORM_TYPE, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
+from tropilla.api.docs.headers import HEADERS, WAITING
 from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Chore, Dialect, Enquiry, Route, method_of
+from tropilla.api.surface import JSON, AnyRoute, Chore, Desk, Dialect, Enquiry, Route, method_of
 from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
+    Expired,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
@@ -56,9 +59,11 @@ _POSTED: tuple[TropillaError, ...] = (
     InvalidField("temperature must be a number", param="temperature", problem="type"),
     UnreadableBody("Content-Type 'text/html' is not supported. Expected 'application/json'."),
     BodyTooLarge("the request body is larger than 4194304 bytes"),
+    idempotency.conflict(),
     Overloaded("512 requests are waiting", retry_after_seconds=1),
     ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
     GenerationFailed("the engine failed"),
+    Expired("no answer within 2.5 s"),
     WorkerLost("the worker died"),
     ModelUnavailable("m is being downloaded: 40 %", retry_after_seconds=10),
     ModelUnavailable("m cannot be loaded: there is not enough memory"),
@@ -82,6 +87,8 @@ def document(dialects: tuple[Dialect, ...], settings: Settings) -> dict[str, JSO
         tags=[{"name": name} for name in dict.fromkeys(_title(dialect) for dialect in dialects)],
         plugins=[plugin],
     )
+    for name, header in HEADERS.items():
+        spec.components.parameter(name, "header", {"name": name, **header})
     told = _Told(spec, settings, Owners(dialects))
     for dialect in dialects:
         plugin.converter = told.converter(dialect)
@@ -159,13 +166,16 @@ class _Told:
             "parameters": [
                 *(_variable(name) for name in _VARIABLE.findall(route.path)),
                 *({"name": name, "in": "query", "schema": shape} for name, shape in about.query.items()),
+                # By name: they are told once, among the components.
+                *(HEADERS if isinstance(route, WAITING) else ()),
             ],
             "responses": {"200": self._ok(about, stream), **self._failures(dialect, route.path, about, method)},
         }
         if about.takes is not None:
             body = {"schema": self._taken(about), **({} if about.example is None else {"example": about.example})}
             needed = not (isinstance(route, Chore | Enquiry) and route.bodiless)
-            found["requestBody"] = {"required": needed, "content": {JSON_TYPE: body}}
+            media = FORM_TYPE if isinstance(route, Desk) and route.form else JSON_TYPE
+            found["requestBody"] = {"required": needed, "content": {media: body}}
         return found
 
     def _taken(self, about: About) -> Any:

@@ -1,20 +1,26 @@
-"""The commands that talk to a running cluster, as they are typed."""
+"""The commands that talk to a running cluster, or read its books, as they are typed."""
 
 from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from tropilla.compose.client import models
+from tropilla.common.ledger import GROUPS
+from tropilla.compose.client import dead, models, words
 from tropilla.compose.client.run import run_run
 from tropilla.compose.client.talk import THINK, Think
+from tropilla.compose.client.usage import run_usage
 from tropilla.compose.flags import add_settings
 
 #: A duration as Ollama writes it, Go's: `5m`, `1h30m`, `-1m`.
 _DURATION = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
 _SECONDS = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
+#: Where a cluster is, for whoever talks to it, and for whoever reads its books.
+API = ("--url", "--home")
+BOOKS = ("--redis", "--home")
 #: What of a model `show` gives by itself.
 PARTS = ("modelfile", "parameters", "template", "system", "license")
 
@@ -62,6 +68,9 @@ def add_commands(commands: Any) -> None:
     copy.add_argument("source", metavar="MODEL")
     copy.add_argument("destination", metavar="NAME")
 
+    _add_usage(commands)
+    _add_dead(commands)
+
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
     """`--think` by itself means yes, and never takes the next word, which is the prompt's."""
@@ -86,12 +95,53 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--verbose", action="store_true", help="timings after the answer")
 
 
-def _command(commands: Any, name: str, run: Callable[..., int], what: str) -> ArgumentParser:
+def _add_usage(commands: Any) -> None:
+    usage = _command(commands, "usage", run_usage, "what requests took: how many, how they ended, their tokens", BOOKS)
+    when = "such as 1h, 7d, 2026-01-31 or 2026-01-31T08:00+01:00"
+    usage.add_argument("--since", type=_moment, metavar="WHEN", help=f"only what ended from then on: {when}")
+    usage.add_argument("--until", type=_moment, metavar="WHEN", help="only what ended before")
+    usage.add_argument("--by", choices=tuple(GROUPS), default="model", help="what is added up (model)")
+    usage.add_argument("--key", metavar="KEY", help="only of this API key, as --by key shows it; '' is without one")
+    usage.add_argument("--model", metavar="MODEL", help="only of this model")
+
+
+def _add_dead(commands: Any) -> None:
+    what = "requests that were given up because of the workers they cost"
+    group = commands.add_parser("dead", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    actions = group.add_subparsers(required=True, metavar="COMMAND")
+
+    _command(actions, "list", dead.run_list, "which there are", BOOKS)
+
+    show = _command(actions, "show", dead.run_show, "what is known of one", BOOKS)
+    show.add_argument("id", metavar="ID")
+    private = "also what was asked and what had been answered, which is its caller's own"
+    show.add_argument("--prompt", action="store_true", help=private)
+
+    retry = _command(actions, "retry", dead.run_retry, "ask once more, under a new id, and wait for the answer", BOOKS)
+    retry.add_argument("id", metavar="ID")
+    retry.add_argument("--no-wait", dest="wait", action="store_false", help="ask, and leave")
+
+    drop = _command(actions, "drop", dead.run_drop, "let go of some", BOOKS)
+    drop.add_argument("ids", metavar="ID", nargs="*")
+    drop.add_argument("--all", action="store_true", help="of all there are")
+
+
+def _command(
+    commands: Any, name: str, run: Callable[..., int], what: str, where: Sequence[str] = API
+) -> ArgumentParser:
     command: ArgumentParser = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
-    command.add_argument("--json", action="store_true", help="what the cluster answers, one object a line")
-    add_settings(command, "--url", "--home")
+    shown = "what the cluster answers, one object a line" if where == API else "one object a line"
+    command.add_argument("--json", action="store_true", help=shown)
+    add_settings(command, *where)
     command.set_defaults(run=run)
     return command
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return words.moment(text, datetime.now(UTC))
+    except (ValueError, OverflowError) as error:
+        raise ArgumentTypeError(f"{text!r} is no point in time such as 1h, 7d or 2026-01-31T08:00") from error
 
 
 def _think(text: str) -> Think:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from tropilla.common.dead import Dead
+from tropilla.common.ledger import Sum
 from tropilla.compose.client import words
 from tropilla.compose.client.answers import Listed, Running, Shown
 
@@ -12,6 +14,12 @@ from tropilla.compose.client.answers import Listed, Running, Shown
 DIGEST_DIGITS = 12
 LISTED_HEADER = ("NAME", "ID", "SIZE", "MODIFIED")
 RUNNING_HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
+#: Behind what is summed up by.
+SUM_HEADER = ("REQUESTS", "COMPLETED", "CANCELLED", "EXPIRED", "FAILED", "PROMPT", "CACHED", "GENERATED")
+DEAD_HEADER = ("MODEL", "GIVEN UP", "WORKERS LOST", "TOKENS", "ASKED AGAIN", "ID")
+#: What a sum is called that belongs to nobody in particular.
+NOBODY = "-"
+TOTAL = "in all"
 #: Lines of a system text or license that `show` gives before it says how many more there are.
 SHOWN_LINES = 3
 GAP = "    "
@@ -56,6 +64,26 @@ def running_rows(models: Iterable[Running], now: datetime) -> Iterator[Row]:
             str(model.context or ""),
             words.from_now(model.expires, now),
         )
+
+
+def sum_rows(sums: Mapping[str, Sum]) -> Iterator[Row]:
+    """Of each group, and where there are several of everything."""
+    for name, each in sums.items():
+        yield name or NOBODY, *map(str, _counts(each))
+    if len(sums) > 1:
+        yield TOTAL, *map(str, (sum(column) for column in zip(*map(_counts, sums.values()), strict=True)))
+
+
+def _counts(each: Sum) -> tuple[int, ...]:
+    ended = (each.completed, each.cancelled, each.expired, each.failed)
+    return (each.requests, *ended, each.prompt, each.cached, each.generated)
+
+
+def dead_rows(letters: Iterable[Dead], now: datetime) -> Iterator[Row]:
+    for each in letters:
+        again = "yes" if each.retried else "no"
+        died = words.ago(each.died, now)
+        yield each.model, died, ", ".join(each.workers), str(each.prompt + each.generated), again, each.id
 
 
 def processor(size_bytes: int, gpu_bytes: int) -> str:

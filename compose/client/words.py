@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 #: (seconds, what so many are called), longest first.
 _LENGTHS = (
@@ -15,6 +15,9 @@ _LENGTHS = (
     (60, "minute"),
     (1, "second"),
 )
+#: What a length of time is typed with.
+_TYPED = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 #: Farther away than anybody waits: what Ollama says for `never`.
 NEVER_SECONDS = 50 * 365.25 * 86_400
@@ -53,6 +56,15 @@ def from_now(then: datetime, now: datetime) -> str:
     if seconds >= NEVER_SECONDS:
         return "for ever"
     return f"{long(seconds)} from now" if seconds > 0 else "stopping"
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A point in time as it is typed: `30m`, `1h` or `7d` before now, or a date with or without a time, by the clock on the
+    wall where no zone is said. Raises `ValueError`.
+    """
+    if before := _AGO.fullmatch(text):
+        return now - timedelta(**{_TYPED[before[2]]: float(before[1])})
+    return datetime.fromisoformat(text).astimezone()
 
 
 def clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -13,8 +14,8 @@ from fakes import (
     WORKER,
     Clock,
     FakeAnnouncements,
+    FakeBatches,
     FakeBook,
-    FakeCalls,
     FakeInbox,
     FakeStore,
     answer,
@@ -43,8 +44,20 @@ from tropilla.api.surface import (
 )
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import InvalidField, StoreUnavailable, TropillaError, UnknownModel
-from tropilla.common.generation import Completion, Event, Failed, TextPrompt, Token, Tokenized, TokenizeRequest
+from tropilla.common.generation import (
+    Completion,
+    Embedded,
+    EmbeddingRequest,
+    Event,
+    Failed,
+    TextPrompt,
+    Token,
+    Tokenized,
+    TokenizeRequest,
+)
+from tropilla.common.metrics import Key
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 # -- a dialect ---------------------------------------------------------------------------------------------------------
 
@@ -58,7 +71,9 @@ def parse(body: Any, surroundings: Surroundings) -> Call | Reply:
         raise InvalidField("prompt is missing", param="prompt", problem="missing")
     if surroundings.catalogue.find(body.get("model", "m")) is None:
         raise UnknownModel(body["model"])
-    return Call(request(body.get("id", "r"), model=body.get("model", "m")), bool(body.get("stream")), surroundings.now)
+    # Two requests with one body have an id each.
+    name = body.get("id") or surroundings.headers.get("id", "r")
+    return Call(request(name, model=body.get("model", "m")), bool(body.get("stream")), surroundings.now)
 
 
 class Words:
@@ -78,7 +93,8 @@ class Words:
 
 
 def whole(call: Call, completion: Completion, now: float) -> Reply:
-    return Reply({"text": completion.choices[0].text}, 200, {"x-words": "1"})
+    told = {"x-words": "1", "x-call": f"{call.request.id} {call.received}"}
+    return Reply({"text": completion.choices[0].text}, 200, told)
 
 
 def fault(error: TropillaError) -> Reply:
@@ -95,12 +111,15 @@ def about(surroundings: Surroundings, variables: Mapping[str, str]) -> Reply:
 def count(body: Any, surroundings: Surroundings) -> Question | Reply:
     if body == {"nothing": "to ask"}:
         return Reply({"done": True}, 200)
-    asked = TokenizeRequest("r", "m", tuple(map(TextPrompt, body["texts"])))
+    texts, name = tuple(map(TextPrompt, body["texts"])), surroundings.headers.get("id", "r")
+    asked = EmbeddingRequest(name, "m", texts) if body.get("embed") else TokenizeRequest(name, "m", texts)
     own = (lambda error: Reply({"own": error.message}, 418)) if body.get("own") else None
     return Question(asked, surroundings.now, fault=own)
 
 
 def counted(question: Question, told: tuple[Any, ...], now: float) -> Reply:
+    if isinstance(question.request, EmbeddingRequest):
+        return Reply({"vectors": [each.choice for each in told], "id": question.request.id, "at": question.received})
     return Reply({"texts": [each.text for each in told]})
 
 
@@ -136,12 +155,19 @@ class World:
         self.announcements = FakeAnnouncements(WORKER)
         cluster = Cluster(self.announcements, self.announcements, self.clock)
         self.lanes: list[str] = []
-        self.calls = FakeCalls()
+        self.calls = self.store.calls
         relay = Relay(self.store, self.store, self.inbox, self._submit, cluster.look_again, self.settings, self.clock)
-        collaborators = Collaborators(
-            self.settings, cluster, relay, self.inbox, FakeBook(), errands(FakeBook()), streams(self.calls)
+        self.collaborators = Collaborators(
+            self.settings,
+            cluster,
+            relay,
+            self.inbox,
+            FakeBook(),
+            errands(FakeBook()),
+            streams(self.calls),
+            FakeBatches(),
         )  # type: ignore[arg-type]
-        self.app = create_app(collaborators, (WORDY, TERSE))
+        self.app = create_app(self.collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()
 
     def _submit(self, generation: Any, lane: Lane) -> None:
@@ -164,8 +190,9 @@ def world() -> World:
 
 
 def frames(body: bytes) -> list[str]:
-    """Without their places."""
-    return [frame.partition("\nid: ")[0] for frame in body.decode().split("\n\n") if frame]
+    """Without their places; each comment by itself."""
+    parted = re.sub(r"(?m)^(:.*)$", r"\1\n", body.decode())
+    return [frame.partition("\nid: ")[0] for frame in parted.split("\n\n") if frame]
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -261,6 +288,121 @@ def test_of_a_whole_answer_nothing_is_kept(world: World) -> None:
     assert world.calls.kept == {}
 
 
+# -- asked for again -----------------------------------------------------------------------------------------------------
+
+
+def once(world: World, path: str = "/say", *, word: str = "one", name: str = ID, key: str = "", **body: Any) -> Any:
+    headers = {"Idempotency-Key": word, "id": name, **({"x-api-key": key} if key else {})}
+    return world.client.post(path, json={"prompt": "hello", **body}, headers=headers)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_was_asked_for_before_has_the_same_answer(world: World, stream: bool) -> None:
+    world.will_say(*answer("hi"))
+    first = once(world, stream=stream)
+    world.inbox.script = []
+    again = once(world, name="1" * 32, stream=stream)
+    assert (again.status_code, again.data) == (200, first.data)
+    for header in ("x-stream-id", "x-call", "x-request-id"):
+        assert again.headers.get(header) == first.headers.get(header)
+    assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
+    assert (world.lanes, world.store.joined, world.at_rest) == (["m.cpu"], [ID], True)
+
+
+def test_vectors_that_were_asked_for_before_are_the_same(world: World) -> None:
+    world.will_say(Embedded(0, 0, b"", 3), Embedded(1, 1, b"", 3))
+    first = once(world, "/count", texts=["a", "b"], embed=True)
+    world.inbox.script = []
+    again = once(world, "/count", name="1" * 32, texts=["a", "b"], embed=True)
+    assert (again.status_code, again.json) == (200, first.json)
+    assert (again.headers["Idempotent-Replayed"], world.lanes, world.store.released) == ("true", ["m.cpu"], [])
+
+
+def test_counting_tokens_needs_no_word(world: World) -> None:
+    world.will_say(Tokenized(0, 0, (), "a"))
+    assert once(world, "/count", texts=["a"]).status_code == 200
+    assert (world.store.words, world.store.released) == ({}, [ID])
+
+
+def test_whoever_names_his_request_keeps_that_name(world: World) -> None:
+    world.will_say(*answer("hi"))
+    once(world)
+    headers = {"Idempotency-Key": "one", "X-Request-Id": "mine"}
+    assert world.client.post("/say", json={"prompt": "hello"}, headers=headers).headers["x-request-id"] == "mine"
+
+
+@pytest.mark.parametrize("other", [{"prompt": "bye"}, {"stream": True}, {"n": 1}])
+def test_something_else_by_the_same_word_is_a_conflict(world: World, other: dict[str, Any]) -> None:
+    world.will_say(*answer("hi"))
+    assert once(world).status_code == 200
+    response = once(world, name="1" * 32, **other)
+    assert (response.status_code, response.json["kind"]) == (409, "Conflict")
+    assert (world.lanes, world.at_rest) == (["m.cpu"], True)
+
+
+def test_another_key_has_its_own_words(world: World) -> None:
+    world.will_say(*answer("hi"))
+    once(world, key="a")
+    assert "Idempotent-Replayed" not in once(world, key="b", name="1" * 32).headers
+    assert world.lanes == ["m.cpu", "m.cpu"]
+
+
+def test_what_nobody_knows_any_more_is_asked_for_anew(world: World) -> None:
+    world.will_say(*answer("hi"))
+    first = once(world)
+    joins = iter([False, True])
+    world.store.join = lambda request_id, *, inbox: next(joins)  # type: ignore[method-assign]
+    assert once(world, name="1" * 32).data == first.data
+    joins = iter([False] * 3)
+    assert once(world, name="1" * 32).status_code == 503
+    assert world.at_rest
+
+
+def test_a_refusal_keeps_nothing(world: World) -> None:
+    world.store.room = False
+    assert once(world, stream=True).status_code == 429
+    assert (world.store.words, world.calls.kept) == ({}, {})
+
+
+def test_a_whole_answer_that_is_kept_is_no_stream(world: World) -> None:
+    world.will_say(*answer("hi"))
+    once(world)
+    assert list(world.calls.kept) == [ID]
+    assert again(world, heard=0).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/say", "/count"])
+@pytest.mark.parametrize("word", ["", "x" * 256, "\u00e9"])
+def test_a_word_that_is_none_costs_no_place(world: World, path: str, word: str) -> None:
+    response = once(world, path, word=word, texts=["a"], embed=True)
+    assert (response.status_code, response.json["kind"]) == (400, "InvalidField")
+    assert "Idempotency-Key" in response.json["oops"]
+    assert (world.lanes, world.at_rest) == ([], True)
+
+
+def test_whoever_has_a_word_may_hang_up_and_come_back(world: World) -> None:
+    first, *rest = answer("hi")
+    world.inbox.script = [*world.store.write(first), GONE]
+    assert once(world).status_code == 499
+    world.inbox.script = world.store.write(*rest)
+    assert once(world, name="1" * 32).json == {"text": "hi"}
+    assert (world.store.cancelled, world.lanes) == ([], ["m.cpu"])
+
+
+def test_what_is_told_again_is_on_the_books_once(world: World) -> None:
+    world.will_say(*answer("hi"))
+    for stream in (False, True):
+        world.store.words.clear()
+        for number in range(3):
+            # A stream is on the books once it is closed.
+            with once(world, name=str(number) * 32, stream=stream) as response:
+                assert response.data
+    counts: dict[Key, float] = {}
+    world.app.extensions["tropilla"].counters.tally.flush(counts.update)
+    assert sum(amount for key, amount in counts.items() if key.name == "request_success") == 2
+    assert not [key for key in counts if key.name == "request_failure"]
+
+
 def test_silence_is_filled_with_heartbeats(world: World) -> None:
     first, *rest = answer("hi")
     silence = [None] * 11
@@ -272,6 +414,36 @@ def test_silence_is_filled_with_heartbeats(world: World) -> None:
     ]
     response = world.say(stream=True)
     assert [frame for frame in frames(response.data) if frame == ": "] == [": "]
+
+
+def test_a_stream_that_waits_is_told_its_place_and_has_its_headers(world: World) -> None:
+    world.store.before, world.store.pace = 3, 1.4
+    world.inbox.script = [None, None, world.store.claim, lambda: world.store.write(*answer("hi"))]
+    response = world.say(stream=True)
+    assert frames(response.data) == [
+        ": queued, 3 before you, about 4 s",
+        'data: {"word":"h"}',
+        'data: {"word":"i"}',
+        "data: [DONE]",
+    ]
+    assert response.headers["x-queue-position"] == "3"
+
+
+@pytest.mark.parametrize("path", ["/say", "/count"])
+def test_every_answer_says_how_many_went_before_it(world: World, path: str) -> None:
+    world.store.before = 2
+    world.will_say(*(answer("hi") if path == "/say" else [Tokenized(0, 0, (), "x")]))
+    response = world.client.post(path, json={"prompt": "hello", "texts": ["a"]})
+    assert (response.status_code, response.headers["x-queue-position"]) == (200, "2")
+    assert "x-queue-position" not in world.client.get("/about").headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_expires_before_anything_was_said_has_its_own_status(world: World, stream: bool) -> None:
+    headers = {"X-Request-Deadline": "0.5"}
+    response = world.client.post("/say", json={"prompt": "x", "stream": stream}, headers=headers)
+    assert response.json is not None
+    assert (response.status_code, response.json["kind"]) == (504, "Expired")
 
 
 def test_tokens_that_show_nothing_are_silence_too() -> None:
@@ -364,6 +536,24 @@ def test_what_is_wrong_before_the_queue_is_told_in_the_dialects_words(
     assert (world.lanes, world.at_rest) == ([], True)
 
 
+def test_headers_say_on_which_terms_a_request_waits(world: World) -> None:
+    world.will_say(*answer("hi"))
+    headers = {"Authorization": "Bearer secret", "X-Priority": "batch", "X-Request-Deadline": "1500ms"}
+    assert world.client.post("/say", json={"prompt": "hello"}, headers=headers).status_code == 200
+    assert world.store.terms == Terms(hashlib.sha256(b"secret").hexdigest()[:16], "batch", 1.5)
+    assert world.store.deadline_seconds == 1.5
+
+
+@pytest.mark.parametrize("path", ["/say", "/count"])
+@pytest.mark.parametrize(("header", "value"), [("X-Priority", "now"), ("X-Request-Deadline", "0")])
+def test_a_header_that_says_nothing_sensible_costs_no_place(world: World, path: str, header: str, value: str) -> None:
+    body = {"prompt": "hello", "texts": ["a"]}
+    response = world.client.post(path, json=body, headers={header: value})
+    assert (response.status_code, response.json["kind"]) == (400, "InvalidField")
+    assert response.json["oops"].startswith(header)
+    assert (world.lanes, world.at_rest) == ([], True)
+
+
 def test_a_full_queue_is_told_with_its_status(world: World) -> None:
     world.store.room = False
     for stream in (False, True):
@@ -420,8 +610,26 @@ def test_a_failure_after_the_first_event_is_an_error_when_nothing_is_streamed(wo
 
 def test_a_server_that_shuts_down_ends_its_streams_in_their_own_words(world: World) -> None:
     world.will_say(answer("hi")[0], then=[CLOSING])
-    assert "shutting down" in frames(world.say(stream=True).data)[-1]
+    said = world.say(stream=True).data.decode().split("\n\n")
+    assert "shutting down" in said[-2]
+    # A client that says where it was gets what should have stood there.
+    assert (said[0].endswith(".1"), "id: " in said[-2]) == (True, False)
+    assert (world.store.cancelled, world.at_rest) == ([], True)
+
+
+def test_a_whole_answer_that_a_server_does_not_wait_for_is_cancelled(world: World) -> None:
+    world.will_say(answer("hi")[0], then=[CLOSING])
+    assert world.say().status_code == 500
     assert world.store.cancelled == ["r"]
+
+
+def test_a_server_that_leaves_is_not_ready(world: World) -> None:
+    client = create_app(world.collaborators).test_client()
+    assert (client.get("/readyz").status_code, client.get("/readyz").json["status"]) == (200, "ready")
+    world.collaborators.departure.drain(0)
+    told = client.get("/readyz")
+    assert (told.status_code, told.json["status"], told.json["models"]) == (503, "draining", ["m"])
+    assert client.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])

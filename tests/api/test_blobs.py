@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.blobs import PIECE_BYTES, SYNC_BYTES, arrays_reader
@@ -37,7 +37,8 @@ def client(tmp_path: Path) -> FlaskClient:
     inbox = FakeInbox(clock)
     relay = Relay(store := FakeStore(clock), store, inbox, lambda asked, lane: None, cluster.pulled, settings, clock)
     book = FakeBook()
-    return create_app(Collaborators(settings, cluster, relay, inbox, book, errands(book), streams())).test_client()  # type: ignore[arg-type]
+    collaborators = Collaborators(settings, cluster, relay, inbox, book, errands(book), streams(), FakeBatches())  # type: ignore[arg-type]
+    return create_app(collaborators).test_client()
 
 
 def files(blobs: Blobs) -> list[str]:

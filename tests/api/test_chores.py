@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from fakes import MODEL, WORKER, Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, streams
+from fakes import MODEL, WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, streams
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.chores import Errands
@@ -78,8 +78,11 @@ class World:
             Cluster(announcements := FakeAnnouncements(*workers), announcements, clock),
         )
         relay = Relay(store, store, inbox, lambda *_: None, cluster.look_again, settings, clock)
-        errands = Errands(self.book, lambda errand, flight: self.submitted.append((errand, flight)))
-        collaborators = Collaborators(settings, cluster, relay, inbox, self.book, errands, streams())  # type: ignore[arg-type]
+        self.closing = False
+        errands = Errands(
+            self.book, lambda errand, flight: self.submitted.append((errand, flight)), closing=lambda: self.closing
+        )
+        collaborators = Collaborators(settings, cluster, relay, inbox, self.book, errands, streams(), FakeBatches())  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(collaborators, (BUSY,)).test_client()
 
     def ask(self, **body: Any) -> Any:
@@ -137,6 +140,18 @@ def test_a_caller_who_leaves_stops_an_errand_of_his_own_that_asks_for_it(
     next(iter(answer.response))
     answer.close()
     assert world.book.stopped == stopped
+
+
+def test_a_server_that_shuts_down_says_so_and_stops_no_errand() -> None:
+    world = World(HALF)
+    answer = world.client.post("/chore", json={"pull": "hf.co/o/r", "stream": True, "stops": True}, buffered=False)
+    frames = iter(answer.response)
+    next(frames)
+    world.closing = True
+    assert list(frames) == [b'{"refused":"the server is shutting down"}\n']
+    answer.close()
+    assert world.book.stopped == []
+    assert world.ask().status_code == 500
 
 
 def test_a_caller_who_hears_the_end_stops_nothing() -> None:

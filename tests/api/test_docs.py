@@ -13,6 +13,7 @@ import pytest
 from scene import POCKET
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 from tropilla.api.about import NULL, OBJECT, TEXT, About, Described, either, record
+from tropilla.api.batches.wishes import BeginBatch
 from tropilla.api.docs import described
 from tropilla.api.docs.html import kind, page
 from tropilla.api.docs.openapi import document, template
@@ -21,6 +22,7 @@ from tropilla.api.surface import (
     AnyRoute,
     Call,
     Chore,
+    Desk,
     Dialect,
     Dismissal,
     Enquiry,
@@ -114,7 +116,8 @@ def test_operation_ids_are_unique() -> None:
 def test_every_route_says_what_it_is_what_it_takes_and_what_it_answers(_dialect: Dialect, route: Any) -> None:
     told = about(route)
     assert told.summary, f"{route.path} has no `about`"
-    assert (told.takes is None) <= (method(route) == "get" or (isinstance(route, Chore | Enquiry) and route.bodiless))
+    bodiless = isinstance(route, Desk) or (isinstance(route, Chore | Enquiry) and route.bodiless)
+    assert (told.takes is None) <= (method(route) == "get" or bodiless)
     assert told.gives is not None or told.streams is not None
 
 
@@ -171,7 +174,8 @@ def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Any)
     # A chore may be done at once; whoever starts a model that runs is told so, and some need nobody to be asked.
     at_once = isinstance(route, Chore) or parse is parse_start or route.path in AT_ONCE
     parsed = parse(content["example"], AROUND)
-    assert isinstance(parsed, Call | Question | tuple | (CHORES if at_once else Call))
+    wanted = BeginBatch if isinstance(route, Desk) else Call
+    assert isinstance(parsed, Call | Question | tuple | (CHORES if at_once else wanted))
 
 
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -389,3 +393,18 @@ def test_what_is_shown_is_escaped() -> None:
 )
 def test_a_shape_in_words(shape: Any, words: str) -> None:
     assert kind(shape) == words
+
+
+def test_the_headers_of_requests_that_wait_are_told_once() -> None:
+    told = DOCUMENT["components"]["parameters"]
+    assert {name: (each["name"], each["in"]) for name, each in told.items()} == {
+        "X-Priority": ("X-Priority", "header"),
+        "X-Request-Deadline": ("X-Request-Deadline", "header"),
+        "Idempotency-Key": ("Idempotency-Key", "header"),
+    }
+    references = [{"$ref": f"#/components/parameters/{name}"} for name in told]
+    reading = [path for _, path, operation in operations() if operation["parameters"][-len(references) :] == references]
+    assert {"/v1/chat/completions", "/api/chat", "/generate", "/v1/embeddings", "/v1/messages"} <= set(reading)
+    assert not {"/v1/models", "/api/pull", "/v1/streams/{id}"} & set(reading)
+    deadline = re.compile(told["X-Request-Deadline"]["schema"]["pattern"])
+    assert deadline.match(told["X-Request-Deadline"]["example"])

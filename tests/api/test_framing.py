@@ -42,6 +42,10 @@ def test_numbers_json_does_not_know_become_null() -> None:
 
 def test_a_heartbeat_is_a_comment_to_sse_and_blank_to_json() -> None:
     assert all(line == b"" or line.startswith(b":") for line in SSE.heartbeat.split(b"\n"))
+    # A blank line would end an event, and one that has inherited an `id` is told by OpenAI's client.
+    assert SSE.heartbeat.count(b"\n") == 1
+    assert SSE.comment is not None
+    assert SSE.comment("queued") == b": queued\n"
     assert json.loads(NDJSON.heartbeat + ndjson({"a": 1})) == {"a": 1}
     assert b"\n" not in NDJSON.heartbeat
 

@@ -13,12 +13,14 @@ import schemathesis
 from hypothesis import strategies
 from scene import POCKET
 from tropilla.api.about import About
+from tropilla.api.batches.wishes import BeginBatch
 from tropilla.api.docs.openapi import document, template
 from tropilla.api.framing import compact
 from tropilla.api.reading import parse_json
 from tropilla.api.surface import (
     Batch,
     Chore,
+    Desk,
     Dialect,
     Dismissal,
     Enquiry,
@@ -65,7 +67,7 @@ SAME = hypothesis.settings(
 #: Bodies made from a schema take some ten times as long to make.
 FEW = hypothesis.settings(SAME, max_examples=20)
 
-Asking = Route | Enquiry | Batch | Chore
+Asking = Route | Enquiry | Batch | Chore | Desk
 Parse = Callable[[Any, Surroundings], Any]
 
 
@@ -104,6 +106,8 @@ def check(dialect: Dialect, route: Asking, body: bytes) -> RequestError | None:
         assert compact((parsed if isinstance(parsed, Reply) else parsed.reply).body)
     elif isinstance(parsed, ErrandCall):
         assert codec.encode_errand(parsed.errand)
+    elif isinstance(parsed, BeginBatch):
+        assert compact(dataclasses.asdict(parsed))
     else:
         for asked in parsed if isinstance(parsed, tuple) else (parsed,):
             assert codec.encode_request(asked.request)

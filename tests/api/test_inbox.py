@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tropilla.api.inbox import CLOSING, GAP, GONE, MAX_UNREAD, Inbox, Mailbox
 from tropilla.common.bus import Delivered, Silent, split_message
-from tropilla.common.errors import StoreUnavailable
+from tropilla.common.errors import StoreUnavailable, WorkerLost
 
 
 class FakeListener:
@@ -85,10 +85,21 @@ def test_a_forgotten_request_gets_nothing_and_is_not_counted() -> None:
     inbox = Inbox(FakeRadio())
     mailbox = inbox.register("a")
     assert inbox.open_requests == 1
-    inbox.forget("a")
-    inbox.forget("a")
+    inbox.forget("a", mailbox)
+    inbox.forget("a", mailbox)
     inbox.dispatch(b"a 0 x")
     assert (mailbox.get(0.001), inbox.open_requests) == (None, 0)
+
+
+def test_several_callers_of_one_request_each_hear_all_of_it() -> None:
+    inbox = Inbox(FakeRadio())
+    one, other = inbox.register("a"), inbox.register("a")
+    inbox.dispatch(b"a 0 x")
+    inbox.forget("a", one)
+    inbox.dispatch(b"a 1 y")
+    inbox.close_all()
+    assert [one.get(0), one.get(0.001)] == [Delivered("a", 0, b"x"), None]
+    assert [other.get(0) for _ in range(3)] == [Delivered("a", 0, b"x"), Delivered("a", 1, b"y"), CLOSING]
 
 
 def test_two_inboxes_have_different_names() -> None:
@@ -110,6 +121,8 @@ def test_closing_reaches_every_open_request() -> None:
     mailboxes = [inbox.register(name) for name in "ab"]
     inbox.close_all()
     assert [mailbox.get(0) for mailbox in mailboxes] == [CLOSING, CLOSING]
+    with pytest.raises(WorkerLost, match="shutting down"):
+        inbox.register("c")
 
 
 def test_what_is_published_reaches_the_mailbox(inbox: Inbox, radio: FakeRadio) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fakes import Clock, FakeInbox, FakeStore, answer, request
 from tropilla.api.inbox import CLOSING, GAP, GONE
-from tropilla.api.relay import Relay
-from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone
+from tropilla.api.relay import AskedBefore, Caller, Relay
+from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientGone, Pulse
 from tropilla.common.catalogue import Lane, Trouble
-from tropilla.common.errors import Overloaded, StoreUnavailable
+from tropilla.common.errors import Conflict, Overloaded, StoreUnavailable
 from tropilla.common.generation import (
     Embedded,
     EmbeddingRequest,
@@ -25,8 +25,10 @@ from tropilla.common.generation import (
     Usage,
 )
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Terms
 
 GONE_ALL = Trouble("no_worker", "no worker serves m any more")
+LANE = Lane("m", "cpu")
 SETTINGS = Settings(stall_seconds=2, heartbeat_seconds=10, deadline_seconds=3600, journal_seconds=600)
 
 
@@ -108,6 +110,39 @@ def test_vectors_that_nobody_waits_for_are_cancelled_instead() -> None:
     next(run)
     run.close()  # type: ignore[attr-defined]
     assert (world.store.released, world.store.cancelled) == ([], ["r"])
+
+
+NAMED = Terms("k", idempotency="one", digest="x")
+
+
+def test_vectors_that_somebody_may_come_back_for_are_kept() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    for told in (world.relay.run(TEXTS, LANE, terms=NAMED), world.relay.resume(TEXTS, LANE)):
+        assert list(told) == VECTORS
+    assert (world.store.released, world.store.cancelled) == ([], [])
+
+
+def test_what_was_asked_for_before_is_told_by_its_id_and_leaves_nothing() -> None:
+    world = World()
+    world.deliver(*answer("hello"))
+    assert list(world.relay.run(request("first"), LANE, terms=NAMED, call=b"kept"))
+    with pytest.raises(AskedBefore) as before:
+        next(world.relay.run(request("second"), LANE, terms=NAMED, call=b"mine"))
+    with pytest.raises(Conflict, match="Idempotency-Key"):
+        next(world.relay.run(request("third"), LANE, terms=replace(NAMED, digest="y")))
+    assert before.value.request_id == "first"
+    assert (world.store.calls.kept, world.submitted) == ({"first": b"kept"}, [("first", "m.cpu")])
+    assert (world.inbox.registered, world.store.cancelled) == ([], [])
+
+
+def test_whoever_has_a_word_for_his_request_may_leave_it() -> None:
+    world = World()
+    world.deliver(*answer("hello")[:1])
+    run = world.relay.run(request("r"), LANE, terms=NAMED)
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert (world.store.cancelled, world.inbox.registered) == ([], [])
 
 
 def test_a_journal_that_cannot_be_freed_is_no_failure() -> None:
@@ -391,6 +426,19 @@ def test_a_queued_request_without_any_worker_left_ends_after_a_while() -> None:
     assert world.store.done
 
 
+def test_it_waits_as_long_for_a_worker_to_come_back_however_long_it_has_waited_for_its_turn() -> None:
+    world = World()
+    times: list[float] = []
+
+    def lose_it() -> None:
+        world.found = GONE_ALL
+        times.append(world.clock.now)
+
+    world.inbox.script = [*[None] * 20, lose_it]
+    assert failed(world).code == "model_unavailable"
+    assert world.clock.now - times[0] > ABANDONED_SECONDS
+
+
 def test_a_model_that_is_served_again_in_time_keeps_its_queue() -> None:
     world = World()
     world.found = GONE_ALL
@@ -417,8 +465,25 @@ def test_a_request_past_its_deadline_is_cancelled_and_expires() -> None:
     world.inbox.script = [world.claim]
     began = world.clock.now
     assert failed(world).code == "expired"
-    assert world.clock.now - began > SETTINGS.deadline_seconds
+    assert world.clock.now - began == SETTINGS.deadline_seconds
     assert world.store.cancelled == ["r"]
+
+
+def test_a_deadline_of_its_own_is_kept_to_the_moment_and_the_operators_is_the_most() -> None:
+    for asked, kept in ((0.3, 0.3), (99999.0, 3600.0)):
+        world = World()
+        began = world.clock.now
+        *_, last = world.relay.run(request("r"), Lane("m", "cpu"), terms=Terms(deadline_seconds=asked))
+        assert last == Failed(0, "expired", f"no answer within {kept:g} s")
+        assert world.clock.now - began == pytest.approx(kept)
+        assert world.store.deadline_seconds == kept
+
+
+def test_a_request_whose_time_is_over_waits_for_a_redis_that_is_away() -> None:
+    world = World()
+    world.submitting = lambda: setattr(world.store, "down_until", world.clock.now + 10)
+    *_, last = world.relay.run(request("r"), Lane("m", "cpu"), terms=Terms(deadline_seconds=1))
+    assert failed_code(last) == "expired"
 
 
 def test_a_stream_that_never_falls_silent_expires_too() -> None:
@@ -464,6 +529,31 @@ def test_leaving_the_generator_early_cancels_the_request(read: int) -> None:
 def test_a_server_that_shuts_down_says_so_and_cancels() -> None:
     world = World([CLOSING])
     assert failed(world) == Failed(0, "shutting_down", "the server is shutting down")
+    assert world.store.cancelled == ["r"]
+
+
+@pytest.mark.parametrize("told", [0, 2])
+def test_a_stream_that_can_be_resumed_outlives_the_server_that_told_its_beginning(told: int) -> None:
+    world = World()
+    world.deliver(*SAID)
+    world.inbox.script = [*list(world.inbox.script)[:told], CLOSING]
+    said = list(world.relay.run(request("r"), Lane("m", "cpu"), Caller(resumable=True)))
+    assert said == [*SAID[:told], Failed(told, "shutting_down", "the server is shutting down")]
+    assert (world.store.cancelled, world.inbox.registered) == ([] if told else ["r"], [])
+
+
+@pytest.mark.parametrize("leave", ["hang up", "close"])
+def test_a_stream_that_can_be_resumed_is_cancelled_where_its_client_leaves(leave: str) -> None:
+    world = World()
+    world.deliver(*SAID)
+    world.inbox.script = [*list(world.inbox.script)[:2], GONE]
+    stream = world.relay.run(request("r"), Lane("m", "cpu"), Caller(resumable=True))
+    assert [next(stream), next(stream)] == SAID[:2]
+    if leave == "close":
+        stream.close()  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(ClientGone):
+            next(stream)
     assert world.store.cancelled == ["r"]
 
 
@@ -544,6 +634,49 @@ def test_there_are_pulses_while_redis_is_away() -> None:
     world.submitting = lambda: setattr(world.store, "down_until", world.clock.now + 25)
     world.inbox.script = [*[None] * 14, lambda: world.claim(), lambda: world.store.write(*SAID)]
     assert 10 in pulses(world)
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def told(world: World, *, places: bool = True) -> list[tuple[float, Pulse]]:
+    began, run = world.clock.now, world.relay.run(request("r"), Lane("m", "cpu"), Caller(places=places))
+    return [(world.clock.now - began, event) for event in run if isinstance(event, Pulse)]
+
+
+def advanced(world: World, *places: int) -> Iterator[Any]:
+    """Whoever waits moves on, a place a second; then his turn has come."""
+    for before in places:
+        world.store.before = before
+        yield None
+    world.claim()
+    yield from world.store.write(*SAID)
+
+
+def test_who_waits_is_told_his_place_after_a_second_and_when_it_has_changed() -> None:
+    world = World()
+    world.store.pace = 2.0
+    world.inbox.script = advanced(world, 3, 3, 1, 1, 0)
+    assert told(world) == [(1, Pulse(3, 6.0)), (3, Pulse(1, 2.0)), (5, Pulse(0, 0.0))]
+
+
+def test_who_is_next_from_the_start_or_does_not_ask_is_told_nothing() -> None:
+    for before, places in ((0, True), (3, False)):
+        world = World()
+        world.inbox.script = advanced(world, *[before] * 4)
+        assert told(world, places=places) == []
+
+
+def test_a_place_is_told_once_a_second_at_the_most() -> None:
+    world = World(settings=replace(SETTINGS, stall_seconds=0.25))
+    world.inbox.script = advanced(world, *range(9, 1, -1))
+    assert told(world) == [(1.0, Pulse(6)), (2.0, Pulse(2))]
+
+
+def test_a_place_counts_as_a_sign_of_life() -> None:
+    world = World(settings=replace(SETTINGS, heartbeat_seconds=2.5))
+    world.inbox.script = advanced(world, 5, 4, 4, 4, 4)
+    assert told(world) == [(1, Pulse(5)), (2, Pulse(4)), (4.5, PULSE)]
 
 
 # -- redis is away -----------------------------------------------------------------------------------------------------
@@ -657,3 +790,96 @@ def test_a_ticket_that_still_waits_is_not_doubled() -> None:
     world.inbox.script = [*[None] * 20, lambda: world.store.write(*answer("late"))]
     world.events()
     assert world.submitted == [("r", "m.cpu")]
+
+
+# -- requests that go on when nobody listens ----------------------------------------------------------------------------
+
+BATCH = Terms(priority="batch")
+
+
+def attended(world: World, asked: Request | None = None) -> Iterator[Any]:
+    return world.relay.attend(asked or request("r"), Lane("m", "cpu"), terms=BATCH)
+
+
+def test_a_request_that_nobody_needs_to_hear_is_admitted_on_its_terms_and_told() -> None:
+    world, said = World(), answer("hello")
+    world.deliver(*said)
+    assert list(attended(world)) == said
+    assert (world.store.background, world.store.terms, world.submitted) == (True, BATCH, [("r", "m.cpu")])
+    assert (world.store.cancelled, world.store.released) == ([], [])
+
+
+def test_one_that_is_known_already_is_told_from_its_first_event_on_and_asked_for_no_more() -> None:
+    world, said = World(), answer("hello")
+    world.store.attempt, world.store.background = 0, True
+    world.store.write(*said)
+    assert list(attended(world)) == said
+    assert world.submitted == []
+
+
+def test_leaving_such_a_request_cancels_nothing_unless_it_is_said() -> None:
+    world = World()
+    world.deliver(answer("hello")[0])
+    run = attended(world)
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert world.store.cancelled == []
+    world.relay.cancel("r")
+    assert world.store.cancelled == ["r"]
+
+
+def test_vectors_of_such_a_request_are_kept_until_it_is_forgotten() -> None:
+    world = World()
+    world.deliver(*VECTORS)
+    assert list(attended(world, TEXTS)) == VECTORS
+    assert world.store.released == []
+    world.relay.forget("r")
+    assert world.store.released == ["r"]
+
+
+def test_a_full_queue_is_told_of_such_a_request_too() -> None:
+    with pytest.raises(Overloaded):
+        next(attended(World(room=False)))
+
+
+# -- whose time it is ---------------------------------------------------------------------------------------------------
+
+
+def joined(world: World, own: float | None, left: float) -> Iterator[Any]:
+    """A request that runs, and has so many seconds left; whoever comes to it gives it `own`."""
+    world.store.attempt, world.store.left = 0, left
+    world.claim()
+    return world.relay.resume(request("r"), LANE, terms=Terms(deadline_seconds=own))
+
+
+def test_a_request_that_is_joined_has_the_time_that_it_was_given() -> None:
+    world = World()
+    began = world.clock()
+    last = list(joined(world, None, 5))[-1]
+    assert isinstance(last, Failed)
+    assert (last.code, world.clock()) == ("expired", began + 5)
+    assert world.store.done
+
+
+def test_who_joins_and_gives_it_less_time_leaves_it_to_the_others() -> None:
+    world = World()
+    began = world.clock()
+    last = list(joined(world, 2, 60))[-1]
+    assert last == Failed(0, "expired", "no answer within 2 s")
+    assert (world.clock(), world.store.done) == (began + 2, False)
+
+
+def test_an_answer_that_is_over_is_told_also_after_its_time() -> None:
+    world = World()
+    events = joined(world, None, -5)
+    world.store.write(*answer("hi"))
+    assert list(events) == answer("hi")
+
+
+def test_nobody_waits_beyond_the_time_of_a_request_that_redis_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    events = joined(world, None, -5)
+    # It is lost in the moment after it was joined.
+    monkeypatch.setattr(world.store, "join", lambda *_, **__: -5.0)
+    world.store.attempt = None
+    assert list(events) == [Failed(0, "expired", "no answer within 3600 s")]

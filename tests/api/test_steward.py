@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fakes import MODEL, Clock
 from simulated import definition
-from tropilla.api.steward import OFFICE_SECONDS, RENEW_SECONDS, Steward
+from tropilla.api.steward import LOOK_AFTER_SECONDS, OFFICE_SECONDS, RENEW_SECONDS, Steward
 from tropilla.common.catalogue import Worker, catalogue
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.orders import Order
@@ -30,7 +30,7 @@ class World:
         self.over: dict[str, int] = {}
         self.orders: dict[str, Order] = {}
         self.holder, self.until = "", 0.0
-        self.asked = self.looked = 0
+        self.asked = self.looked = self.looked_after = 0
         self.down: Exception | None = None
         self.turned = threading.Event()
 
@@ -57,8 +57,12 @@ class World:
         self.waiting[lane] -= swept
         return swept
 
+    def look_after_the_lost(self) -> None:
+        self.looked_after += 1
+
     def steward(self, name: str = "here", **times: float) -> Steward:
-        return Steward(self, self, self.sweep, name, swap_seconds=10, clock=self.clock, **times)
+        after = self.look_after_the_lost
+        return Steward(self, self, self.sweep, after, name, swap_seconds=10, clock=self.clock, **times)
 
 
 def pins(world: World) -> dict[str, str]:
@@ -74,6 +78,16 @@ def test_what_is_waited_for_is_ordered_once() -> None:
     for _ in range(3):
         steward.turn()
     assert world.orders == {"idle": Order(A)}
+
+
+def test_whoever_holds_the_office_looks_after_the_lost_now_and_then() -> None:
+    world = World(IDLE)
+    here, there = world.steward("here"), world.steward("there")
+    for _ in range(11):
+        for steward in (here, there):
+            steward.turn()
+        world.clock.advance(LOOK_AFTER_SECONDS / 5)
+    assert world.looked_after == 3
 
 
 def test_time_passes_between_its_turns() -> None:

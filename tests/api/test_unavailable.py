@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from simulated import definition
 from tropilla.api.app import Collaborators, create_app
@@ -30,7 +30,9 @@ def client(announced: FakeAnnouncements | None = None, **settings: Any) -> tuple
         announced.troubles = TROUBLES
     cluster = Cluster(announced, announced, clock)
     relay = Relay(store, store, inbox, lambda *_: None, cluster.look_again, told, clock)
-    collaborators = Collaborators(told, cluster, relay, inbox, FakeBook(), errands(FakeBook()), streams())  # type: ignore[arg-type]
+    collaborators = Collaborators(
+        told, cluster, relay, inbox, FakeBook(), errands(FakeBook()), streams(), FakeBatches()
+    )  # type: ignore[arg-type]
     return create_app(collaborators).test_client(), store
 
 

@@ -93,7 +93,7 @@ class Herd:
         self.redis_url = f"redis://127.0.0.1:{self._redis_port}/0"
         self.base_url = f"http://127.0.0.1:{self.api_port}"
         defaults = {"redis_url": self.redis_url, "home": folder, "host": "127.0.0.1", "port": self.api_port}
-        self._settings: dict[str, object] = {**defaults, "drain_seconds": 1, **settings}
+        self._settings: dict[str, object] = {**defaults, "drain_seconds": 1, "api_drain_seconds": 1, **settings}
         self.processes: list[Process] = []
         self.redis_process = self.start_redis()
         self.bus = Bus.connect(self.redis_url)

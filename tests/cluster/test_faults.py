@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
@@ -127,20 +129,6 @@ def test_a_worker_that_comes_back_goes_on_with_what_it_had_begun(busy: Herd) -> 
         busy.processes[1].kill()
         busy.start_worker(ready=False)
         assert [item["index"] for item in [first, *items]] == list(range(1, TOKENS + 1))
-
-
-@pytest.mark.parametrize("path", LAST_WORDS)
-def test_a_request_that_has_cost_two_workers_ends_with_the_dialects_error(pair: Herd, path: str) -> None:
-    pair.start_worker()
-    with post(pair, path, ask(path, "a", "endless", tokens=FOREVER)) as answer:
-        items = answer.items()
-        first = next(items)
-        request_id = request_id_of(pair)
-        for _ in range(2):
-            running = holder(pair, request_id)
-            running.kill()
-            wait_for(lambda gone=running: not pair.redis.exists(names.lease_key(request_id)), "its lease to run out")
-        assert LAST_WORDS[path]([first, *items])
 
 
 def test_a_worker_that_was_frozen_writes_nothing_more_and_serves_again(pair: Herd) -> None:
@@ -267,10 +255,14 @@ def test_hanging_up_while_queued_means_that_the_request_never_runs(make_herd: He
 
 
 def test_a_queued_request_whose_model_loses_its_last_worker_gets_an_error(make_herd: HerdMaker) -> None:
-    herd = make_herd()
+    herd = make_herd(heartbeat_seconds=15)
     herd.start_api()
     pretended_worker(herd, "endless")
-    with post(herd, OLLAMA, ask(OLLAMA, "a", "endless", tokens=3)) as answer:
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(post, herd, OLLAMA, ask(OLLAMA, "a", "endless", tokens=3))
+        wait_for(lambda: herd.waiting("endless.cpu"), "the ticket")
+        herd.bus.leave("pretended")
+    with asked.result() as answer:
         assert answer.status == 500
         assert "no worker serves endless" in answer.json()["error"]
 
@@ -306,24 +298,63 @@ def test_a_generation_longer_than_the_visibility_timeout_runs_once(make_herd: He
     assert sum(process.log.count("received") for process in (worker, second)) == 2
 
 
-def test_a_worker_told_to_stop_ends_its_streams_within_the_grace_and_leaves_cleanly(busy: Herd) -> None:
-    with post(busy, TGI, ask(TGI, "a", "endless", tokens=FOREVER)) as answer:
-        items = answer.items()
-        next(items)
-        busy.processes[1].kill(signal.SIGTERM)
-        assert "error" in list(items)[-1]
-    assert busy.processes[1].wait(10) == 0
+def test_what_a_worker_told_to_stop_could_not_finish_waits_for_another(busy: Herd) -> None:
+    """Two run and one has not begun; the worker leaves after its grace, and the next one finds all three."""
+    answers = [post(busy, TGI, ask(TGI, letter, "endless", tokens=FOREVER // 10)) for letter in "ab"]
+    first = [[next(items := answer.items()), items] for answer in answers]
+    sent = Sent(busy, TGI, json.dumps(ask(TGI, "c", "endless", tokens=5)).encode())
+    wait_for(lambda: len(held(busy)) == 3, "the third to be taken, though no slot is free")
+    busy.processes[1].kill(signal.SIGTERM)
+    assert busy.processes[1].wait(5) == 0
     assert not busy.bus.catalogue().workers
+    busy.start_worker(ready=False)
+    for answer, (item, items) in zip(answers, first, strict=True):
+        with answer:
+            said = [item, *items]
+        assert [each["index"] for each in said] == list(range(1, FOREVER // 10 + 1))
+        assert said[-1]["generated_text"] == text_of(TGI, said)
+    assert sent.status() == 200
 
 
-def test_an_api_process_told_to_stop_ends_its_streams_properly(busy: Herd) -> None:
-    with post(busy, OPENAI, ask(OPENAI, "a", "endless", tokens=FOREVER)) as answer:
+def test_an_api_process_told_to_stop_answers_whoever_is_connected_and_sends_him_elsewhere(
+    make_herd: HerdMaker,
+) -> None:
+    herd = make_herd(api_drain_seconds=30)
+    api = herd.start_api()
+    idle = [http.client.HTTPConnection("127.0.0.1", herd.api_port, timeout=60) for _ in range(2)]
+    for connection in idle:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        assert json.loads(answer.read())["status"] == "unready"
+        assert answer.headers["Connection"] == "keep-alive"
+    (process,) = _children(api.pid)
+    api.kill(signal.SIGTERM)
+    # Once it refuses others.
+    wait_for(lambda: not any(each.status == "LISTEN" for each in process.net_connections()), "the port to be closed")
+    for connection, path, expected in zip(idle, ("/readyz", "/api/version"), (503, 200), strict=True):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, "draining" in answer.read().decode()) == (expected, expected == 503)
+        assert answer.headers["Connection"] == "close"
+        connection.close()
+    assert api.wait(10) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_api_process_told_to_stop_ends_its_streams_properly(make_herd: HerdMaker, number: int) -> None:
+    herd = make_herd(orphan_seconds=1)
+    herd.start_worker()
+    api = herd.start_api()
+    with post(herd, OPENAI, ask(OPENAI, "a", "endless", tokens=FOREVER)) as answer:
         items = answer.items()
         next(items)
-        busy.processes[2].kill(signal.SIGTERM)
+        api.kill(number)
         assert LAST_WORDS[OPENAI](list(items))
-    assert isinstance(ending(busy, answer.request_id), Finished)
-    assert busy.processes[2].wait(20) == 0
+    # Until then somebody might have come for the rest.
+    finished = ending(herd, answer.request_id)
+    assert isinstance(finished, Finished)
+    assert finished.reason == "cancelled"
+    assert api.wait(20) == 0
 
 
 def test_a_killed_api_process_does_not_keep_the_worker_busy(make_herd: HerdMaker) -> None:

@@ -108,6 +108,16 @@ def test_an_office_is_given_up_by_its_holder_only(registry: Registry) -> None:
     assert not registry.staffed("desk")
 
 
+def test_an_office_whose_holder_is_about_to_be_replaced_counts_as_held(registry: Registry) -> None:
+    registry.lead("desk", "a", seconds=60)
+    registry.resign("desk", "a", expect_seconds=0.05)
+    assert registry.staffed("desk")
+    assert registry.lead("desk", "b", seconds=60)
+    registry.resign("desk", "b")
+    while registry.staffed("desk"):
+        pass
+
+
 def test_information_goes_with_its_file(registry: Registry) -> None:
     registry.inform("d" * 64, b"{}")
     assert registry.information("d" * 64) == b"{}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def said(path: str, items: list[Any]) -> str:
     return text_of(path, items)
 
 
-def kill_server_of(herd: Herd, answer: Answer) -> None:
+def kill_server_of(herd: Herd, answer: Answer, number: int = signal.SIGKILL) -> None:
     """The API process at the other end of the connection."""
     port = answer.local_port
     (pid,) = {
@@ -51,7 +52,7 @@ def kill_server_of(herd: Herd, answer: Answer) -> None:
         for child in psutil.Process(process.pid).children()
         if any(c.raddr and c.raddr.port == port for c in child.net_connections())
     }
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
 
 
 def until_broken(items: Iterator[Any]) -> Iterator[Any]:
@@ -79,6 +80,8 @@ def test_a_stream_whose_api_process_is_killed_goes_on_at_another(twins: Herd, pa
         whole = [*first, *rest.items()]
     assert said(path, whole) == said(path, expected)
     assert len(whole) == len(expected)
+    if path == OPENAI:
+        assert len({item["id"] for item in whole if item != "[DONE]"}) == 1
 
 
 def test_a_client_that_says_where_it_was_in_last_event_id_hears_the_rest(twins: Herd) -> None:
@@ -95,6 +98,24 @@ def test_a_client_that_says_where_it_was_in_last_event_id_hears_the_rest(twins: 
     assert place.endswith(".5")
     assert text_of(OPENAI, items) == text_of(OPENAI, expected[5:])
     assert (len(items), items[-1]) == (len(expected) - 5, "[DONE]")
+
+
+def test_a_stream_that_a_leaving_process_has_cut_goes_on_at_another(twins: Herd) -> None:
+    with post(twins, OPENAI, {**body(OPENAI), "max_tokens": 5 * TOKENS}) as answer:
+        lines = answer.lines()
+        heard = [next(lines)]
+        kill_server_of(twins, answer, signal.SIGTERM)
+        heard += lines
+        stream = answer.headers["x-stream-id"]
+    *told, error = (json.loads(line.removeprefix(b"data: ")) for line in heard if line.startswith(b"data: {"))
+    assert "shutting down" in error["error"]["message"]
+    places = [line.removeprefix(b"id: ").decode() for line in heard if line.startswith(b"id: ")]
+    assert len(places) == len(told)
+    with Answer(twins, OPENAI, b"{}", headers={"Last-Event-ID": places[-1]}) as rest:
+        whole = [*told, *rest.items()]
+    assert whole[-2]["choices"][0]["finish_reason"] == "length"
+    with get(twins, f"/v1/streams/{stream}") as again:
+        assert [item["choices"] for item in again.items() if item != "[DONE]"] == [i["choices"] for i in whole[:-1]]
 
 
 def test_a_stream_that_has_ended_can_be_heard_again(twins: Herd) -> None:
@@ -117,4 +138,5 @@ def test_a_stream_nobody_comes_back_to_is_dropped(make_herd: HerdMaker) -> None:
         stream = answer.headers["x-stream-id"]
     wait_for(lambda: not list(herd.redis.scan_iter("tropilla:request:*:lease")), "the worker to drop it")
     with get(herd, f"/v1/streams/{stream}") as again:
+        # What was said is told, and that it is not all.
         assert "given up" in list(again.items())[-1]["error"]

@@ -89,3 +89,10 @@ def test_any_ticket_serves_whoever_is_next(herd: Herd, celery: Celery) -> None:
     herd.admit(asked, LANE)
     submit(celery, LANE.name, ticket=new_request_id(), shown="pocket")
     wait_for(lambda: herd.bus.read_journal(asked.id), "the request to be served")
+
+
+def test_whoever_waits_without_a_ticket_is_served_all_the_same(herd: Herd) -> None:
+    """Its API process was killed before it could submit one, and nobody watches."""
+    asked = request()
+    herd.admit(asked, LANE)
+    wait_for(lambda: herd.bus.read_journal(asked.id), "the request to be served", seconds=10)

@@ -21,7 +21,6 @@ from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Definition, Lane, Trouble, Worker
 from tropilla.common.generation import (
     Event,
-    Failed,
     Finished,
     GenerationRequest,
     Loaded,
@@ -296,8 +295,32 @@ def test_a_signal_ends_a_worker_that_lets_go_as_it_ends_any_other(stage: Stage, 
     stage.order(stored(stage, "small", pocket.path()))
     stage.until("draining", pin)
     stage.process.kill(signal.SIGTERM)
-    *_, last = running
-    assert isinstance(last, Failed)
-    assert last.code == "shutting_down"
     assert stage.process.wait() == 0
     assert stage.herd.bus.catalogue().workers == ()
+    # Whoever serves the model next finds it in its lane.
+    assert stage.herd.waiting(Lane(pin, "cpu").name) == 1
+    assert stage.herd.bus.attempts(request.id) == 1
+
+
+def test_a_worker_told_to_restart_is_waited_for(make_stage: Any) -> None:
+    """Nobody else has the model: what it could not finish goes on at the process that comes after it."""
+    stage: Stage = make_stage(slots=4)
+    stage.until("ready", "endless")
+    running = stage.ask(replace(generation("endless"), max_tokens=600), "endless")
+    first = next(running)
+    stage.process.kill(signal.SIGUSR2)
+    assert stage.process.wait() == 0
+    (left,) = stage.herd.bus.catalogue().workers
+    assert (left.state, left.returns) == ("draining", True)
+    assert stage.registry.catalogue().find("endless") is not None
+    stage.herd.start_worker(ready=False, worker_name=stage.name.partition("@")[0])
+    *tokens, last = [first, *running]
+    assert [token.index for token in tokens] == list(range(600))
+    assert isinstance(last, Finished)
+    assert last.reason == "length"
+
+
+def test_an_idle_worker_is_told_to_restart_too(stage: Stage) -> None:
+    stage.process.kill(signal.SIGUSR2)
+    assert stage.process.wait() == 0
+    assert [worker.state for worker in stage.herd.bus.catalogue().workers] == ["idle"]

@@ -56,6 +56,10 @@ class Answer:
     def data(self) -> bytes:
         return self._response.read()
 
+    def some(self) -> bytes:
+        """What has arrived, at least a byte; nothing at the end."""
+        return self._response.read1(1 << 16)
+
     def close(self) -> None:
         self._response.close()
         self._connection.close()

@@ -33,6 +33,7 @@ class Tree:
     mixed: int | float | bool | str | tuple[str, ...] = 0
     either: Leaf | Branch | None = None
     by_name: Mapping[str, Leaf] = field(default_factory=dict)
+    named: Mapping[str, str] | None = None
     tags: tuple[str, ...] = ()
     anything: Any = None
 
@@ -57,6 +58,8 @@ class Tree:
         ({"either": {"size": 1}}, Tree(either=Leaf(1))),
         ({"either": {"leaf": {"size": 1}}}, Tree(either=Branch(Leaf(1)))),
         ({"by_name": {"a": {"size": 1}}}, Tree(by_name={"a": Leaf(1)})),
+        ({"named": {"a": "b"}}, Tree(named={"a": "b"})),
+        ({"named": None}, Tree()),
         ({"anything": [{"x": 1}]}, Tree(anything=[{"x": 1}])),
         ({"of a newer release": 1, "old": True}, Tree(old=True)),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import pytest
@@ -48,3 +49,20 @@ def test_a_port_that_needs_root_says_so() -> None:
     """In words only: whoever runs this may be root, who is refused no port."""
     said = sentence("127.0.0.1", 80, "the API", PermissionError(errno.EACCES, "Permission denied"))
     assert "above 1023 with --port" in said
+
+
+def test_who_listens_on_the_reservation_itself_hands_its_callers_over() -> None:
+    """One who calls while nobody answers waits for the next one; once the port is released he is refused."""
+    with Reservations() as ports:
+        port = ports.reserve("127.0.0.1", 0, "the API")
+        with socket.socket(fileno=os.dup(ports.descriptor(port))) as first:
+            first.listen()
+        with (
+            socket.create_connection(("127.0.0.1", port)) as caller,
+            socket.socket(fileno=os.dup(ports.descriptor(port))) as second,
+        ):
+            answering, address = second.accept()
+            answering.close()
+            assert address == caller.getsockname()
+        ports.release(port)
+        assert not accepts("127.0.0.1", port)

@@ -89,3 +89,11 @@ def test_flower_finds_the_broker_in_its_environment_and_stays_on_this_machine() 
     one = program.flower(Settings(redis_url=SECRET, flower_port=5000), BASE)
     assert one.environment["CELERY_BROKER_URL"] == SECRET
     assert {"--port=5000", "--address=127.0.0.1"} <= set(one.argv)
+
+
+def test_an_api_process_may_be_given_the_socket_it_listens_on_and_a_pipe_to_speak_on() -> None:
+    alone = program.web(Settings(), BASE)
+    given = program.heard(program.web(Settings(), BASE, listener=7), 9)
+    assert ("--bind" in alone.argv, alone.inherits) == (False, ())
+    assert given.argv[given.argv.index("--bind") + 1] == "fd://7"
+    assert (given.inherits, given.environment["READY_FD"]) == ((7, 9), "9")

@@ -39,3 +39,11 @@ def test_under_nohup_a_closed_terminal_is_no_request() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_restart_is_no_request_to_stop(signals: Signals) -> None:
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert select.select([signals], [], [], 5)[0]
+        signals.drain()
+    assert (signals.requests, signals.restarts) == (0, 2)

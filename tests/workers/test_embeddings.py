@@ -218,7 +218,7 @@ def test_a_cancel_midway_ends_the_request_and_its_other_inputs_are_never_evaluat
     bench.out(bench.desk.cancel("a"))
     bench.finish()
     assert [type(event) for event in bench.out.events["a"]] == [Embedded, Embedded, Failed]
-    assert (posted.outcome, posted.ended.is_set()) == ("cancelled", True)
+    assert (posted.outcome, posted.ended.is_set(), bench.out.failed("a").code) == ("cancelled", True, "cancelled")
     assert bench.embedder.passes == [[[1], [2]], [[5]]]
 
 
@@ -260,6 +260,16 @@ def test_failing_all_ends_every_request() -> None:
     bench.out(bench.desk.fail_all(GenerationFailed("good-bye", code="shutting_down")))
     assert [bench.out.failed(name).code for name in "ab"] == ["shutting_down"] * 2
     assert bench.desk.idle
+
+
+def test_what_is_handed_back_leaves_without_a_word() -> None:
+    bench = Bench(sequences=1)
+    jobs = [bench.add("a", [1], [2]), bench.add("b", [3])]
+    bench.step()
+    bench.desk.hand_back()
+    assert bench.desk.idle
+    assert [(job.handed_back, job.ended.is_set()) for job in jobs] == [(True, True)] * 2
+    assert {name: len(events) for name, events in bench.out.events.items()} == {"a": 1}
 
 
 def test_events_go_on_where_an_earlier_attempt_had_ended() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from fakes import EOS, Clock, FakeModel, FakeOutbox, job, sequence
 from tropilla.common.generation import Prompted, Token, Usage
+from tropilla.common.terms import PRIORITIES, Priority
+from tropilla.workers.fairness import Held
 from tropilla.workers.loop import Job, Loop
 from tropilla.workers.scheduler import SCORED_TOKENS, Limits, Scheduler
 from tropilla.workers.sequence import Sequence
@@ -251,20 +253,6 @@ def test_a_failing_step_ends_its_requests_and_no_others() -> None:
     assert (failed.code, "llama_decode answered -3" in failed.message) == ("internal", True)
     bench.finish()
     assert bench.out.text("b") == "b"
-
-
-def test_failing_all_ends_every_request_here_and_every_later_one() -> None:
-    bench = Bench(slots=1)
-    running, waiting = sequence("a", script="a" * 9), sequence("b", script="b")
-    bench.submit(running)
-    bench.submit(waiting)
-    bench.turn(2)
-    bench.loop.fail_all("shutting_down", "good-bye")
-    late = sequence("c")
-    bench.submit(late)
-    bench.finish()
-    for name in "abc":
-        assert bench.out.failed(name).code == "shutting_down"
 
 
 def test_stopping_drops_what_runs_without_a_word() -> None:
@@ -538,3 +526,82 @@ def test_a_step_that_fails_is_one_adapters_only() -> None:
     bench.finish()
     assert bench.out.failed("a").code == "internal"
     assert bench.out.text("b") == "b" * 9
+
+
+# -- fairness --------------------------------------------------------------------------------------------------------------
+
+
+def of_key(bench: Bench, name: str, key: str = "", priority: Priority = "normal", **fields: Any) -> Job:
+    posted = job(name)
+    posted.key, posted.priority = key, priority
+    bench.loop.submit(posted, [sequence(name, **fields)])
+    return posted
+
+
+@pytest.mark.parametrize("reuse", [True, False], ids=["prefixes are shared", "prefixes are not shared"])
+@pytest.mark.parametrize("seed", range(12))
+def test_whoever_stands_aside_says_what_he_would_have_said(seed: int, reuse: bool) -> None:
+    """Requests of any key, urgency and length that come at any time, in few slots and few cells."""
+    chance = random.Random(seed)
+    asked = {
+        name: {"prompt": chance.randint(1, 40), "max_tokens": chance.randint(1, 60), "seed": chance.randrange(99)}
+        for name in "abcdefghijklmnopqrst"
+    }
+    alone = {}
+    for name, fields in asked.items():
+        bench = Bench(slots=1)
+        of_key(bench, name, **fields)
+        bench.finish()
+        alone[name] = bench.out.text(name)
+    bench = Bench(slots=2, cells=120, reuse=reuse, spare=4 if reuse else 0)
+    known: set[Sequence] = set()
+    for name, fields in asked.items():
+        of_key(bench, name, chance.choice("hhhl"), chance.choice(PRIORITIES), **fields)
+        bench.turn(1 + chance.randrange(4))
+        known.update(bench.scheduler.alive)
+    bench.finish()
+    assert any(one.seatings > 1 for one in known), "somebody stood aside"
+    assert {name: bench.out.text(name) for name in asked} == alone
+    assert all(bench.out.finished(name)[0].usage.prompt == fields["prompt"] for name, fields in asked.items())
+
+
+def test_a_request_that_is_to_stand_aside_ends_here_once_all_it_said_is_safe() -> None:
+    bench = Bench(slots=1)
+    posted = bench.submit(sequence("a"))
+    bench.turn(3)
+    posted.be_safe(1)
+    bench.loop.stand_aside(posted)
+    bench.turn()
+    assert (bench.scheduler.idle, posted.stood_aside, posted.ended.is_set()) == (True, True, False)
+    posted.be_safe(2)
+    assert posted.ended.is_set()
+    assert posted.outcome == "stood aside at event 3"
+    bench.loop.stand_aside(posted)
+    bench.turn()
+    assert bench.scheduler.idle, "who has left cannot be asked to"
+
+
+def test_what_is_held_is_known_while_somebody_waits() -> None:
+    bench = Bench(slots=2)
+    of_key(bench, "a", "k", "batch")
+    bench.submit(*(sequence("b", choice=choice) for choice in range(2)))
+    bench.turn()
+    assert bench.loop.held == (Held("a", "k", 2, waits=True), Held("b", "", 1, choices=2))
+    bench.loop.cancel("b")
+    bench.turn()
+    assert bench.loop.held == (), "nobody waits"
+    bench.turn(2)
+    of_key(bench, "c", "k", "interactive")
+    of_key(bench, "d", "k", "interactive")
+    bench.turn()
+    assert bench.loop.held[0] == Held("a", "k", 2, waits=True, begun=True)
+
+
+def test_a_prompt_whose_probabilities_were_told_is_not_told_again_after_standing_aside() -> None:
+    bench = Bench(slots=1)
+    of_key(bench, "a", priority="batch", prompt=SCORED_TOKENS + 5, script="x" * 9, prompt_logprobs=0)
+    bench.turn(6)
+    of_key(bench, "u", priority="interactive", script="yy")
+    bench.finish()
+    assert [type(event) for event in bench.out.events["a"]].count(Prompted) == 1
+    assert bench.out.text("a") == "x" * 9

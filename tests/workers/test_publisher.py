@@ -6,7 +6,7 @@ import pytest
 from fakes import Clock, FakeJournal, answer, job
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Entry
-from tropilla.common.generation import Token
+from tropilla.common.generation import Event, Failed, Prompted, Token
 from tropilla.workers.loop import Job, Outgoing
 from tropilla.workers.publisher import HOLD_SECONDS, Publisher
 
@@ -124,6 +124,40 @@ def test_the_ticket_holder_is_told_once_the_last_event_is_safe() -> None:
     assert posted.ended.is_set()
 
 
+def test_the_first_token_of_every_attempt_goes_out_at_once() -> None:
+    """Whoever lost a worker has waited long enough, and until then the request may be blamed for this one."""
+    press, posted = Press(), job(attempt=2)
+    press.publisher.publish(tokens(job("b"), 0, 1))
+    press.publisher.put(tokens(posted, 7, 1))
+    assert press.publisher._urgent
+    run(press.publisher)
+    press.publisher.put(tokens(posted, 8, 1))
+    assert not press.publisher._urgent
+
+
+@pytest.mark.parametrize(
+    ("event", "begun"),
+    [
+        (Prompted(0, 0, ()), False),
+        (Token(0, 0, 1, "x"), True),
+        (Failed(0, "internal", "x"), True),
+    ],
+    ids=["prompted", "token", "failed"],
+)
+def test_a_request_has_begun_with_the_first_event_that_took_computing(event: Event, begun: bool) -> None:
+    press, posted = Press(), job()
+    press.publisher.publish([Outgoing(posted, event, ends=isinstance(event, Failed))])
+    assert posted.begun.is_set() is begun
+
+
+def test_a_request_that_is_gone_from_here_keeps_nobody_waiting_for_its_beginning() -> None:
+    taken, returned = job(), job()
+    taken.be_taken_away()
+    returned.hand_back()
+    assert taken.begun.is_set()
+    assert returned.begun.is_set()
+
+
 def test_a_request_that_was_taken_away_is_fenced_and_its_holder_let_go() -> None:
     press, lost, kept = Press(), job("lost"), job("kept")
     press.journal.refused = {"lost"}
@@ -173,6 +207,22 @@ def test_a_request_that_nobody_hears_is_cancelled_after_the_grace() -> None:
         assert press.cancels == cancels
 
 
+def test_a_request_that_somebody_comes_back_to_in_the_last_moment_is_not_given_up() -> None:
+    press, orphan = Press(), job("orphan")
+    press.journal.unheard = {"orphan"}
+
+    def said_after(seconds: float) -> list[str]:
+        press.clock.advance(seconds)
+        press.publisher.publish(outgoing(orphan)[:1])
+        return list(press.cancels)
+
+    assert said_after(0) == []
+    press.journal.joined = {"orphan"}
+    assert said_after(10) == []
+    press.journal.joined = set()
+    assert [said_after(0), said_after(9), said_after(1)] == [[], [], ["orphan"]]
+
+
 def test_a_request_that_is_listened_to_again_gets_a_new_grace() -> None:
     press, posted = Press(), job()
     for unheard in ({"a"}, set(), {"a"}):
@@ -192,3 +242,16 @@ def test_an_attempt_that_is_over_is_fenced_and_the_next_one_beside_it_goes_on() 
     assert len(press.journal.calls) == 1
     assert press.fences == [("a", 1)]
     assert (first.outcome, second.outcome) == ("taken away", "running")
+
+
+def test_a_request_that_stands_aside_is_let_go_of_when_its_events_are_safe() -> None:
+    press, posted = Press(), job()
+    events = outgoing(posted)[:-1]
+    for _ in events:
+        posted.number()
+    press.publisher.put(events)
+    posted.stand_aside()
+    assert not posted.ended.is_set()
+    run(press.publisher)
+    assert posted.ended.is_set()
+    assert posted.bell.is_set()

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import groupby
+from typing import Any
 
 import pytest
 from fakes import sequence
+from tropilla.workers.fairness import TURN_TOKENS
 from tropilla.workers.prefixes import Copy, Drop, Shift
 from tropilla.workers.rotation import TURN_STEPS
 from tropilla.workers.scheduler import LEAST_BESIDE, STALL_SECONDS, Chunk, Limits, Scheduler
+from tropilla.workers.sequence import Sequence
 
 
 def a_scheduler(*, slots: int, step_tokens: int, cells: int = 10_000, **limits: int) -> Scheduler:
@@ -314,6 +318,126 @@ def test_the_pace_follows_the_steps_and_decoding_says_nothing_about_it() -> None
     for _ in range(40):
         scheduler.took([Chunk(sequence("seen"), 0, 100, samples=False)], STALL_SECONDS * 2)
     assert step(scheduler)[1] == ("b", 99, 99 + 49)
+
+
+# -- fairness --------------------------------------------------------------------------------------------------------------
+
+
+def of_key(request_id: str, key: str, *, rank: int = 1, **fields: Any) -> Sequence:
+    one = sequence(request_id, **fields)
+    one.key, one.rank = key, rank
+    return one
+
+
+def seated(scheduler: Scheduler) -> str:
+    return "".join(sorted(one.request_id for one in scheduler.alive if one.slot is not None))
+
+
+def a_flooded_scheduler(*, slots: int = 3, key: str = "heavy", rank: int = 1, **limits: int) -> Scheduler:
+    """One key has all slots and waits for more: abcd..."""
+    scheduler = a_scheduler(slots=slots, step_tokens=64, **limits)
+    for name in "abcdefgh"[: slots + 1]:
+        scheduler.add(of_key(name, key, rank=rank, prompt=4))
+    step(scheduler)
+    return scheduler
+
+
+def test_a_key_with_fewer_slots_gets_those_of_one_with_more_and_keeps_the_balance() -> None:
+    scheduler = a_flooded_scheduler()
+    assert seated(scheduler) == "abc"
+    scheduler.add(of_key("x", "light"))
+    step(scheduler)
+    assert seated(scheduler) == "abx"
+    scheduler.add(of_key("y", "light"))
+    for _ in range(5):
+        step(scheduler)
+    assert seated(scheduler) == "abx", "moving one would make it no better"
+    scheduler.add(of_key("z", "third"))
+    step(scheduler)
+    assert seated(scheduler) == "axz"
+
+
+def test_what_stood_aside_goes_on_at_the_cost_of_one_token() -> None:
+    scheduler = a_flooded_scheduler(slots=2)
+    for _ in range(5):
+        step(scheduler)
+    scheduler.add(light := of_key("x", "light"))
+    assert step(scheduler) == [("a", 9, 10), ("x", 0, 3)]
+    (aside,) = scheduler.of("b")
+    assert (aside.slot, aside.computed, len(aside.tokens), aside.cached) == (None, 0, 10, 0)
+    scheduler.retire(light)
+    assert step(scheduler) == [("a", 10, 11), ("b", 9, 10)], "before c, which came later"
+    assert aside.cached == 0, "what it had computed itself was not there before"
+
+
+def test_more_urgent_sequences_take_slots_at_once_and_go_first() -> None:
+    scheduler = a_flooded_scheduler(slots=2, rank=2)
+    for name in "xyz":
+        scheduler.add(of_key(name, "heavy", rank=0))
+    step(scheduler)
+    assert seated(scheduler) == "xy"
+    scheduler.retire(next(scheduler.of("x")))
+    step(scheduler)
+    assert seated(scheduler) == "yz"
+
+
+def test_keys_take_turns_on_a_single_slot() -> None:
+    scheduler = a_scheduler(slots=1, step_tokens=64)
+    for key in "abc":
+        scheduler.add(of_key(key, key, max_tokens=10_000))
+    turns = [next(iter(step(scheduler)))[0] for _ in range(12 * TURN_TOKENS)]
+    lengths = [(name, len(list(group))) for name, group in groupby(turns)]
+    assert {name for name, _ in lengths[:3]} == {"a", "b", "c"}
+    assert min(length for _, length in lengths[1:-1]) >= TURN_TOKENS - 3
+    tokens = Counter(turns)
+    assert max(tokens.values()) - min(tokens.values()) <= 2 * TURN_TOKENS
+
+
+def test_who_is_nearly_done_keeps_his_slot_unless_somebody_is_more_urgent() -> None:
+    scheduler = a_scheduler(slots=2, step_tokens=64)
+    for name in "ab":
+        scheduler.add(of_key(name, "heavy", max_tokens=3))
+    step(scheduler)
+    scheduler.add(of_key("x", "light"))
+    step(scheduler)
+    assert seated(scheduler) == "ab"
+    scheduler.add(of_key("u", "urgent", rank=0))
+    step(scheduler)
+    assert seated(scheduler) == "au"
+
+
+def test_the_prompt_of_who_deserves_it_more_is_computed_first() -> None:
+    scheduler = a_scheduler(slots=4, step_tokens=8)
+    for name in "ab":
+        scheduler.add(of_key(name, "heavy", prompt=100))
+    step(scheduler)
+    scheduler.add(of_key("x", "light", prompt=6))
+    assert step(scheduler) == [("x", 0, 6), ("a", 8, 10)]
+    scheduler.add(of_key("u", "heavy", rank=0, prompt=4))
+    assert step(scheduler) == [("x", 6, 7), ("u", 0, 4), ("a", 10, 13)]
+
+
+def test_for_an_urgent_prompt_others_give_their_cells_back() -> None:
+    scheduler = a_flooded_scheduler(slots=3, rank=2, cells=30)
+    scheduler.add(of_key("u", "urgent", rank=0, prompt=22))
+    assert step(scheduler)[-1] == ("u", 0, 22)
+    assert seated(scheduler) == "au"
+
+
+def test_a_prompt_for_which_there_are_no_cells_takes_no_slot_from_its_equals() -> None:
+    scheduler = a_flooded_scheduler(slots=3, cells=30)
+    scheduler.add(of_key("x", "light", prompt=22))
+    step(scheduler)
+    assert seated(scheduler) == "abc"
+
+
+def test_where_cells_run_out_the_heaviest_key_gives_way() -> None:
+    scheduler = a_scheduler(slots=4, step_tokens=64, cells=32)
+    for name, key in (("a", "heavy"), ("b", "heavy"), ("x", "light")):
+        scheduler.add(of_key(name, key, prompt=8))
+    for _ in range(4):
+        step(scheduler)
+    assert seated(scheduler) == "ax"
 
 
 # -- adapters --------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery
+from tropilla.workers import leaving
 from tropilla.workers.store import app
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.fetch import fetch
@@ -33,7 +34,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         settings = Settings.from_environment()
-        bus = Bus.connect(settings.redis_url, ledger_rows=settings.ledger_rows)
+        bus = Bus.connect(settings.redis_url, settings)
         bus.check()
         registry = Registry(bus)
         stock = _stock(settings, registry)
@@ -46,10 +47,16 @@ def main() -> int:
         return 1
     celery = create_celery(settings)
     app.register(celery, desk, _leave)
+
+    def restart() -> None:
+        desk.close(returns=True)
+        _leave("a fresh store comes")
+
+    leaving.hear_restarts(restart)
     try:
         celery.worker_main(app.arguments(desk))
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 0
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
     return 0
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tropilla.common import names
+from tropilla.common import names, readiness
 from tropilla.common.bus import Bus
 from tropilla.common.errands import Done, Errand, Refused, Stop, Word
 from tropilla.common.errors import StoreUnavailable
@@ -73,13 +73,17 @@ class Desk:
             waits = True
             time.sleep(BEAT_SECONDS / 2)
         self._thread.start()
+        readiness.tell()
 
-    def close(self) -> None:
-        """Nothing is begun any more; tickets of what is under way are handed out again as soon as somebody asks."""
+    def close(self, *, returns: bool = False) -> None:
+        """Nothing is begun any more; tickets of what is under way are handed out again as soon as somebody asks.
+
+        returns: a fresh store comes in a moment, and errands may wait for it.
+        """
         self._closing.set()
         try:
             self._bus.renew_tickets([held.tag for held in list(self._held.values())], 0.0)
-            self._registry.resign(names.STORE_OFFICE, self.who)
+            self._registry.resign(names.STORE_OFFICE, self.who, expect_seconds=OFFICE_SECONDS if returns else 0.0)
         except StoreUnavailable as error:
             log.warning("tickets come back only when their time is over: %s", error.message)
 

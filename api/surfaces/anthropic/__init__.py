@@ -10,7 +10,7 @@ from tropilla.api.surfaces.anthropic.fault import fault
 from tropilla.api.surfaces.anthropic.parse import count, parse, parse_count
 
 #: This dialect has an event for nothing happening.
-PINGED = Framing(sse, sse({"type": "ping"}, "ping"), SSE.headers)
+PINGED = Framing(sse, sse({"type": "ping"}, "ping"), SSE.headers, SSE.comment)
 MESSAGES = Surface(
     "anthropic.messages", parse, lambda call, _: MessageStream(call), whole, PINGED, about=about.MESSAGES
 )

@@ -9,7 +9,9 @@ from typing import Any
 from tropilla.api.surface import Reply
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
+    Expired,
     GenerationFailed,
     InvalidPrompt,
     ModelUnavailable,
@@ -65,11 +67,22 @@ _FORMS: Mapping[type, _Form] = {
     UnknownRoute: _Form(404, "not_found_error", lambda error: f"there is no {error.method} {error.path}"),
     WrongMethod: _Form(405, "invalid_request_error", lambda error: f"not allowed to {error.method} {error.path}"),
     BodyTooLarge: _Form(413, "request_too_large"),
+    # As it says of every other fault of the caller's; the SDK repeats a 409, too.
+    Conflict: _Form(409, "invalid_request_error", headers=lambda error: _FINAL),
     Overloaded: _Form(529, "overloaded_error", headers=lambda error: {"Retry-After": str(error.retry_after_seconds)}),
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
     ModelUnavailable: _Form(500, "api_error", headers=lambda error: _FINAL),
-    WorkerLost: _Form(500, "api_error", lambda error: f"the answer was lost: {error.message}"),
+    Expired: _Form(
+        504, "timeout_error", lambda error: f"the request has expired: {error.message}", lambda error: _FINAL
+    ),
+    # What has cost several workers would cost as many again.
+    WorkerLost: _Form(
+        500,
+        "api_error",
+        lambda error: f"the answer was lost: {error.message}",
+        lambda error: _FINAL if error.code == "worker_crashed" else {},
+    ),
     GenerationFailed: _Form(
         500, "api_error", lambda error: f"the generation failed: {error.message}", lambda error: _FINAL
     ),

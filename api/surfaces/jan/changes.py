@@ -9,14 +9,13 @@ from typing import Any
 from tropilla.api.states import standing
 from tropilla.api.surface import JSON, ErrandCall, Reply, Surroundings
 from tropilla.api.surfaces.jan.endings import ended
-from tropilla.api.surfaces.jan.faults import Conflict
 from tropilla.api.surfaces.jan.lifecycle import told
 from tropilla.api.surfaces.jan.naming import SOURCES, asked_name, body_of, flag, new_name, stored, text, whole_name
 from tropilla.api.surfaces.jan.tasks import task_of
 from tropilla.api.surfaces.openai.models import known
 from tropilla.api.surfaces.openai.provenance import Download, pulling
 from tropilla.common.errands import Delete, Done, Import, Pull, Refused, Word
-from tropilla.common.errors import InvalidField, UnsupportedField
+from tropilla.common.errors import Conflict, InvalidField, UnsupportedField
 from tropilla.common.generation import new_request_id
 from tropilla.common.origins import RegistryModel, Source, spell, suggested_name
 from tropilla.common.sources import InvalidSource, parse_handle

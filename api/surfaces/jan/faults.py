@@ -34,12 +34,6 @@ _FIELDS: Mapping[str | None, str] = {
 }
 
 
-class Conflict(RequestError):
-    """What is asked does not go together with how things stand."""
-
-    status = 409
-
-
 class UnknownTask(RequestError):
     status = 404
 
@@ -58,8 +52,6 @@ def fault(error: TropillaError) -> Reply:
     if isinstance(error, ErrandRefused):
         error.param = _FIELDS.get(error.param, error.param)
         return _said(error, *_REFUSED[error.code])
-    if isinstance(error, Conflict):
-        return _said(error, 409, "invalid_request_error", "conflict")
     if isinstance(error, UnknownTask):
         return _said(error, 404, "invalid_request_error", "task_not_found")
     if isinstance(error, Troubled):

@@ -9,13 +9,13 @@ from typing import Any
 from tropilla.api.states import Standing, standing
 from tropilla.api.surface import JSON, Dismissal, ErrandCall, Question, Reply, Surroundings
 from tropilla.api.surfaces.jan.endings import ended
-from tropilla.api.surfaces.jan.faults import Conflict, Troubled, fault
+from tropilla.api.surfaces.jan.faults import Troubled, fault
 from tropilla.api.surfaces.jan.naming import asked_name, body_of, flag, stored, whole_name
 from tropilla.api.surfaces.jan.settings import NAMES, Change, SettingsSchema, change
 from tropilla.api.surfaces.openai import schemas
 from tropilla.common.catalogue import Trouble
 from tropilla.common.errands import Configure, Word
-from tropilla.common.errors import InvalidField
+from tropilla.common.errors import Conflict, InvalidField
 from tropilla.common.generation import LoadRequest, new_request_id
 
 SETTINGS = SettingsSchema()

@@ -1,10 +1,12 @@
-"""The OpenAI dialect: chat and text completions, responses, embeddings, tokens, and the models they can be asked of."""
+"""The OpenAI dialect: chat and text completions, responses, embeddings, tokens, files and batches, and the models they can
+be asked of.
+"""
 
 from __future__ import annotations
 
 from tropilla.api.media import readable
 from tropilla.api.surface import Dialect, Enquiry, Page, Resumption, Route
-from tropilla.api.surfaces.openai import about, embeddings, responses_about, tokens
+from tropilla.api.surfaces.openai import about, batches, embeddings, files, responses_about, tokens
 from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
@@ -31,6 +33,8 @@ OPENAI = Dialect(
         Enquiry("/responses/input_tokens", parse_count, count, responses_about.INPUT_TOKENS),
         *embeddings.ROUTES,
         *tokens.ROUTES,
+        *files.ROUTES,
+        *batches.ROUTES,
     ),
     prefixes=(
         "/v1",

@@ -232,7 +232,7 @@ CHAT_TOKENS = dataclasses.replace(CHAT, summary="Count the tokens of a conversat
 _READINESS = record(
     "Readiness",
     {
-        "status": one_of("ready", "unready"),
+        "status": one_of("ready", "unready", "draining"),
         "models": several(TEXT),
         "unavailable": {"type": "object", "additionalProperties": record("", {"code": TEXT, "message": TEXT})},
     },

@@ -22,6 +22,7 @@ _VERSION = "2020-10-01"
 class Answer:
     """What an answer needs to know beside its request.
 
+    `kind` begins the visible id; the rest is the request's own, so that whoever tells the answer again says the same.
     `token_ids` and `prompt_logprobs` tell what vLLM's clients ask for, `by_id` spells tokens of log-probabilities as ids.
     Of chats: `closing_delta` is the delta of a stream's finish chunks, `prefill` what an echo begins the content with;
     `function_call` tells a call as it was told before there were several, `mirror_reasoning` reasoning by both its names.
@@ -29,7 +30,7 @@ class Answer:
     itself), `shown` how many choices of a prompt are told.
     """
 
-    id: str
+    kind: str
     model: str
     fingerprint: str
     include_usage: bool = False
@@ -49,10 +50,9 @@ class Answer:
 
 
 def answer(kind: str, request: GenerationRequest, model: Model, fields: dict[str, Any], **more: Any) -> Answer:
-    """`kind` begins the visible id; the rest is the request's own, so that a second attempt has the same."""
     options = fields["stream_options"]
     return Answer(
-        id=f"{kind}-{request.id}",
+        kind=kind,
         model=request.adapter or model.name,
         # Changes with the file. llama.cpp's suite expects the b.
         fingerprint=f"b-{model.digest[:12]}",
@@ -74,7 +74,7 @@ def envelope(call: Call, kind: str) -> dict[str, Any]:
     """The keys that are equal in every chunk of one response."""
     known: Answer = call.answer
     return {
-        "id": known.id,
+        "id": f"{known.kind}-{call.request.id}",
         "object": kind,
         "created": int(call.received),
         "model": known.model,

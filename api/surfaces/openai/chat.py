@@ -61,7 +61,9 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         # As they were sent: the template is applied where the model is.
         headers=known_at_start(surroundings.settings, sum(len(message.content) for message in messages)),
     )
-    return Call(request, fields["stream"], surroundings.now, known, prompt_field="messages")
+    return Call(
+        request, fields["stream"], surroundings.now, known, prompt_field="messages", priority=fields["service_tier"]
+    )
 
 
 def _closing_delta(model: str, agent: str) -> Mapping[str, str]:

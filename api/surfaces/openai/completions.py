@@ -53,7 +53,13 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
         shown=fields["n"],
         headers=known_at_start(surroundings.settings, _characters(prompts)),
     )
-    return Call(_with_tokens(request, fields, echo=echo), fields["stream"], surroundings.now, known)
+    return Call(
+        _with_tokens(request, fields, echo=echo),
+        fields["stream"],
+        surroundings.now,
+        known,
+        priority=fields["service_tier"],
+    )
 
 
 def _characters(prompts: tuple[Prompt, ...]) -> int:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tropilla.api.batches.wishes import UnknownObject
 from tropilla.api.surface import Reply
 from tropilla.api.surfaces.openai.refusals import PARTLY_SERVED
 from tropilla.api.surfaces.openai.schemas import INTEGERS
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
+    Expired,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
@@ -117,6 +120,11 @@ def _method(error: WrongMethod) -> _Said:
     return _Said(f"Not allowed to {error.method} on {error.path}.")
 
 
+def _conflict(error: Conflict) -> _Said:
+    # SDKs repeat a 409, too.
+    return _Said(error.message, "conflict", error.param, headers=_FINAL)
+
+
 def _overloaded(error: Overloaded) -> _Said:
     text = f"The server is overloaded: {error.message}."
     return _Said(text, "rate_limit_exceeded", headers={"Retry-After": str(error.retry_after_seconds)})
@@ -154,7 +162,9 @@ def _prompt(error: InvalidPrompt) -> _Said:
 
 
 def _lost(error: WorkerLost) -> _Said:
-    return _Said(f"The answer was lost: {error.message}.")
+    text = f"The answer was lost: {error.message}."
+    # Asked for again it would cost as many workers once more.
+    return _Said(text, error.code, headers=_FINAL) if error.code == "worker_crashed" else _Said(text)
 
 
 def _unavailable(error: ModelUnavailable) -> _Said:
@@ -167,6 +177,10 @@ def _unsupported(error: UnsupportedBackend) -> _Said:
 
 def _failed(error: GenerationFailed) -> _Said:
     return _Said(f"The generation failed: {error.message}.", headers=_FINAL)
+
+
+def _expired(error: Expired) -> _Said:
+    return _Said(f"The request has expired: {error.message}.", "deadline_exceeded", headers=_FINAL)
 
 
 def _store(error: StoreUnavailable) -> _Said:
@@ -184,16 +198,20 @@ _FORMS: Mapping[type, _Form] = {
     UnknownModel: _Form(404, _model, error_type="not_found"),
     UnknownRoute: _Form(404, _route, error_type="not_found"),
     UnknownStream: _Form(404, _plain, error_type="not_found"),
+    UnknownObject: _Form(404, _plain, error_type="not_found"),
     WrongMethod: _Form(405, _method, error_type="method_not_allowed"),
     BodyTooLarge: _Form(413, _plain),
     UnreadableBody: _Form(415, _plain),
     ForbiddenOrigin: _Form(403, _plain, error_type="forbidden"),
+    Conflict: _Form(409, _conflict, error_type="conflict"),
     Overloaded: _Form(429, _overloaded, "rate_limit_error", "overloaded"),
     ContextExceeded: _Form(400, _context),
     InvalidPrompt: _Form(400, _prompt),
     # What depended on it failed: no client repeats a 424 by itself.
     ModelUnavailable: _Form(424, _unavailable, "server_error", "generation"),
     UnsupportedBackend: _Form(501, _unsupported, "server_error", "generation"),
+    # TGI's clients know it by its status.
+    Expired: _Form(504, _expired, "server_error", "timeout"),
     WorkerLost: _Form(500, _lost, "server_error", "generation"),
     GenerationFailed: _Form(500, _failed, "server_error", "generation"),
     StoreUnavailable: _Form(500, _store, "server_error", "generation"),

@@ -129,16 +129,17 @@ def unable(surroundings: Surroundings, name: str) -> str:
 
 
 def readiness(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Which models can answer, at once or once they are loaded, and why the others cannot."""
+    """Which models can answer, at once or once they are loaded, why the others cannot, and whether this process stays."""
     catalogue = surroundings.catalogue
     named = {definition.model.name for definition in catalogue.definitions} | set(catalogue.troubles)
     told = {name: trouble for name in sorted(named) if (trouble := catalogue.trouble(name)) is not None}
+    status = "draining" if surroundings.draining else "ready" if catalogue.models else "unready"
     body = {
-        "status": "ready" if catalogue.models else "unready",
+        "status": status,
         "models": [model.name for model in catalogue.models],
         "unavailable": {name: {"code": each.code, "message": each.message} for name, each in told.items()},
     }
-    return Reply(body, 200 if catalogue.models else 503)
+    return Reply(body, 200 if status == "ready" else 503)
 
 
 def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:

@@ -60,7 +60,9 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     request = overlays.laid(request, model, decided(body, fields))
     skipped = tuple(place for place, each in enumerate(tools) if each.tool is None)
     known = ResponseAnswer(model.name, _repeated(fields, body, tools, request.sampling), skipped)
-    return Call(request, fields["stream"], surroundings.now, known, prompt_field="input")
+    return Call(
+        request, fields["stream"], surroundings.now, known, prompt_field="input", priority=fields["service_tier"]
+    )
 
 
 def _as_chats_say_it(told: dict[str, Any], tools: list[Given]) -> dict[str, Any]:

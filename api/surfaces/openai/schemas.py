@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields
-from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Text
+from tropilla.api.about import Shape
+from tropilla.api.fields import Array, Boolean, Integer, Number, Object, Strict, Text
 from tropilla.api.reading import load
 from tropilla.api.surfaces.openai import constraints, responses_fields, thinking, tools
 from tropilla.api.surfaces.openai.bias import Bias
@@ -22,6 +23,7 @@ from tropilla.api.surfaces.openai.stops import Stops
 from tropilla.common.errors import InvalidField, MalformedBody, Problem
 from tropilla.common.generation import Sampling
 from tropilla.common.settings import Settings
+from tropilla.common.terms import Priority
 
 Fields = Mapping[str, fields.Field[Any]]
 
@@ -34,6 +36,8 @@ _MAX_BREAKERS = 64
 #: Inputs of one embeddings request: OpenAI's own bound.
 MAX_INPUTS = 2048
 _OFF = Sampling()
+#: What OpenAI sells under these names is a place in the queue.
+_TIERS: Mapping[str, Priority] = {"priority": "interactive", "auto": "normal", "default": "normal", "flex": "batch"}
 
 
 class Encoding(Text):
@@ -44,6 +48,15 @@ class Encoding(Text):
 
     def read(self, value: Any) -> str:
         return super().read(value.lower() if isinstance(value, str) else value)
+
+
+class Tier(Strict[Priority | None]):
+    """OpenAI's word for how urgent a request is; of any other value nothing follows."""
+
+    shape: ClassVar[Shape | None] = {"examples": ["auto", "default", "flex", "priority"]}
+
+    def read(self, value: Any) -> Priority | None:
+        return _TIERS.get(value) if isinstance(value, str) else None
 
 
 class StreamOptions(Schema):
@@ -61,6 +74,7 @@ def _common(settings: Settings) -> Fields:
         "top_p": Number(0, 1, load_default=1.0),
         "n": Integer(1, min(_MAX_N, settings.max_choices), load_default=1),
         "stream": Boolean(load_default=False),
+        "service_tier": Tier(load_default=None),
         "stream_options": Object(StreamOptions(), load_default=dict),
         "stop": Stops(settings.max_stop_sequences, load_default=()),
         "presence_penalty": Number(-2, 2, load_default=0.0),

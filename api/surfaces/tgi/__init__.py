@@ -6,7 +6,7 @@ It owns every path that no other dialect claims, and the roots of models below /
 from __future__ import annotations
 
 from tropilla.api.media import readable
-from tropilla.api.surface import AnyRoute, Dialect, Page, Report, Route
+from tropilla.api.surface import AnyRoute, Desk, Dialect, Page, Report, Route
 from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.surfaces.tgi import about, tokens
 from tropilla.api.surfaces.tgi.fault import fault
@@ -40,10 +40,12 @@ TGI = Dialect(
     error=about.ERROR,
     title="TGI",
 )
-#: Below the root of a model the shared routes are those of OpenAI, its errors included.
+#: Below the root of a model the shared routes are those of OpenAI, its errors included. Files and batches are of no model.
 ROOTED = Dialect(
     name="rooted",
-    routes=tuple(below(route) for route in OPENAI.routes if route.path.startswith("/v1/")),
+    routes=tuple(
+        below(route) for route in OPENAI.routes if route.path.startswith("/v1/") and not isinstance(route, Desk)
+    ),
     prefixes=(),
     fault=OPENAI.fault,
     reads=OPENAI.reads,

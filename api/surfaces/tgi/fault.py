@@ -13,7 +13,9 @@ from tropilla.api.surface import JSON, Reply
 from tropilla.api.surfaces.tgi.limits import max_input_tokens
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
+    Expired,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidPrompt,
@@ -53,9 +55,12 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     UnknownRoute: Words(404, "not_found"),
     WrongMethod: Words(405, "method_not_allowed", "Method not allowed"),
     UnknownModel: Words(404, "not_found"),
+    Conflict: Words(409, "conflict"),
     Overloaded: Words(429, "overloaded", "Model is overloaded"),
     GenerationFailed: Words(424, "generation", "Request failed during generation: {message}"),
     WorkerLost: Words(500, "incomplete_generation", "Incomplete generation"),
+    # Its clients have no slug for it, and take the status for their ShardTimeout.
+    Expired: Words(504, "timeout"),
     ModelUnavailable: Words(424, "generation"),
     UnsupportedBackend: Words(501, "generation"),
     # Its message is for the operator.

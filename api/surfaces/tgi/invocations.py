@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from tropilla.api.framing import SSE
@@ -69,7 +69,9 @@ def stream_headers(call: Call) -> Mapping[str, str]:
 
 
 def _of(call: Call) -> Handed:
-    return cast(Handed, call.answer)
+    """Whose it was, with the request as it left for the queue."""
+    handed = cast(Handed, call.answer)
+    return replace(handed, call=replace(handed.call, request=call.request, queued=call.queued))
 
 
 INVOCATIONS = Surface(

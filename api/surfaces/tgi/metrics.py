@@ -1,4 +1,5 @@
-"""GET /metrics: what was counted, under TGI's own names, in Prometheus's text format (sheet, section 13).
+"""GET /metrics: what was counted, under TGI's own names, in Prometheus's text format (sheet, section 13); and what the
+usage ledger comes to, under ours.
 
 Written by hand: prometheus_client would add `_total` to every counter, and TGI has none. Buckets of tokens are hundredths
 of a model's context. Where models of several contexts are told together, the buckets are those of the largest, and what
@@ -58,8 +59,27 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Counted where the ledger's rows are written: these and the sums of its rows are the same. `label` is the name of the
+    label beside the model.
+    """
+
+    name: str
+    help: str
+    label: str = ""
+
+
+EXACT: tuple[Exact, ...] = (
+    Exact("requests", "Generations and embeddings that were accepted and are over, by how they ended.", "outcome"),
+    Exact("prompt_tokens", "Tokens of their prompts."),
+    Exact("cached_tokens", "Of those, the ones that had not to be computed."),
+    Exact("generated_tokens", "Tokens of answers, as they were handed over."),
+)
+
+
 def metrics(surroundings: Surroundings, reading: Reading) -> Reply:
-    lines = [*_gauges(reading), *_counted(reading, _context(surroundings.catalogue))]
+    lines = [*_gauges(reading), *_counted(reading, _context(surroundings.catalogue)), *_exact(reading)]
     return Reply("\n".join(lines) + "\n", headers={"Content-Type": CONTENT_TYPE})
 
 
@@ -97,6 +117,19 @@ def _counted(reading: Reading, context: int) -> Iterator[str]:
                 yield from _histogram(metric.name, told, series[label], _bounds(metric.buckets, context))
             else:
                 yield _line(metric.name, told, series[label][""])
+
+
+def _exact(reading: Reading) -> Iterator[str]:
+    for metric in EXACT:
+        series = sorted(
+            (key.model, key.label, amount) for key, amount in reading.counts.items() if key.name == metric.name
+        )
+        if series:
+            yield f"# HELP tropilla_{metric.name}_total {metric.help}"
+            yield f"# TYPE tropilla_{metric.name}_total counter"
+        for model, label, amount in series:
+            told = _joined(f'model="{model}"', f'{metric.label}="{label}"' if metric.label else "")
+            yield f"tropilla_{metric.name}_total{{{told}}} {amount:.0f}"
 
 
 def _bounds(buckets: Buckets, context: int) -> Sequence[float]:

@@ -16,6 +16,7 @@ from tropilla.api.surface import (
     AnyRoute,
     Batch,
     Chore,
+    Desk,
     Enquiry,
     Page,
     Reply,
@@ -53,6 +54,8 @@ def below(route: AnyRoute) -> AnyRoute:
             return dataclasses.replace(route, path=path, answer=_reported_alone(route))
         case Page():
             return dataclasses.replace(route, path=path, answer=_answered_alone(route))
+        case Desk():
+            raise AssertionError(f"{route.path} is of no single model")
 
 
 def alone(surroundings: Surroundings) -> Surroundings:

@@ -297,6 +297,7 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (errors.UnknownModel(""), 404, "not_found_error", "model: no model is being served"),
     (errors.UnknownRoute("GET", "/v1/messages/x"), 404, "not_found_error", "there is no GET /v1/messages/x"),
     (errors.WrongMethod("GET", "/v1/messages"), 405, "invalid_request_error", "not allowed to GET /v1/messages"),
+    (errors.Conflict("not now"), 409, "invalid_request_error", "not now"),
     (errors.Overloaded("full", retry_after_seconds=3), 529, "overloaded_error", "full"),
     (CONTEXT, 400, "invalid_request_error", "prompt is too long: 900 tokens > 512 maximum"),
     (TEMPLATE, 400, "invalid_request_error", "messages: it refuses"),
@@ -304,6 +305,7 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (errors.ModelUnavailable("no memory"), 500, "api_error", "no memory"),
     (errors.ModelUnavailable("40 %", retry_after_seconds=9), 529, "overloaded_error", "40 %"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "api_error", "the answer was lost: gone"),
+    (errors.Expired("late", code="expired"), 504, "timeout_error", "the request has expired: late"),
     (errors.GenerationFailed("bug"), 500, "api_error", "the generation failed: bug"),
     (
         errors.StoreUnavailable("redis at 10.0.0.1"),
@@ -324,6 +326,9 @@ def test_every_error_is_anthropics(error: TropillaError, status: int, kind: str,
 def test_clients_are_told_whether_and_when_to_ask_again() -> None:
     assert ANTHROPIC.fault(errors.Overloaded("full", retry_after_seconds=3)).headers == {"Retry-After": "3"}
     assert ANTHROPIC.fault(errors.GenerationFailed("bug")).headers == {"x-should-retry": "false"}
+    assert ANTHROPIC.fault(errors.Conflict("not now")).headers == {"x-should-retry": "false"}
+    assert ANTHROPIC.fault(errors.Expired("late")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.WorkerLost("gone")).headers == {}
+    assert ANTHROPIC.fault(errors.WorkerLost("gone", code="worker_crashed")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.ModelUnavailable("no")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.ModelUnavailable("soon", retry_after_seconds=9)).headers == {"Retry-After": "9"}

@@ -16,7 +16,9 @@ from tropilla.api.surfaces.ollama.facts import digest_of, parameter_size
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import (
     BodyTooLarge,
+    Conflict,
     ContextExceeded,
+    Expired,
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
@@ -154,6 +156,7 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
     (InvalidField("bad {field}", param="x"), 400, "bad {field}"),
     (UnsupportedField("x is not supported yet", param="x"), 400, "x is not supported yet"),
     (UnknownModel("x"), 404, "model 'x' not found"),
+    (Conflict("not now"), 409, "not now"),
     (
         Overloaded("full", retry_after_seconds=7),
         503,
@@ -172,7 +175,8 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
     (ModelUnavailable("40 %", retry_after_seconds=9), 503, "40 %"),
     (UnsupportedBackend("vllm"), 501, "vllm"),
     (WorkerLost("worker lost while generating", code="worker_lost"), 500, "worker lost while generating"),
-    (GenerationFailed("it took too long", code="expired"), 500, "it took too long"),
+    (Expired("it took too long", code="expired"), 504, "it took too long"),
+    (GenerationFailed("bug"), 500, "bug"),
     (RequestError("no"), 400, "no"),
     (TropillaError("broken"), 500, "broken"),
 ]

@@ -280,6 +280,7 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     ),
     (errors.UnsupportedField("m", param="suffix"), 400, "invalid_request_error", "unsupported_parameter", "validation"),
     (errors.UnknownModel("x"), 404, "invalid_request_error", "model_not_found", "not_found"),
+    (errors.Conflict("not now"), 409, "invalid_request_error", "conflict", "conflict"),
     (errors.Overloaded("full", retry_after_seconds=3), 429, "rate_limit_error", "rate_limit_exceeded", "overloaded"),
     (errors.StoreUnavailable("redis://secret"), 500, "server_error", None, "generation"),
     (
@@ -294,7 +295,9 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     (errors.ModelUnavailable("no memory"), 424, "server_error", "model_unavailable", "generation"),
     (errors.UnsupportedBackend("vllm"), 501, "server_error", "backend_unsupported", "generation"),
     (errors.WorkerLost("gone", code="worker_lost"), 500, "server_error", None, "generation"),
-    (errors.GenerationFailed("late", code="expired"), 500, "server_error", None, "generation"),
+    (errors.WorkerLost("gone", code="worker_crashed"), 500, "server_error", "worker_crashed", "generation"),
+    (errors.Expired("late", code="expired"), 504, "server_error", "deadline_exceeded", "timeout"),
+    (errors.GenerationFailed("bug"), 500, "server_error", None, "generation"),
     (errors.ConfigurationError("secret"), 500, "server_error", None, "generation"),
 ]
 
@@ -320,6 +323,11 @@ def test_an_unknown_route_and_a_model_are_said_in_openais_words() -> None:
     assert said == "The model `x` does not exist or you do not have access to it."
 
 
+def test_a_conflict_is_no_reason_to_try_again() -> None:
+    reply = fault(errors.Conflict("not now", param="Idempotency-Key"))
+    assert (reply.headers, reply.body["error"]["param"]) == ({"x-should-retry": "false"}, "Idempotency-Key")
+
+
 def test_a_full_queue_says_when_to_come_back() -> None:
     assert fault(errors.Overloaded("full", retry_after_seconds=3)).headers["Retry-After"] == "3"
 
@@ -336,3 +344,4 @@ def test_a_prompt_that_is_too_long_carries_its_numbers() -> None:
 def test_only_a_failure_that_would_repeat_itself_is_not_to_be_retried() -> None:
     assert fault(errors.GenerationFailed("bug")).headers["x-should-retry"] == "false"
     assert "x-should-retry" not in fault(errors.WorkerLost("gone", code="worker_lost")).headers
+    assert fault(errors.WorkerLost("gone", code="worker_crashed")).headers["x-should-retry"] == "false"

@@ -9,6 +9,7 @@ import pytest
 from openai_events import HELLO, USER, ask, chat, surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
+from tropilla.api.surfaces.openai.responses import RESPONSES
 from tropilla.common.generation import (
     BAN,
     ChatPrompt,
@@ -345,3 +346,26 @@ def test_two_requests_never_share_an_id_or_a_drawn_seed() -> None:
     first, second = chat().request, chat().request
     assert first.id != second.id
     assert first.sampling.seed != second.sampling.seed
+
+
+TIERS = [
+    ("priority", "interactive"),
+    ("auto", "normal"),
+    ("default", "normal"),
+    ("flex", "batch"),
+    ("scale", None),
+    (None, None),
+    (["priority"], None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("tier", "priority"), TIERS)
+def test_a_service_tier_is_a_place_in_the_queue_and_no_other_value_of_it_is_an_error(tier: Any, priority: Any) -> None:
+    fields = {"model": "pocket", "service_tier": tier}
+    said = (
+        ask(CHAT, {**fields, "messages": [USER]}),
+        ask(COMPLETIONS, {**fields, "prompt": "a"}),
+        ask(RESPONSES, {**fields, "input": "a"}),
+    )
+    assert {call.priority for call in said} == {priority}

@@ -81,6 +81,25 @@ def test_models_of_other_contexts_are_told_in_the_largest_ones_buckets() -> None
     assert 'tgi_request_input_length_bucket{le="1.99"} 0' not in lines
 
 
+def test_what_the_ledger_comes_to_is_told_by_model_under_names_of_our_own() -> None:
+    counts = {
+        Key("requests", "m", "completed"): 2.0,
+        Key("requests", "m", "failed:internal"): 1.0,
+        Key("generated_tokens", "m"): 1e17,
+        Key("generated_tokens", "n"): 7.0,
+    }
+    lines = [line for line in page(counts) if "tropilla_" in line]
+    assert [line for line in lines if not line.startswith("# HELP")] == [
+        "# TYPE tropilla_requests_total counter",
+        'tropilla_requests_total{model="m",outcome="completed"} 2',
+        'tropilla_requests_total{model="m",outcome="failed:internal"} 1',
+        "# TYPE tropilla_generated_tokens_total counter",
+        'tropilla_generated_tokens_total{model="m"} 100000000000000000',
+        'tropilla_generated_tokens_total{model="n"} 7',
+    ]
+    assert not [line for line in page() if "tropilla_" in line]
+
+
 def test_gauges_add_up_over_workers_and_models() -> None:
     lines = page(reading=Reading({}, {"a": 2, "b": 3}, (Load("a", 1, 10, 5), Load("b", 2, 20, 7))))
     values = ("queue_size 5", "batch_current_size 3", "batch_current_max_tokens 30", "batch_total_tokens 12")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBook, FakeStore, errands, streams
+from fakes import Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from scene import POCKET
 from tropilla.api.app import Collaborators, create_app
@@ -53,7 +53,7 @@ class Mailboxes:
     def register(self, request_id: str) -> Mailbox:
         return self.open.setdefault(request_id, Mailbox())
 
-    def forget(self, request_id: str) -> None:
+    def forget(self, request_id: str, mailbox: Mailbox) -> None:
         del self.open[request_id]
 
 
@@ -68,7 +68,7 @@ class World:
         cluster = Cluster(announced, announced)
         relay = Relay(self.store, self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
         self.collaborators = Collaborators(
-            self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook()), streams()
+            self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook()), streams(), FakeBatches()
         )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(self.collaborators).test_client()
 

@@ -40,9 +40,9 @@ class FakeLedger:
         self.holder = self.holder or who
         return self.holder == who
 
-    def resign(self, office: str, who: str) -> None:
+    def resign(self, office: str, who: str, *, expect_seconds: float = 0.0) -> None:
         if self.holder == who:
-            self.holder = ""
+            self.holder = "expected" if expect_seconds else ""
 
     def hear(self, errand_id: str) -> list[tuple[str, Word]]:
         return [(str(place), word) for place, (heard, word) in enumerate(self.words) if heard == errand_id]
@@ -137,6 +137,14 @@ def test_a_second_delivery_changes_nothing_and_leaving_makes_tickets_due() -> No
     assert shelves.again == [False]
     assert ledger.renewed == [(("tag",), 0.0)]
     assert ledger.holder == ""
+
+
+def test_a_store_that_is_back_in_a_moment_says_so() -> None:
+    ledger = FakeLedger()
+    desk = Desk(ledger, ledger, FakeShelves(raising(AssertionError())), leave=pytest.fail)  # type: ignore[arg-type]
+    desk.open()
+    desk.close(returns=True)
+    assert ledger.holder == "expected"
 
 
 def test_a_store_whose_office_is_another_ones_leaves() -> None:

@@ -1,0 +1,184 @@
+"""The handlers behind the desk: what a dialect wants of files and batches is done here, and told by it.
+
+POST  /v1/files                 a form; its file goes to the disk as it comes, piece by piece
+GET   /v1/files/<id>/content    a file's bytes, or a range of them
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from flask import Response, send_file
+from tropilla.api.asking import Asking
+from tropilla.api.batches.archive import Archive
+from tropilla.api.batches.forms import form, unkept
+from tropilla.api.batches.records import BATCH_ID, Asked, Batch, File, Status, new_batch_id, new_file_id
+from tropilla.api.batches.wishes import (
+    BeginBatch,
+    CancelBatch,
+    DropFile,
+    FindBatch,
+    FindFile,
+    Granted,
+    KeepFile,
+    ListBatches,
+    Listed,
+    ListFiles,
+    ReadFile,
+    UnknownObject,
+    Wish,
+)
+from tropilla.api.conversation import respond
+from tropilla.api.surface import Desk, Dialect
+from tropilla.common.errors import Conflict, InvalidField
+from tropilla.common.settings import Settings
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+
+class Batches(Protocol):
+    """What is needed of `book.Book`."""
+
+    def begin(self, asked: Asked) -> Batch: ...
+    def find(self, batch_id: str) -> Batch | None: ...
+    def listing(self, after: str, limit: int) -> list[Batch]: ...
+    def cancel(self, batch_id: str, *, now: int) -> Status | None: ...
+    def open(self) -> frozenset[str]: ...
+
+
+class Clerk:
+    """Every handler may raise `TropillaError`s."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        archive: Archive,
+        batches: Batches,
+        asking: Asking,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings, self._archive, self._batches = settings, archive, batches
+        self._asking, self._clock = asking, clock
+
+    def of(self, dialect: Dialect, desk: Desk) -> Callable[..., Response]:
+        def view(**variables: str) -> Response:
+            around = self._asking.around(variables)
+            if desk.form:
+                with form(self._archive, self._settings.max_file_bytes) as (fields, path):
+                    wish = desk.parse(fields, around)
+                    assert isinstance(wish, KeepFile), "only a file comes with a form"
+                    return respond(desk.whole(self._keep(wish, path)))
+            taken = desk.about.takes is not None
+            body = self._asking.body(dialect, self._asking.data(dialect)) if taken else None
+            wish = desk.parse(body, around)
+            return self._read(wish) if isinstance(wish, ReadFile) else respond(desk.whole(self._granted(wish)))
+
+        return view
+
+    def _granted(self, wish: Wish) -> Granted:
+        match wish:
+            case ListFiles():
+                found = self._archive.listing(wish.after, newest_first=wish.newest_first, purpose=wish.purpose)
+                return _page(list(islice(found, wish.limit + 1)), wish.limit)
+            case FindFile():
+                return self._file(wish.id)
+            case DropFile():
+                return self._drop(wish.id)
+            case BeginBatch():
+                return self._begin(wish)
+            case ListBatches():
+                return _page(self._batches.listing(wish.after, wish.limit + 1), wish.limit)
+            case FindBatch():
+                return self._batch(wish.id)
+            case CancelBatch():
+                return self._cancel(wish.id)
+            case KeepFile() | ReadFile():
+                raise AssertionError(f"{wish} is granted elsewhere")
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def _keep(self, wish: KeepFile, path: Path) -> File:
+        now = self._clock()
+        created, size = int(now), path.stat().st_size
+        kept = File(new_file_id(now), wish.name, wish.purpose, size, created, created + wish.seconds)
+        try:
+            self._archive.keep(kept, path)
+        except OSError as error:
+            raise unkept(error) from error
+        return kept
+
+    def _file(self, file_id: str) -> File:
+        found = self._archive.find(file_id)
+        if found is None:
+            raise UnknownObject(f"No such File object: {file_id}", param="id")
+        return found
+
+    def _read(self, wish: ReadFile) -> Response:
+        file = self._file(wish.id)
+        path = self._archive.path(file.id)
+        kind = "application/octet-stream"
+        try:
+            return send_file(
+                path, kind, as_attachment=True, download_name=file.name, conditional=True, etag=file.id, max_age=0
+            )
+        except FileNotFoundError as error:
+            # Somebody else has just deleted it.
+            raise UnknownObject(f"No such File object: {wish.id}", param="id") from error
+        except RequestedRangeNotSatisfiable:
+            return Response(status=416, headers={"Content-Range": f"bytes */{file.size_bytes}"})
+
+    def _drop(self, file_id: str) -> str:
+        file = self._file(file_id)
+        for batch_id in sorted(self._batches.open()):
+            batch = self._batches.find(batch_id)
+            if batch is not None and file.id in batch.files:
+                raise Conflict(
+                    f"The file '{file.id}' is in use by the batch '{batch_id}'. Cancel that first.", param="id"
+                )
+        self._archive.drop(file.id)
+        return file.id
+
+    # -- batches ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, wish: BeginBatch) -> Batch:
+        file = self._archive.find(wish.input_file_id)
+        if file is None:
+            text = f"Invalid 'input_file_id': there is no file '{wish.input_file_id}', or not any more."
+            raise InvalidField(text, param="input_file_id")
+        if file.purpose != "batch":
+            text = f"Invalid 'input_file_id': the purpose of the file is '{file.purpose}', but must be 'batch'."
+            raise InvalidField(text, param="input_file_id")
+        now = self._clock()
+        asked = Asked(
+            id=new_batch_id(now),
+            endpoint=wish.endpoint,
+            input_file_id=file.id,
+            window=wish.window,
+            created_at=int(now),
+            expires_at=int(now) + wish.window_seconds,
+            output_seconds=wish.output_seconds,
+            metadata=wish.metadata,
+            key=wish.key,
+        )
+        return self._batches.begin(asked)
+
+    def _batch(self, batch_id: str) -> Batch:
+        found = self._batches.find(batch_id) if BATCH_ID.fullmatch(batch_id) else None
+        if found is None:
+            raise UnknownObject(f"No batch found with id '{batch_id}'.", param="id")
+        return found
+
+    def _cancel(self, batch_id: str) -> Batch:
+        """Whoever asks twice is told the same; of what is over, or about to be, nothing can be taken back."""
+        found = self._batch(batch_id)
+        status = self._batches.cancel(found.asked.id, now=int(self._clock()))
+        if status not in ("validating", "in_progress", "cancelling"):
+            raise Conflict(f"Cannot cancel a batch with status '{status}'.")
+        return self._batch(batch_id)
+
+
+def _page(found: list[File] | list[Batch], limit: int) -> Listed:
+    return Listed(found[:limit], len(found) > limit)

@@ -1,0 +1,58 @@
+"""The handlers of what changes models: errands of the store, and models that are to go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from flask import Response
+from tropilla.api import chores, listening
+from tropilla.api.asking import Asking
+from tropilla.api.chores import Errands
+from tropilla.api.cluster import Cluster
+from tropilla.api.conversation import respond
+from tropilla.api.surface import Chore, Dialect, Dismissal, ErrandCall, Listening, Reply, Stopping
+from tropilla.common.orders import Order
+
+
+class Orders(Protocol):
+    """What is needed of `registry.Registry`."""
+
+    def order(self, worker: str, order: Order) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the handlers need."""
+
+    asking: Asking
+    cluster: Cluster
+    registry: Orders
+    errands: Errands
+
+    def view(self, dialect: Dialect, chore: Chore) -> Callable[..., Response]:
+        def view(**variables: str) -> Response:
+            data = self.asking.data(dialect)
+            body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data)
+            call = chore.parse(body, self.asking.around(variables, fresh=True))
+            match call:
+                case Reply():
+                    return respond(call)
+                case Dismissal():
+                    return self.dismiss(call)
+                case ErrandCall():
+                    return chores.answer(self.errands, chore, call)
+                case Listening():
+                    return listening.listen(self.errands, chore.framing, call)
+                case Stopping():
+                    self.errands.stop(call.errand_id)
+                    return respond(call.reply)
+
+        return view
+
+    def dismiss(self, dismissal: Dismissal) -> Response:
+        for worker in self.cluster.catalogue().workers:
+            if worker.pin == dismissal.pin and worker.state in ("loading", "ready"):
+                self.registry.order(worker.name, Order(None))
+        return respond(dismissal.reply)
