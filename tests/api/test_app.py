@@ -350,10 +350,10 @@ def test_another_key_has_its_own_words(world: World) -> None:
 def test_what_nobody_knows_any_more_is_asked_for_anew(world: World) -> None:
     world.will_say(*answer("hi"))
     first = once(world)
-    joins = iter([False, True])
-    world.store.join = lambda request_id, *, inbox: next(joins)  # type: ignore[method-assign]
+    joins = iter([None, 60.0])
+    world.store.join = lambda request_id, *, inbox, listener: next(joins)  # type: ignore[method-assign]
     assert once(world, name="1" * 32).data == first.data
-    joins = iter([False] * 3)
+    joins = iter([None] * 3)
     assert once(world, name="1" * 32).status_code == 503
     assert world.at_rest
 
