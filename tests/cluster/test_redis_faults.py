@@ -101,7 +101,7 @@ def networked(whole: Networked) -> Iterator[Networked]:
 @pytest.fixture
 def elsewhere() -> Iterator[ThreadPoolExecutor]:
     """Threads for callers that wait while the test goes on."""
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(24) as threads:
         yield threads
 
 
@@ -327,10 +327,17 @@ def test_a_full_redis_takes_nothing_new_and_loses_nothing_that_it_took(
     networked: Networked, full: Callable[[], None], elsewhere: ThreadPoolExecutor
 ) -> None:
     herd = networked.herd
-    # Two workers hold six tickets each; the others wait in the lane while it fills.
-    readers = [elsewhere.submit(told, herd, 100) for _ in range(16)]
-    room = names.room_key("endless.cpu")
-    wait_for(lambda: (herd.redis.zcard(room), herd.redis.llen("endless.cpu")) == (4, 4), "some to wait")
+    # More than two workers hold: the others wait, with their tickets, while it fills.
+    readers = [elsewhere.submit(told, herd, 100) for _ in range(24)]
+
+    def all_in() -> bool:
+        waiting, running = (
+            herd.redis.zcard(names.room_key("endless.cpu")),
+            herd.redis.scard(names.running_key("endless")),
+        )
+        return 0 < waiting <= herd.redis.llen("endless.cpu") and waiting + running == len(readers)
+
+    wait_for(all_in, "some to wait")
     full()
     # At first by the script that would admit it, then before that is asked.
     wait_for(lambda: told(herd, 3)[-1].get("error_type") == "overloaded", "new requests to be refused")
