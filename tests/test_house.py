@@ -131,7 +131,7 @@ NO_IO = {"urllib.parse"}
 WALL_CLOCK = {
     "api/account.py": "how long a request took, from its own process's clock; to be shown",
     "api/asking.py": "the time that answers bear",
-    "api/batches/answering.py": "how much of a batch's window is left: minutes at the least, and only ever its foreman's own",
+    "api/batches/answering.py": "how much of a batch's window, of minutes at the least, is left",
     "api/batches/archive.py": "when a file was made, and until when it is kept",
     "api/batches/clerk.py": "when a batch was made; its window is counted from that",
     "api/batches/rendering.py": "the time that answers bear",
