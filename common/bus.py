@@ -351,7 +351,7 @@ class Bus:
 
     @redis_errors_translated
     def cancelled(self, request_ids: Sequence[str]) -> list[str]:
-        """Which of the requests nobody wants any more: what `listen_cancels` says, for whoever missed it."""
+        """Which of the requests nobody wants any more: what `listen_as_worker` hears, for whoever missed it."""
         if not request_ids:
             return []
         marks = cast("list[bytes | None]", self._redis.mget([names.cancel_key(name) for name in request_ids]))
@@ -415,10 +415,6 @@ class Bus:
     def listen_inbox(self, inbox: str) -> Listener:
         """A subscription to an inbox's messages."""
         return Listener(self.url, names.inbox_channel(inbox))
-
-    def listen_cancels(self) -> Listener:
-        """A subscription to the ids of requests that nobody wants any more."""
-        return Listener(self.url, names.CANCELS_CHANNEL)
 
     def listen_as_worker(self) -> Listener:
         """A subscription to the ids of requests that nobody wants any more, and to those that begin to wait."""

@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from tropilla.api import placement
@@ -94,6 +94,12 @@ class Answering:
         """Nobody wants the answers that are still awaited."""
         self._cancelled = True
         self.abandon()
+
+    def forsake(self, asked: Asked, numbers: Iterable[int]) -> None:
+        """As `cancel`, of lines that another process may have under way."""
+        for number in numbers:
+            for attempt in range(MOST_TRIES):
+                self._relay.cancel(lines.request_id(asked.id, number, attempt))
 
     def abandon(self) -> None:
         """Somebody else awaits them from now on."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from tropilla.api.batches.book import Held
+from tropilla.api.batches.lines import MOST_LINES
 from tropilla.common import names
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import DecodeError, StoreUnavailable
@@ -32,7 +33,7 @@ SWEEP_SECONDS = 600.0
 MOST_RUNS = 4
 #: Lines under way for each slot of a worker: one that runs, and one that is there when it ends. And in all, at the least (a
 #: model that nobody has loaded yet is loaded only if somebody waits) and at the most.
-LINES_PER_SLOT, LEAST_LINES, MOST_LINES = 2, 2, 256
+LINES_PER_SLOT, LEAST_LINES = 2, 2
 
 
 class Office(Protocol):

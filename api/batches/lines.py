@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 from tropilla.api.batches.records import Ending, Objection
 
+#: So many lines of a batch are under way at the most.
+MOST_LINES = 256
 JSON = Any
 
 #: So many objections are enough to see what is wrong with a file.

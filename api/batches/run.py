@@ -18,13 +18,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 from tropilla.api.batches import book
 from tropilla.api.batches.archive import Archive
 from tropilla.api.batches.book import Held
-from tropilla.api.batches.lines import Line, Review
+from tropilla.api.batches.lines import MOST_LINES, Line, Review
 from tropilla.api.batches.records import Asked, Batch, Ending, Objection, Status, new_file_id
 from tropilla.api.batches.results import write_results
 from tropilla.api.batches.segments import Row, Segments
@@ -50,6 +51,7 @@ class Answering(Protocol):
     def answer(self, asked: Asked, line: Line, data: bytes) -> Row | None: ...
     def settled(self, line: int) -> None: ...
     def cancel(self) -> None: ...
+    def forsake(self, asked: Asked, numbers: Iterable[int]) -> None: ...
     def abandon(self) -> None: ...
 
 
@@ -155,6 +157,9 @@ class Run:
             if how in ("cancelled", "expired"):
                 self._cancelled = True
                 self._answering.cancel()
+                # Whoever had the batch before took its lines in their order.
+                theirs = islice(pending, MOST_LINES if self._held.term > 1 else 0)
+                self._answering.forsake(self._asked, [line.number for line in theirs])
                 while self._underway:
                     self._collect(segments, len(lines))
             if how is not None and (batch := self._closed(how, len(lines), segments)):
@@ -172,8 +177,7 @@ class Run:
 
     def _closed(self, how: Ending, total: int, segments: Segments) -> Batch | None:
         """From here on no other answer counts. None: somebody has cancelled the batch in this very moment."""
-        # Whoever writes the files finds them all.
-        segments.sync()
+        segments.sync()  # Whoever writes the files finds them all.
         tally = segments.tally(total, closed=True)
         now = self._clock()
         output = new_file_id(now) if tally.completed else ""

@@ -381,7 +381,7 @@ def test_a_request_that_waits_is_cancelled_at_once(queue: Queue) -> None:
 def test_whoever_runs_a_cancelled_request_is_told(queue: Queue) -> None:
     request_id = queue.ask().request_id
     queue.take()
-    cancels = queue.bus.listen_cancels()
+    cancels = queue.bus.listen_as_worker()
     assert not queue.room.cancel(request_id, seconds=60, journal_seconds=60)
     assert cancels.read(5) == request_id.encode()
     cancels.close()

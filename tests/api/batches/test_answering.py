@@ -251,6 +251,14 @@ def test_who_leaves_gives_no_answer_and_cancels_nothing() -> None:
     assert len(world.ids) == 1
 
 
+def test_what_another_process_may_have_under_way_is_cancelled_whichever_try_it_is() -> None:
+    world = World()
+    asked = Asked(BATCH, CHAT, "file-x", "1h", 1_699_999_000, 1_700_000_900, 60, key="somebody")
+    world.answering.forsake(asked, [1, 3])
+    expected = [request_id(asked.id, number, attempt) for number in (1, 3) for attempt in range(MOST_TRIES)]
+    assert world.relay.cancelled == expected
+
+
 def test_what_nobody_wants_is_cancelled() -> None:
     world = World(answer("Hello"))
     world.relay.heard = world.answering.cancel

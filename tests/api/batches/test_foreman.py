@@ -11,13 +11,13 @@ from fakes import WORKER, Clock
 from tropilla.api.batches.book import Held
 from tropilla.api.batches.foreman import (
     LEAST_LINES,
-    MOST_LINES,
     MOST_RUNS,
     PAUSE_SECONDS,
     RENEW_SECONDS,
     SWEEP_SECONDS,
     Foreman,
 )
+from tropilla.api.batches.lines import MOST_LINES
 from tropilla.api.batches.records import Asked, Batch
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import StoreUnavailable

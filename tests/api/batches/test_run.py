@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class FakeAnswering:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.settlings: list[int] = []
+        self.forsaken: list[int] = []
         self.says: dict[str, int] = {}
         self.stuck: set[str] = set()
         self.most_at_once = self._at_once = 0
@@ -95,6 +96,9 @@ class FakeAnswering:
 
     def cancel(self) -> None:
         self._left.set()
+
+    def forsake(self, asked: Asked, numbers: Iterable[int]) -> None:
+        self.forsaken += numbers
 
     def abandon(self) -> None:
         self._left.set()
@@ -227,6 +231,16 @@ def test_a_cancelled_batch_leaves_what_was_answered_and_says_so_of_the_rest(worl
     assert [each["custom_id"] for each in world.left("output")] == ["c0", "c1", "c2"]
     assert {each["error"]["code"] for each in world.left("error")} == {"batch_cancelled"}
     assert world.book.counts == (LINES, 3, LINES - 3)
+
+
+def test_what_an_earlier_process_has_under_way_of_a_cancelled_batch_is_cancelled_too(world: World) -> None:
+    world.book.take()
+    answering = FakeAnswering()
+    answering.stuck = {f"c{number}" for number in range(3, LINES)}
+    world.book.before = cancelling(world)
+    world.taken(answering).run()
+    begun = {int(name[1:]) + 1 for name in answering.asked}
+    assert set(answering.forsaken) == set(range(1, LINES + 1)) - begun
 
 
 def test_a_batch_whose_window_is_over_leaves_what_was_answered(world: World) -> None:
