@@ -246,7 +246,10 @@ class Watch:
 
     def _replace_ticket(self) -> None:
         """Redis gave it to a worker that was just killed, and who cannot say so. One too many does no harm."""
-        if self._room.position(self._request.id) is not None:
+        position = self._room.position(self._request.id)
+        if position is not None:
+            # A worker that left may have given it back to the other flavour's.
+            self._lane = position.lane
             log.warning("request %s: its ticket is lost; there is another one", self._request.id)
         self._put(self._lane)
 

@@ -62,11 +62,12 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """`before` go first, of `waiting` in the lane; one is taken every `pace` seconds, where that is known."""
+    """`before` go first, of `waiting` in the `lane`; one is taken every `pace` seconds, where that is known."""
 
     before: int
     waiting: int
     pace: float | None
+    lane: Lane
 
     @property
     def wait(self) -> float | None:
@@ -210,8 +211,10 @@ class Room:
     @redis_errors_translated
     def position(self, request_id: str) -> Position | None:
         """Where a request stands; None when it does not wait."""
-        before, waiting, pace = self._position(keys=[names.state_key(request_id)])
-        return Position(before, waiting, pace / 1000 if pace >= 0 else None) if before >= 0 else None
+        before, waiting, pace, lane = self._position(keys=[names.state_key(request_id)])
+        if before < 0:
+            return None
+        return Position(before, waiting, pace / 1000 if pace >= 0 else None, Lane.named(lane.decode()))
 
     @redis_errors_translated
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]:

@@ -447,7 +447,7 @@ class FakeStore:
 
     def position(self, request_id: str) -> Position | None:
         self._answer()
-        return Position(self.before, self.before + 1, self.pace) if self.waits else None
+        return Position(self.before, self.before + 1, self.pace, self.lane) if self.waits else None
 
     def tickets(self, lane: str) -> int:
         self._answer()

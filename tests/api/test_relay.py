@@ -785,6 +785,17 @@ def test_a_ticket_that_vanished_with_the_worker_that_popped_it_is_replaced() -> 
     assert world.submitted == [("r", "m.cpu"), ("r", "m.cpu")]
 
 
+def test_a_ticket_is_replaced_in_the_lane_to_which_a_worker_that_left_gave_the_request() -> None:
+    world = World()
+
+    def give_back() -> None:
+        world.store.lane, world.store.unpopped = Lane("m", "gpu"), 0
+
+    world.inbox.script = [give_back, None, lambda: world.store.write(*answer("late")), None]
+    world.events()
+    assert world.submitted == [("r", "m.cpu"), ("r", "m.gpu")]
+
+
 def test_a_ticket_that_still_waits_is_not_doubled() -> None:
     world = World()
     world.inbox.script = [*[None] * 20, lambda: world.store.write(*answer("late"))]

@@ -10,11 +10,10 @@ import os
 import random
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psutil
@@ -24,7 +23,7 @@ from faults import scripted
 from faults.account import bar, left_over
 from faults.checker import Asked, Heard, spread, verdict
 from faults.flock import Flock
-from faults.load import asking
+from faults.load import Crowd, asking
 from faults.runs import STEP_MS, Say, Size, flock_of
 
 BETWEEN_SECONDS = (0.5, 1.5)
@@ -67,36 +66,18 @@ def frames_in(dialect: str, data: bytes) -> tuple[list[bytes], bytes]:
     return [frame + end for frame in complete], rest
 
 
-class Clients:
-    """So many at a time; each hears streams to their end, however often it has to come back."""
+class Clients(Crowd[Told]):
+    """Each hears streams to their end, however often it has to come back."""
 
     def __init__(self, flock: Flock, asked: Iterator[Asked], chance: random.Random, count: int) -> None:
-        self._flock, self._asked, self._chance = flock, asked, chance
-        self.told: list[Told] = []
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._count = count
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="client")
-        self._running: list[Future[None]] = []
+        self._flock = flock
+        super().__init__((partial(self._follow, each, chance.random() < 0.5) for each in asked), count)
 
-    def start(self) -> None:
-        self._running = [self._pool.submit(self._client) for _ in range(self._count)]
-
-    def stop(self) -> None:
-        """What has begun is heard to its end. Raises what a client died of."""
-        self._stopping.set()
-        self._pool.shutdown()
-        for client in self._running:
-            client.result()
-
-    def _client(self) -> None:
-        while not self._stopping.is_set():
-            with self._lock:
-                told, by_header = Told(next(self._asked)), self._chance.random() < 0.5
-            self._hear(told, by_header=by_header)
-            told.whole = self._whole(told)
-            with self._lock:
-                self.told.append(told)
+    def _follow(self, asked: Asked, by_header: bool) -> Told:
+        told = Told(asked)
+        self._hear(told, by_header=by_header)
+        told.whole = self._whole(told)
+        return told
 
     def _hear(self, told: Told, *, by_header: bool) -> None:
         while not told.refused and told.returns < MOST_RETURNS:
@@ -158,7 +139,7 @@ def api_killed(size: Size, seed: int, say: Say) -> dict[str, Any]:
             clients.stop()
         seconds = time.monotonic() - began
         left = left_over(flock, f"{scripted.NAME}.cpu")
-    return _result(clients.told, size) | {"seconds": round(seconds, 1), "left_over": left}
+    return _result(clients.heard, size) | {"seconds": round(seconds, 1), "left_over": left}
 
 
 def _kill(flock: Flock, count: int, chance: random.Random, say: Say) -> None:

@@ -7,9 +7,10 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from cluster.wire import OLLAMA, OPENAI, TGI, Answer, ask, post
 from faults.checker import Asked, Heard
@@ -40,15 +41,19 @@ def asking(
         yield Asked(chance.choice(DIALECTS), stream, prompt, seed, count)
 
 
-class Load:
-    """So many clients; `asked` is shared among them. Everything they heard is in `heard`, in no order."""
+Told = TypeVar("Told")
 
-    def __init__(self, flock: Flock, asked: Iterator[Asked], *, clients: int, model: str, **sampling: Any) -> None:
-        self.flock, self._asked, self._model, self._sampling = flock, asked, model, sampling
-        self.heard: list[Heard] = []
+
+class Crowd(Generic[Told]):
+    """So many clients at a time, who take one job after the other, until they are told to stop. What came of them is in
+    `heard`, in no order.
+    """
+
+    def __init__(self, jobs: Iterator[Callable[[], Told]], clients: int) -> None:
+        self._jobs, self._clients = jobs, clients
+        self.heard: list[Told] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._clients = clients
         self._pool = ThreadPoolExecutor(clients, thread_name_prefix="client")
         self._running: list[Future[None]] = []
 
@@ -65,10 +70,18 @@ class Load:
     def _client(self) -> None:
         while not self._stopping.is_set():
             with self._lock:
-                asked = next(self._asked)
-            heard = listen(self.flock, asked, self._model, **self._sampling)
+                job = next(self._jobs)
+            told = job()
             with self._lock:
-                self.heard.append(heard)
+                self.heard.append(told)
+
+
+class Load(Crowd[Heard]):
+    """Clients that ask for what is in `asked`."""
+
+    def __init__(self, flock: Flock, asked: Iterator[Asked], *, clients: int, model: str, **sampling: Any) -> None:
+        self.flock = flock
+        super().__init__((partial(listen, flock, each, model, **sampling) for each in asked), clients)
 
 
 def listen(flock: Flock, asked: Asked, model: str, **sampling: Any) -> Heard:
