@@ -2,7 +2,9 @@
 --
 -- KEYS  the set of ids to be looked at: what runs of a pin; or a single state; or the set of pins of which something runs
 -- ARGV  [1] what KEYS[1] is: "running", "state" or "pins",
---       [2] payload of the last event of a request whose time is over, [3] of one that nobody wants
+--       [2] payload of the last event of a request whose time is over, [3] of one that nobody wants,
+--       [4] with "pins", a worker that was seen to end: only what it holds is looked at, and lost now; or "",
+--       [5] "1": it was killed from outside, and none of its requests is to blame (take.lua)
 --
 -- Returns the lanes in which there is one more now: each needs a ticket.
 
@@ -12,7 +14,19 @@ local function lapsed(state)
 end
 
 local lanes, now = {}, milliseconds()
+
+-- Whether that worker held it.
+local function buried(state)
+  local lease = key_of(state.id, 'lease')
+  local holder = redis.call('GET', lease)
+  if not holder or string.sub(holder, 1, #ARGV[4] + 1) ~= ARGV[4] .. '/' then return false end
+  redis.call('DEL', lease)
+  if ARGV[5] == '1' then redis.call('HSET', state.at, 'killed', '1') end
+  return true
+end
+
 local function look(state)
+  if ARGV[4] ~= '' and state and not buried(state) then return end
   if not lapsed(state) then return end
   redis.call('SREM', RUNNING .. state.pin, state.id)
   if redis.call('EXISTS', key_of(state.id, 'cancel')) == 1 then

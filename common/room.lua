@@ -7,7 +7,8 @@
 --   request (encoded, in which version), kind, model, pin, lane, key, class, cost (about how many tokens), tag (its place in its class)
 --   admitted, expires (ms of Redis's own clock), lifetime (ms)
 --   attempt (number of the only writer allowed), free ("1": given back), done (how it ended)
---   lost (workers), blamed (for so many of them), from (tokens there were when it was taken), unbegun ("1": not yet computed)
+--   lost (workers), blamed (for so many of them), from (tokens there were when it was taken), unbegun ("1": not yet computed),
+--     killed ("1": its last worker was killed from outside)
 --   prompt, cached, generated (tokens that were counted so far)
 --   worker (who took it last), lost_workers (their names, a line each)
 --
@@ -30,7 +31,7 @@ local function milliseconds()
 end
 
 local FIELDS = {'id', 'inboxes', 'background', 'named', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
-                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'done', 'prompt',
+                'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'killed', 'done', 'prompt',
                 'cached', 'generated', 'worker', 'lost_workers'}
 
 -- nil when nothing is known of the request (any more).

@@ -16,7 +16,7 @@
 --
 -- A lease that is gone though nobody gave the request back (hand_back.lua) is a worker lost. The request is blamed for it
 -- unless it had got further there, by a token at least: what kills its worker does so again at the same place, and others
--- were only beside it. So `blamed` counts the workers that were lost in a row without a token in between, `lost` all of them.
+-- were only beside it; and unless that worker's witness has said that it was killed from outside (workers/witness.py). So `blamed` counts the workers that were lost in a row without a token in between, `lost` all of them.
 
 local lane, only = ARGV[1], ARGV[9]
 local room, times, now = ROOM .. lane, ROOM .. lane .. ':times', milliseconds()
@@ -79,9 +79,9 @@ local function taken(state)
   if tonumber(state.attempt) > 0 and not state.free then
     lost = lost + 1
     state.lost_workers = (state.lost_workers and state.lost_workers .. '\n' or '') .. (state.worker or '')
-    if not further and not state.unbegun then blamed = blamed + 1 end
+    if not further and not state.unbegun and not state.killed then blamed = blamed + 1 end
   end
-  redis.call('HDEL', state.at, 'free', 'unbegun')
+  redis.call('HDEL', state.at, 'free', 'unbegun', 'killed')
   local in_a_row, in_all = string.match(ARGV[4], '(%d+) (%d+)')
   if blamed >= tonumber(in_a_row) or lost >= tonumber(in_all) then
     state.lost = lost

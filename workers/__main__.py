@@ -22,7 +22,7 @@ from tropilla.common.errors import TropillaError
 from tropilla.common.gguf import read_header
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
-from tropilla.workers import leaving
+from tropilla.workers import leaving, witness
 from tropilla.workers.charge import is_still_there, own_definition
 from tropilla.workers.life import Life
 from tropilla.workers.llama.library import check_flavour
@@ -37,11 +37,13 @@ def main() -> int:
     try:
         leaving.hear_signals()
         settings = Settings.from_environment()
+        flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
+        name = f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}"
+        # While there are no threads and no connections yet.
+        leaving.be_seen_by(witness.post(witness.burying(settings, name)))
         bus = Bus.connect(settings.redis_url, settings)
         bus.check()
-        flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         check_flavour(flavour)
-        name = f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}"
         own = None if flags.idle and not flags.own else _own(settings, bus, name, anew=flags.own)
         again = [IDLE, OWN] if own else [IDLE]
         life = Life(settings, bus, name=name, own=own, again=lambda: leaving.begin_anew(again, without=(IDLE, OWN)))
@@ -51,6 +53,8 @@ def main() -> int:
         return 1
     except leaving.Stopped:
         return 0
+    finally:
+        leaving.be_seen_no_more()
 
 
 def _flags() -> argparse.Namespace:

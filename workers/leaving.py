@@ -11,11 +11,17 @@ from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from tropilla.workers.witness import Witness
+
 log = logging.getLogger(__name__)
 
 #: Leave, and a fresh process takes this one's place: whoever started it starts it again at once.
 RESTART = signal.SIGUSR2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, RESTART)
+
+
+#: Who sees this process end, if anybody does.
+_witnesses: list[Witness] = []
 
 
 class Stopped(BaseException):
@@ -24,6 +30,22 @@ class Stopped(BaseException):
 
 class Restarted(Stopped):
     """It leaves, and is back in a moment."""
+
+
+def be_seen_by(witness: Witness) -> None:
+    """From here on whatever this process holds is let go of when it ends, and it is told why where that is known."""
+    _witnesses.append(witness)
+
+
+def be_seen_no_more() -> None:
+    """What follows is an orderly end."""
+    while _witnesses:
+        _witnesses.pop().dismiss()
+
+
+def _confess(word: str) -> None:
+    for witness in _witnesses:
+        witness.accuse(word)
 
 
 def hear_signals() -> None:
@@ -49,6 +71,7 @@ def begin_anew(flags: Sequence[str], *, without: Collection[str]) -> NoReturn:
     """This process turns into a fresh one of its own kind, with other flags and the same environment."""
     # Whoever tells it to leave meanwhile is heard by the fresh one: what is blocked stays blocked, and pending.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    be_seen_no_more()
     sys.stdout.flush()
     sys.stderr.flush()
     same = [argument for argument in sys.orig_argv[1:] if argument not in without]
@@ -57,6 +80,7 @@ def begin_anew(flags: Sequence[str], *, without: Collection[str]) -> NoReturn:
 
 def leave_quietly() -> NoReturn:
     """Also where another thread is in the middle of llama.cpp's loading, which nothing else ends."""
+    be_seen_no_more()
     os._exit(0)
 
 
@@ -75,6 +99,7 @@ def leave_at_once() -> None:
 def leave_hanging(seconds: float) -> None:
     """Nothing inside a process ends a step that hangs; its leases expire, and others go on."""
     log.critical("a step has been running for %.0f s: leaving", seconds)
+    _confess("a step hangs")
     os._exit(71)
 
 
@@ -90,4 +115,5 @@ def or_die(work: Any) -> None:
         work()
     except BaseException:
         log.critical("the worker cannot go on", exc_info=True)
+        _confess("the worker cannot go on")
         os._exit(70)

@@ -108,6 +108,21 @@ def test_a_stream_whose_worker_is_killed_goes_on_at_another_as_if_nothing_had_ha
         assert [item["index"] for item in said] == list(range(1, TOKENS + 1))
 
 
+def test_nobody_waits_for_the_lease_of_a_worker_that_was_seen_to_die(make_herd: HerdMaker) -> None:
+    herd = make_herd(lease_seconds=30)
+    for _ in range(2):
+        herd.start_worker()
+    herd.start_api()
+    with post(herd, TGI, ask(TGI, "a", "endless", tokens=TOKENS)) as answer:
+        items = answer.items()
+        first = next(items)
+        lost = holder(herd, request_id_of(herd))
+        lost.kill()
+        assert [item["index"] for item in [first, *items]] == list(range(1, TOKENS + 1))
+    # It is its witness that says so.
+    wait_for(lambda: "was killed: 1 requests wait again" in lost.log, "somebody to have seen it")
+
+
 def request_id_of(herd: Herd) -> str:
     """The one request that runs now."""
     wait_for(lambda: len(held(herd)) == 1, "one request to be run")

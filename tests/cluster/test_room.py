@@ -213,6 +213,18 @@ def test_any_worker_of_the_pin_finds_what_another_was_lost_over(queue: Queue) ->
     assert held.request_id != lost
 
 
+def test_what_a_worker_held_that_was_seen_to_end_waits_again_at_once(queue: Queue) -> None:
+    for name in "abc":
+        queue.ask(name)
+    worker = queue.lane.pin
+    mine, other, nearly = queue.take(worker), queue.take("b"), queue.take(f"{worker}2")
+    assert queue.room.bury(worker, killed=True) == [queue.lane]
+    assert queue.room.bury(worker, killed=True) == []
+    assert queue.take("b").request_id == mine.request_id
+    for taken in (other, nearly):
+        assert queue.bus.held_for(taken.request_id)
+
+
 #: What became of one worker after the other that took a request -> what the next one is told.
 BLAME = {
     "": "claimed",
@@ -227,6 +239,9 @@ BLAME = {
     "lost further": "claimed",
     "lost further lost": "suspect",
     "lost further lost lost": "crashed",
+    "killed killed killed": "claimed",
+    "crashed": "suspect",
+    "crashed killed crashed": "crashed",
     "further " * (MAX_LOST_IN_ALL - 1): "claimed",
     "further " * MAX_LOST_IN_ALL: "crashed",
 }
@@ -238,7 +253,8 @@ def test_a_request_is_blamed_for_workers_that_are_lost_in_a_row_without_a_word(
 ) -> None:
     request_id, said = queue.ask().request_id, 0
     for attempt, fate in enumerate(fates.split(), start=1):
-        taken = queue.take(lease_seconds=0.02 if fate != "returned" else 5)
+        worker = queue.lane.pin
+        taken = queue.take(worker, lease_seconds=5 if fate in {"returned", "killed", "crashed"} else 0.02)
         assert (taken.request_id, taken.attempt, taken.next_index) == (request_id, attempt, said)
         if taken.outcome == "suspect" and fate != "in-line":
             assert not queue.room.begin(request_id, attempt - 1), "somebody else's by now"
@@ -252,7 +268,9 @@ def test_a_request_is_blamed_for_workers_that_are_lost_in_a_row_without_a_word(
             queue.bus.append([Entry(request_id, attempt, said, "", b"e")], journal_seconds=60)
             said += 1
         if fate == "returned":
-            queue.room.hand_back([Lease(request_id, "a", attempt)])
+            queue.room.hand_back([Lease(request_id, worker, attempt)])
+        elif fate in {"killed", "crashed"}:
+            assert queue.room.bury(worker, killed=fate == "killed") == [queue.lane]
         else:
             queue.until_lapsed(request_id)
             queue.room.put_back(request_id)
