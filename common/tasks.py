@@ -17,6 +17,8 @@ from tropilla.common.settings import Settings
 
 #: Older versions stall a full thread pool 1.3 s whenever a slot is refilled.
 MINIMUM_KOMBU = (5, 7)
+#: Handing out again what was not acknowledged takes some milliseconds.
+RESTORE_SECONDS = 5
 #: Redis has not answered by then: it will not.
 ANSWER_SECONDS = 5.0
 
@@ -31,6 +33,9 @@ def create_celery(settings: Settings) -> Celery:
             "visibility_timeout": settings.visibility_seconds,
             "unacked_restore_interval": 2,
             "unacked_restore_throttle": 1,
+            # Who looks for unacknowledged tickets holds this lock; kombu's own 300 s are how long nobody else does so after
+            # a worker was killed over it.
+            "unacked_mutex_expire": RESTORE_SECONDS,
             # add_consumer takes effect when the current blocking pop ends.
             "polling_interval": 0.2,
             "health_check_interval": 10,

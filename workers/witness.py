@@ -1,9 +1,9 @@
 """A process beside the worker that sees it end, however it does, and says so at once.
 
-A worker that is killed says nothing any more, and what it held would wait for its leases to run out. Its witness, a fork with
-nothing open but one end of a pipe, reads the end of that pipe when the worker's end is gone, lets the requests wait
-again, and puts their tickets into the lanes. Where nobody saw the worker end, because a whole machine or container
-was lost, there are still the leases.
+A worker that is killed says nothing any more, and what it held would wait for its leases to run out. Its witness, a fork
+with nothing open but one end of a pipe, reads the end of that pipe when the worker's end is gone, lets the requests wait
+again, and puts their tickets into the lanes. Where nobody saw the worker end, because a whole machine or container was
+lost, there are still the leases.
 
 The witness also tells a crash from a kill. A fatal signal inside the worker (SIGSEGV, an assertion of llama.cpp's) makes
 faulthandler write the stacks into the pipe first, and the worker itself writes a word when a step hangs; SIGKILL

@@ -96,3 +96,10 @@ def test_whoever_waits_without_a_ticket_is_served_all_the_same(herd: Herd) -> No
     asked = request()
     herd.admit(asked, LANE)
     wait_for(lambda: herd.bus.read_journal(asked.id), "the request to be served", seconds=10)
+
+
+def test_a_worker_killed_while_it_looked_for_lost_tickets_keeps_the_others_from_that_for_seconds_only(
+    celery: Celery,
+) -> None:
+    with celery.connection_for_read() as connection, connection.channel() as channel:
+        assert channel.unacked_mutex_expire <= 5
