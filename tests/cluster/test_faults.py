@@ -305,11 +305,11 @@ def test_a_generation_longer_than_the_visibility_timeout_runs_once(make_herd: He
     worker = herd.start_worker()
     second = herd.start_worker()
     herd.start_api()
-    # Two slots of 1,800 tokens at some milliseconds each: longer than three seconds and two sweeps.
-    answers = [post(herd, TGI, ask(TGI, "a", "endless", tokens=1800)) for _ in range(2)]
+    # Two slots of 900 tokens at some milliseconds each: longer than three seconds and two sweeps.
+    answers = [post(herd, TGI, ask(TGI, "a", "endless", tokens=900)) for _ in range(2)]
     for answer in answers:
         with answer:
-            assert len(list(answer.items())) == 1800
+            assert len(list(answer.items())) == 900
     assert sum(process.log.count("received") for process in (worker, second)) == 2
 
 

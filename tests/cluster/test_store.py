@@ -106,6 +106,9 @@ def test_a_ticket_that_waits_is_done_by_the_store_that_comes(herd: Herd) -> None
 
 def test_one_store_works_and_the_next_one_waits_for_its_end(herd: Herd) -> None:
     first, registry = herd.start_store(), Registry(herd.bus)
+    path = tiny.write_decoder(herd.folder / "some.gguf")
+    # It has begun to work, and so has looked for what is interrupted.
+    assert Counter(herd).ask(Import(some_id(), "tiny", str(path))) == Done("tiny")
     registry.trouble("coming", Trouble("downloading", "coming is being downloaded"))
     second = herd.start_store(ready=False)
     wait_for(lambda: "another store is running" in second.log, "the second one to wait")
@@ -115,8 +118,7 @@ def test_one_store_works_and_the_next_one_waits_for_its_end(herd: Herd) -> None:
     assert first.wait() == 0
     wait_for(lambda: Registry(herd.bus).staffed(names.STORE_OFFICE), "the second one to take over")
     wait_for(lambda: registry.shelf().troubles["coming"].code == "download_failed", "what was interrupted to be said")
-    path = tiny.write_decoder(herd.folder / "some.gguf")
-    assert Counter(herd).ask(Import(some_id(), "tiny", str(path))) == Done("tiny")
+    assert Counter(herd).ask(Import(some_id(), "again", str(path))) == Done("again")
     assert second.alive
 
 
