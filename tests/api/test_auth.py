@@ -186,9 +186,9 @@ class Watched(io.BytesIO):
 
     looked = False
 
-    def read(self, *size: Any) -> bytes:
+    def readinto(self, buffer: Any) -> int:
         self.looked = True
-        return super().read(*size)
+        return super().readinto(buffer)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/generate", "/v1/messages"])
