@@ -19,6 +19,7 @@ import pytest
 from cluster.herd import Herd, wait_for
 from cluster.wire import Answer, get
 from tropilla.common.gguf import read_header
+from tropilla.common.keystore import Keystore
 from tropilla.workers import pocket
 
 GREEDY = {"temperature": 0, "num_predict": 12}
@@ -201,10 +202,14 @@ def test_a_model_is_made_of_an_uploaded_file_loaded_on_demand_and_let_go_of(clie
 def test_a_worker_of_another_machine_fetches_a_part_of_a_file(client: ollama.Client, stocked: Herd) -> None:
     digest, data = client.create_blob(pocket.path()), pocket.path().read_bytes()
     path = f"/internal/blobs/{digest}"
-    with Answer(stocked, path, b"", "GET", {"Range": "bytes=1000000-"}) as answer:
+    ours = {"Authorization": f"Bearer {Keystore(stocked.bus).internal_secret()}"}
+    with Answer(stocked, path, b"", "GET", {"Range": "bytes=1000000-", **ours}) as answer:
         assert (answer.status, answer.data()) == (206, data[1_000_000:])
-    with get(stocked, path) as answer:
+    with Answer(stocked, path, b"", "GET", ours) as answer:
         assert (answer.status, answer.data()) == (200, data)
+    # Also on a loopback address, where callers need no key.
+    with get(stocked, path) as answer:
+        assert answer.status == 401
 
 
 def test_a_model_is_pulled_with_what_its_registry_lays_over_it(client: ollama.Client, registry: Registry) -> None:

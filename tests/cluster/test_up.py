@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -66,9 +67,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         up.stop(signal.SIGTERM)
 
 
-def fetch(url: str, body: object | None = None) -> Any:
+def fetch(url: str, body: object | None = None, *, key: str = "") -> Any:
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=60) as answer:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -108,12 +110,26 @@ def test_flower_shows_the_worker_and_the_tasks_with_their_model_and_no_prompt(up
     assert {"args", "result"} <= set(re.findall(r"<th[^>]*>\s*(\w+)", page))
 
 
-def test_a_second_one_beside_it_works_with_another_home_and_ports(up: Up, tmp_path: Path) -> None:
-    second = Up(tmp_path, "--port", "0", "--flower-port", "off", "--slots", "2")
+def test_a_second_one_beside_it_works_with_another_home_and_ports_and_with_keys(up: Up, tmp_path: Path) -> None:
+    second = Up(tmp_path, "--port", "0", "--flower-port", "off", "--slots", "2", keys="on")
     try:
         second.wait_until_ready()
-        for one in (up, second):
-            assert json.loads(fetch(f"{one.address('API')}/v1/models"))["data"][0]["id"] == "pocket"
+        (key,) = re.findall(r"^tropilla: the first API key is (trp_\S{43})$", second.said, re.MULTILINE)
+        for one, secret in ((up, ""), (second, key)):
+            assert json.loads(fetch(f"{one.address('API')}/v1/models", key=secret))["data"][0]["id"] == "pocket"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            fetch(f"{second.address('API')}/v1/models")
+        environment = {**os.environ, "TROPILLA_API_KEY": key}
+        pasted = next(line for line in second.said.splitlines() if "/api/generate" in line)
+        said = subprocess.run(
+            ["sh", "-c", f"{pasted} -sS --fail"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=environment,
+        )
+        assert len(said.stdout.splitlines()) > 3
     finally:
         assert second.stop() == 0
 

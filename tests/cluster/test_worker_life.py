@@ -237,6 +237,7 @@ def test_what_cannot_be_loaded_is_reported_and_the_worker_loads_something_else(m
     with Shop(pocket.path()) as shop:
         stage: Stage = make_stage("--idle", blobs_url=shop.url)
         stage.until("idle")
+        stage.herd.redis.set(names.INTERNAL_SECRET_KEY, shop.secret)
         _fail_twice_and_load(stage)
         assert shop.asked
 

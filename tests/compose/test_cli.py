@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
-from tropilla.compose import cli, prepare
+from tropilla.compose import cli, prepare, program
 from tropilla.compose.flags import read_settings
 from tropilla.compose.program import ModelFile, Program
 
@@ -60,6 +60,33 @@ def test_a_given_redis_is_used_from_flag_or_environment() -> None:
     assert options("--redis", "redis://r:1/0").settings.redis_url == "redis://r:1/0"
     assert not options("--redis", "redis://r:1/0").own_redis
     assert not options(TROPILLA_REDIS_URL="redis://r:1/0").own_redis
+
+
+def test_a_redis_in_a_file_is_one_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://:secret@r:1/0\n")
+    asked = options(TROPILLA_REDIS_URL_FILE=str(tmp_path / "url"))
+    assert (asked.settings.redis_url, asked.own_redis) == ("redis://:secret@r:1/0", False)
+    flag = options("--redis", "redis://other:1/0", TROPILLA_REDIS_URL_FILE=str(tmp_path / "url"))
+    assert flag.settings.redis_url == "redis://other:1/0"
+
+
+def test_a_key_for_the_command_line_is_no_business_of_the_processes() -> None:
+    told = program.child_environment(Settings(api_key="trp_x"), {"TROPILLA_API_KEY_FILE": "/x", "PATH": "/bin"})
+    assert (told["TROPILLA_API_KEY"], "TROPILLA_API_KEY_FILE" in told, told["PATH"]) == ("", False, "/bin")
+
+
+@pytest.mark.parametrize(("keys", "started"), [("on", False), ("off", True)])
+def test_an_api_process_whose_callers_need_keys_makes_the_first_one_or_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: str, started: bool
+) -> None:
+    begun: list[Program] = []
+    monkeypatch.setattr(cli, "become", lambda one: begun.append(one) or 0)
+    monkeypatch.setenv("TROPILLA_KEYS", keys)
+    status = cli.main(["web", "--port", "0", "--redis", "redis://:secret@127.0.0.1:1/0"])
+    said = capsys.readouterr()
+    assert (status == 0, bool(begun)) == (started, started)
+    assert ("Redis at redis://127.0.0.1:1/0 cannot be reached" in said.err) is not started
+    assert said.out == ""
 
 
 def test_models_come_by_flag_or_environment() -> None:

@@ -23,11 +23,13 @@ from tropilla.api.watch import ABANDONED_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Worker
 from tropilla.common.errors import Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, Event, Failed, Finished, Request, Token, Usage
+from tropilla.common.keys import Limits
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Terms
 
 BEGAN = 1_700_000_000.0
 BATCH = "batch_" + "0" * 32
+LIMITS = {"somebody": Limits(3, 60, 1000)}
 CHAT, VECTORS = "/v1/chat/completions", "/v1/embeddings"
 WORKER = Worker("w", "cpu", "ready", 4, replace(POCKET, capabilities=("completion", "embedding")))
 BODY: dict[str, Any] = {"model": "pocket", "messages": [{"role": "user", "content": "Hi"}]}
@@ -81,7 +83,9 @@ class World:
     def _hear(self, announced: FakeAnnouncements) -> None:
         cluster = Cluster(announced, announced, self.clock)
         asking = Asking(Settings(), cluster, FakeBook(), lambda digest: {})
-        self.answering = Answering(OPENAI, asking, self.relay, self.clock, most_wait_seconds=0)  # type: ignore[arg-type]
+        self.answering = Answering(
+            OPENAI, asking, self.relay, self.clock, limits=LIMITS.__getitem__, most_wait_seconds=0
+        )  # type: ignore[arg-type]
 
     def answer(self, body: dict[str, Any] = BODY, endpoint: str = CHAT) -> Row | None:
         asked = Asked(BATCH, endpoint, "file-x", "1h", 1_699_999_000, 1_700_000_900, 60, key="somebody")
@@ -114,7 +118,8 @@ def test_a_line_is_answered_as_its_route_would_in_the_last_class() -> None:
     assert json.loads(row.text)["id"] == f"batch_req_{request.id}"
     assert lane == Lane("pocket", "cpu")
     # No longer than the batch itself.
-    assert terms == Terms("somebody", "batch", 900.0)
+    # As its key may, but for what that may ask within a minute.
+    assert terms == Terms("somebody", "batch", 900.0, limits=Limits(3, 0, 1000))
     world.answering.settled(7)
     assert world.relay.forgotten == [request.id]
 
