@@ -17,7 +17,10 @@ from collections.abc import Mapping
 CAREFUL = "-@all +@all -@dangerous -@admin -script|flush -script|kill +info +config|get"
 #: Celery's: bindings, tickets on their way, its remote control and events, and the lanes of models, each of which it also
 #: looks for in three further priorities (two control characters and a digit).
-CELERY = "~_kombu.binding.* ~unacked* ~*.celery.pidbox* ~celeryev.* ~tropilla.store* ~*.cpu ~*.cpu??[369] ~*.gpu ~*.gpu??[369]"
+CELERY = (
+    "~_kombu.binding.* ~unacked* ~*.celery.pidbox* ~celeryev.* ~tropilla.store* "
+    "~*.cpu ~*.cpu??[369] ~*.gpu ~*.gpu??[369]"
+)
 #: What room.lua and its like write for whoever runs a request, and what a worker says of itself. Not: API keys, batches.
 WORKER = (
     "request:*", "room:*", "running*", "waiting", "queue*", "ledger*", "spent:*", "dead*", "counts", "workers", "worker:*",

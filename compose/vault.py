@@ -1,7 +1,8 @@
 """`python -m tropilla.compose.vault`: makes the secrets of `docker compose up` at its first start, a folder for each role.
 
     /secrets/ROLE/redis_url    how a role gets into Redis: api, worker, store, flower
-    /secrets/flower/auth       USER:PASSWORD for people
+    /secrets/flower/auth       USER:PASSWORD for people who look at Flower
+    /secrets/grafana/password  of Grafana's `admin`
     /secrets/redis/users.acl   what Redis is told of all of them (roles.py)
     /secrets/redis/operator    the passwords of two users that are needed nowhere else: who may do everything, and
     /secrets/redis/metrics     who may only look at figures
@@ -39,22 +40,26 @@ TALKING = ("api", "worker", "store", "flower")
 
 @dataclass(frozen=True)
 class Vault:
-    """The folders at `secrets`. `give` makes a file or folder the images' user's own."""
+    """The folders at `secrets`. `give` makes a file or folder the images' user's own.
+    renew: what is there does not stay.
+    """
 
     secrets: Path
     give: Callable[[Path], None]
     renew: bool = False
 
     def fill(self) -> dict[str, str]:
-        """Makes what is missing. Answers the new secrets that people need, by what they are for."""
+        """Makes what is missing. Answers what people need to know of it: USER:PASSWORD by whoever asks for that."""
         passwords = {role: self._password(role) for role in roles.ROLES}
-        news = {}
-        auth = self.secrets / "flower" / "auth"
-        if self.renew or not auth.is_file():
-            news["Flower"] = f"tropilla:{_fresh()}"
-            self._write(auth, news["Flower"])
         self._write(self.secrets / "redis" / "users.acl", roles.acl(passwords))
-        return news
+        return {**self._news("Flower", "flower/auth", "tropilla:"), **self._news("Grafana", "grafana/password", "")}
+
+    def _news(self, whose: str, name: str, user: str) -> dict[str, str]:
+        """What one asks people for, where that is new."""
+        file = self.secrets / name
+        known = file.is_file() and not self.renew
+        secret = self._kept(file, lambda: user + _fresh())
+        return {} if known else {whose: secret if user else f"admin:{secret}"}
 
     def _password(self, role: str) -> str:
         """The role's, made where it has none."""
@@ -72,17 +77,22 @@ class Vault:
         return file.read_text().strip()
 
     def _write(self, file: Path, text: str) -> None:
-        """Whole or not at all, and nobody else's to read."""
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.chmod(0o700)
         self.give(file.parent)
-        whole = file.with_suffix(".new")
-        whole.unlink(missing_ok=True)
-        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as opened:
-            opened.write(text if text.endswith("\n") else text + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        self.give(whole)
-        whole.replace(file)
+        write(file, text, self.give)
+
+
+def write(file: Path, text: str, give: Callable[[Path], None] = lambda _: None) -> None:
+    """Whole or not at all, and nobody else's to read. Raises `OSError`."""
+    whole = file.with_suffix(".new")
+    whole.unlink(missing_ok=True)
+    with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as opened:
+        opened.write(text.rstrip("\n") + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+    give(whole)
+    whole.replace(file)
 
 
 def prepare(volumes: Path, give: Callable[[Path], None]) -> None:

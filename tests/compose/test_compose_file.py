@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 #: What the file itself decides, or what has a meaning outside containers only.
 FIXED = {
-    "redis_url", "home", "host", "port", "flower_port", "url", "blobs_url", "flavour", "worker_name", "manifest", "model",
-    "adapters", "import_folders",
+    "redis_url", "api_key", "home", "host", "port", "flower_port", "url", "blobs_url", "flavour", "worker_name", "manifest",
+    "model", "adapters", "import_folders",
 }  # fmt: skip
 OURS = ("api", "store", "worker-cpu", "worker-gpu", "flower")
 
@@ -31,8 +31,9 @@ def with_defaults(text: str) -> str:
 
 FILE: dict[str, Any] = yaml.safe_load(with_defaults((ROOT / "compose.yaml").read_text()))
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-#: Those that run on; `init` ends at once.
-LASTING = sorted(set(SERVICES) - {"init"})
+#: Those that end at once, and those that run on.
+ONCE = ("init", "scrape-key")
+LASTING = sorted(set(SERVICES) - set(ONCE))
 
 
 def seconds(duration: str) -> int:
@@ -70,20 +71,20 @@ def test_what_runs_on_is_looked_after_and_is_nobody_special(service: str) -> Non
     found = SERVICES[service]
     assert found["healthcheck"]["test"]
     assert found["restart"] == "unless-stopped"
-    # The images' own user where the file names none.
-    assert found.get("user", f"{USER}:{USER}") == f"{USER}:{USER}" or "image" not in found
+    # Ours are that user without being told.
+    assert found.get("user") == (None if service in OURS else f"{USER}:{USER}")
     assert found["depends_on"]
 
 
 def test_only_people_are_let_in_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"api", "flower"}
+    assert set(published) == {"api", "flower", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
 def test_redis_and_workers_have_no_way_out() -> None:
     assert FILE["networks"]["inside"] == {"internal": True}
-    for service in ("redis", "worker-cpu", "worker-gpu"):
+    for service in ("redis", "worker-cpu", "worker-gpu", "prometheus"):
         assert SERVICES[service]["networks"] == ["inside"]
     assert SERVICES["init"]["network_mode"] == "none"
 
@@ -124,7 +125,8 @@ def test_an_upgrade_that_changes_the_rules_of_redis_restarts_it() -> None:
 
 def test_profiles_hold_what_most_machines_lack() -> None:
     profiled = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiled["worker-gpu"] == ["gpu"]
+    assert profiled.pop("worker-gpu") == ["gpu"]
+    assert profiled == {name: ["observability"] for name in ("scrape-key", "prometheus", "grafana")}
     assert not {"redis", "init", "api", "store", "worker-cpu", "flower"} & set(profiled)
 
 

@@ -42,8 +42,7 @@ def test_what_redis_is_told_fits_what_the_others_say(tmp_path: Path) -> None:
 
 def test_a_second_start_changes_nothing_and_says_nothing(tmp_path: Path) -> None:
     news, files = fill(tmp_path)
-    assert set(news) == {"Flower"}
-    assert files["flower/auth"] == news["Flower"]
+    assert news == {"Flower": files["flower/auth"], "Grafana": f"admin:{files['grafana/password']}"}
     assert fill(tmp_path) == ({}, files)
 
 
@@ -57,7 +56,7 @@ def test_a_start_after_an_upgrade_tells_redis_the_new_rules(tmp_path: Path) -> N
 def test_renewing_changes_every_password(tmp_path: Path) -> None:
     _, before = fill(tmp_path)
     news, after = fill(tmp_path, renew=True)
-    assert set(news) == {"Flower"}
+    assert set(news) == {"Flower", "Grafana"}
     assert before.keys() == after.keys()
     assert all(before[name] != after[name] for name in before)
 
