@@ -14,13 +14,15 @@ import hashlib
 from collections.abc import Mapping
 
 #: Everything but what empties, stops, copies, or shows others; settings and figures are read at start.
-CAREFUL = "-@all +@all -@dangerous -@admin -script|flush -script|kill +info +config|get"
+CAREFUL = "+@all -@dangerous -@admin -script +script|load +script|exists +info +config|get"
 #: Celery's: bindings, tickets on their way, its remote control and events, and the lanes of models, each of which it also
 #: looks for in three further priorities (two control characters and a digit).
 CELERY = (
-    "~_kombu.binding.* ~unacked* ~*.celery.pidbox* ~celeryev.* ~tropilla.store* "
+    "~_kombu.binding* ~unacked* ~*.celery.pidbox* ~celeryev.* ~tropilla.store* "
     "~*.cpu ~*.cpu??[369] ~*.gpu ~*.gpu??[369]"
 )
+#: A script whose caller leaves a key out names the empty one.
+NO_KEY = "~"
 #: What room.lua and its like write for whoever runs a request, and what a worker says of itself. Not: API keys, batches.
 WORKER = (
     "request:*", "room:*", "running*", "waiting", "queue*", "ledger*", "spent:*", "dead*", "counts", "workers", "worker:*",
@@ -33,12 +35,12 @@ STORE = (
 
 #: user -> his rules. `metrics` is for whoever looks at Redis itself: its health check, an exporter of its figures.
 ROLES: Mapping[str, str] = {
-    "api": f"~tropilla:* {CELERY} &* {CAREFUL}",
-    "worker": f"{' '.join(f'~tropilla:{key}' for key in WORKER)} {CELERY} &* {CAREFUL}",
-    "store": f"{' '.join(f'~tropilla:{key}' for key in STORE)} {CELERY} &* {CAREFUL}",
+    "api": f"~tropilla:* {CELERY} {NO_KEY} &* {CAREFUL}",
+    "worker": f"{' '.join(f'~tropilla:{key}' for key in WORKER)} {CELERY} {NO_KEY} &* {CAREFUL}",
+    "store": f"{' '.join(f'~tropilla:{key}' for key in STORE)} {CELERY} {NO_KEY} &* {CAREFUL}",
     # No script, nothing that adds to a list: it hears events, asks workers how they are, and counts what lies in lanes.
     "flower": (
-        "~_kombu.binding.* ~*.reply.celery.pidbox* ~celeryev.* &/0.celeryev/* &/0.celery.pidbox &/0.reply.celery.pidbox "
+        "~_kombu.binding* ~*.reply.celery.pidbox* ~celeryev.* &/0.celeryev/* &/0.celery.pidbox &/0.reply.celery.pidbox "
         "-@all +@connection +@pubsub +@transaction +sadd +srem +smembers +brpop +rpop +llen +del +exists +pexpire "
         "+expire +info (~* +llen)"
     ),

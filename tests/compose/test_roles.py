@@ -37,7 +37,8 @@ def test_every_user_starts_from_nothing_and_has_a_password_that_the_file_does_no
 def test_no_part_of_the_cluster_may_empty_stop_or_rule_redis(role: str) -> None:
     words = lines()[role]
     assert words.index("+@all") < words.index("-@dangerous") < words.index("-@admin")
-    assert [word for word in words[words.index("-@admin") :] if word.startswith("+")] == ["+info", "+config|get"]
+    allowed = [word for word in words[words.index("-@admin") :] if word.startswith("+")]
+    assert allowed == ["+script|load", "+script|exists", "+info", "+config|get"]
 
 
 def test_flower_runs_no_script_and_adds_to_no_queue() -> None:

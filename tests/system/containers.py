@@ -105,6 +105,12 @@ class Compose:
         """With everything it says on the terminal."""
         subprocess.run([*self._command, *words], env=self._environment, cwd=ROOT, timeout=seconds, check=True)
 
+    def build(self, service: str) -> None:
+        """CMAKE_BUILD_PARALLEL_LEVEL: as many compilers at once, where somebody else needs the machine."""
+        jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL")
+        wanted = ("--build-arg", f"CMAKE_BUILD_PARALLEL_LEVEL={jobs}") if jobs else ()
+        self.show("build", *wanted, service, seconds=BUILD_SECONDS)
+
     def logs(self, service: str) -> str:
         return self.run("logs", "--no-color", service)
 

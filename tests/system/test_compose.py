@@ -15,7 +15,7 @@ import huggingface_hub
 import ollama
 import openai
 import pytest
-from system.containers import BUILD_SECONDS, UP_SECONDS, Compose, Container, docker, engine_with_images, say
+from system.containers import UP_SECONDS, Compose, Container, docker, engine_with_images, say
 
 pytestmark = pytest.mark.timeout(7200)
 
@@ -52,7 +52,7 @@ def cluster() -> Iterator[Cluster]:
     engine_with_images()
     compose = Compose(SETTINGS)
     say("building tropilla:cpu (minutes the first time: llama.cpp is compiled)")
-    compose.show("build", "api", seconds=BUILD_SECONDS)
+    compose.build("api")
     try:
         compose.show("up", "-d", seconds=UP_SECONDS)
         compose.await_health(SERVICES)
