@@ -3,7 +3,10 @@
 # ours. Two steps, so that a change of the sources fetches nothing.
 set -eu
 
-target="--python /opt/tropilla/bin/python --no-compile"
+install() {
+    pip --python /opt/tropilla/bin/python install --no-compile "$@"
+}
+
 site=$(/opt/tropilla/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 case $1 in
@@ -16,8 +19,8 @@ for line in tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["depend
         print(line)
 ' >/build/packages.txt
     cp -a /build/llama/. "$site"
-    # shellcheck disable=SC2086
-    pip $target install -r /build/packages.txt diskcache
+    # diskcache is what llama-cpp-python asks for besides.
+    install -r /build/packages.txt diskcache typing-extensions
     # Compiled once, here: the file system of a running container is read-only. Checked by contents, since no file's time
     # says anything in an image.
     rm -rf "$site"/gevent/tests "$site"/numpy/*/tests "$site"/numpy/tests
@@ -25,8 +28,7 @@ for line in tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["depend
     ;;
 sources)
     # Without isolation: setuptools is there, and nothing is fetched.
-    # shellcheck disable=SC2086
-    pip $target install --no-deps --no-build-isolation /build/sources
+    install --no-deps --no-build-isolation /build/sources
     /opt/tropilla/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site/tropilla"
     ;;
 esac
