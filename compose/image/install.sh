@@ -21,14 +21,14 @@ for line in tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["depend
     cp -a /build/llama/. "$site"
     # diskcache is what llama-cpp-python asks for besides.
     install -r /build/packages.txt diskcache typing-extensions
-    # Compiled once, here: the file system of a running container is read-only. Checked by contents, since no file's time
-    # says anything in an image.
+    # Compiled once, here, since the file system of a running container is read-only; and never checked again.
     rm -rf "$site"/gevent/tests "$site"/numpy/*/tests "$site"/numpy/tests
     /opt/tropilla/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site"
     ;;
 sources)
-    # Without isolation: setuptools is there, and nothing is fetched.
-    install --no-deps --no-build-isolation /build/sources
+    # Without isolation: setuptools is among the tools, and nothing is fetched.
+    pip wheel --no-deps --no-build-isolation --wheel-dir /build/wheels /build/sources
+    install --no-deps /build/wheels/tropilla-*.whl
     /opt/tropilla/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site/tropilla"
     ;;
 esac
