@@ -32,6 +32,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = dataclasses.field(default=8000, metadata={"low": 0, "high": 65535})
     flower_port: int = dataclasses.field(default=5555, metadata={"low": 0, "high": 65535})
+    flower_host: str = "127.0.0.1"
+    #: USER:PASSWORD that Flower asks for.
+    flower_auth: str = dataclasses.field(default="", metadata={"secret": True})
     #: Which cluster the command line talks to; empty is the one of this home folder, or whoever has the API's port.
     url: str = ""
     api_processes: int = dataclasses.field(default=1, metadata={"low": 1, "high": 64})
@@ -180,6 +183,7 @@ class Settings:
         settings = cls(**values)
         aliases(settings.model_aliases)
         parse_hosts(settings.pull_hosts)
+        _check_flower(settings.flower_auth)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 
@@ -198,6 +202,15 @@ def aliases(setting: str) -> Mapping[str, str]:
             raise ConfigurationError(f"{PREFIX}MODEL_ALIASES={setting!r} must be ALIAS=NAME, several with commas")
         found[alias] = name
     return found
+
+
+def _check_flower(auth: str) -> None:
+    """Without saying what it is: it is a secret."""
+    user, _, password = auth.partition(":")
+    if auth and not (user and password):
+        raise ConfigurationError(f"{PREFIX}FLOWER_AUTH must be USER:PASSWORD")
+    if "," in auth:
+        raise ConfigurationError(f"{PREFIX}FLOWER_AUTH has a comma, at which Flower would cut it in two")
 
 
 def threads_for(cores: int, workers: int = 1) -> int:
