@@ -54,9 +54,9 @@ COUNTED: tuple[Counted, ...] = (
         "tropilla_admissions_total",
         "admissions",
         "Requests that asked for a place in the queue, by what came of it: admitted, joined (the same was asked before), "
-        "conflict, late, or the bound that refused them: model, key, all.",
+        "conflict, late, the bound that refused them (model, key, all), or the key's limit (requests, tokens).",
         ("outcome",),
-        starts=("admitted", "model", "key", "all", "late"),
+        starts=("admitted", "model", "key", "all", "late", "requests", "tokens"),
     ),
     Counted(
         "tropilla_attempts_total",
