@@ -1,6 +1,6 @@
 """The books on generations: how many are in flight in this process, what each took, and how it ended.
 
-Nothing is done per token: a request is written down when it comes and when it ends.
+Nothing is done per token: a request is written down when it comes, at its first token and when it ends.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from types import TracebackType
 from tropilla.api.surface import Call
 from tropilla.api.watch import ClientGone, Pulse
 from tropilla.common.errors import GenerationFailed, Overloaded, RequestError, StoreUnavailable, WorkerLost, from_failed
-from tropilla.common.generation import Event, Failed, Finished
-from tropilla.common.metrics import SECONDS, Tally, hundredths
+from tropilla.common.generation import ChatPrompt, Event, Failed, Finished, Token
+from tropilla.common.metrics import DURATIONS, EACH_TOKEN, FIRST_TOKEN, SECONDS, TOKENS, WAITS, Tally, hundredths
 
 #: Seconds after which a caller who was refused may ask again.
 RETRY_SECONDS = 1
@@ -71,6 +71,7 @@ class Account:
         self._failure = ""
         self._closed = False
         self._anothers = False
+        self._first_token_at = 0.0
         self.kept = False
 
     def understood(self, call: Call, context: int) -> None:
@@ -81,9 +82,16 @@ class Account:
         """What is told is another request's answer, which is on the books already, or will be."""
         self._anothers = True
 
+    @property
+    def waits(self) -> bool:
+        """Nothing was generated yet."""
+        return not self._first_token_at
+
     def hear(self, event: Event | Pulse) -> None:
-        """To be told of every event that ends something; others may be told, too."""
-        if isinstance(event, Finished):
+        """To be told of every event that ends something, and of all while it `waits`; others may be told, too."""
+        if isinstance(event, Token):
+            self._first_token_at = self._first_token_at or self._ledger.clock()
+        elif isinstance(event, Finished):
             self._finished.append(event)
         elif isinstance(event, Failed):
             self.fail(from_failed(event))
@@ -105,8 +113,14 @@ class Account:
         model = self._call.request.model if self._call else ""
         tally = self._ledger.tally
         tally.count("request_count", model)
-        if self._call is None or self._failure or len(self._finished) < self._call.request.choices:
-            tally.count("request_failure", model, label=self._failure or "dropped")
+        failed = self._call is None or self._failure or len(self._finished) < self._call.request.choices
+        reason = (self._failure or "dropped") if failed else ""
+        if self._call is not None:
+            total = max(self._ledger.clock() - self._call.received, 0.0)
+            label = ",".join(filter(None, (_operation(self._call), reason)))
+            tally.observe("gen_ai_request", total, DURATIONS, model, label=label)
+        if self._call is None or failed:
+            tally.count("request_failure", model, label=reason)
         else:
             self._book(self._call, tally)
 
@@ -121,8 +135,23 @@ class Account:
             tally.observe(f"request{name}_duration", seconds, SECONDS, model)
         most = self._context if call.request.max_tokens is None else call.request.max_tokens
         tally.observe("request_max_new_tokens", most, hundredths(self._context), model)
+        operation = _operation(call)
+        if self._first_token_at:
+            first = max(self._first_token_at - call.received, 0.0)
+            tally.observe("gen_ai_first_token", first, FIRST_TOKEN, model, label=operation)
         for one in self._finished:
             self._book_choice(one, tally, model)
+            self._book_terms(one, tally, model, operation)
+
+    def _book_terms(self, one: Finished, tally: Tally, model: str, operation: str) -> None:
+        """In the terms of OpenTelemetry, and where an answer's time went."""
+        if one.usage.generated > 1:
+            each = one.timings.decode / (one.usage.generated - 1)
+            tally.observe("gen_ai_each_token", each, EACH_TOKEN, model, label=operation)
+        for kind, tokens in (("input", one.usage.prompt), ("output", one.usage.generated)):
+            tally.observe("gen_ai_tokens", tokens, TOKENS, model, label=f"{operation},{kind}")
+        tally.observe("prefill", one.timings.prefill, WAITS, model)
+        tally.observe("decode", one.timings.decode, WAITS, model)
 
     def _book_choice(self, one: Finished, tally: Tally, model: str) -> None:
         spent = (one.timings.prefill + one.timings.decode) / max(one.usage.generated, 1)
@@ -139,3 +168,8 @@ class Account:
             self.fail(error)
         if error is not None or not self.kept:
             self.close()
+
+
+def _operation(call: Call) -> str:
+    """What OpenTelemetry calls it."""
+    return "chat" if isinstance(call.request.prompts[0], ChatPrompt) else "text_completion"

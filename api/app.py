@@ -42,6 +42,7 @@ from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
 from tropilla.common.errors import StoreUnavailable, TropillaError, Unauthenticated
+from tropilla.common.gauges import Gauges
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
 from tropilla.common.keys import ADMIN
@@ -140,7 +141,7 @@ def from_environment() -> Flask:
         submit_errand(celery, errand, flight)
 
     relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
-    counters = Counters(bus, room.waiting)
+    counters = Counters(bus, Gauges(bus))
     book = Book(bus)
     keystore = Keystore(bus)
     keyring = Keyring(keystore)

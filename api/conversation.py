@@ -22,7 +22,7 @@ from tropilla.api.surface import Call, Fold, Reply, Surface
 from tropilla.api.watch import ClientGone, Pulse
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import TropillaError, from_failed
-from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Tokenized
+from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Token, Tokenized
 from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.room import Admitted
 from tropilla.common.settings import Settings
@@ -96,6 +96,8 @@ class Conversation:
             for event in self.events:
                 if not isinstance(event, Pulse):
                     fold.feed(event)
+                    if self.account is not None and self.account.waits and isinstance(event, Token):
+                        self.account.hear(event)
         finally:
             self.close()
         completion = fold.completion()
@@ -193,7 +195,7 @@ def _body(
 ) -> Iterator[bytes]:
     framing: Framing = surface.framing
     frames = surface.frames(call, time.time)
-    told = 0
+    account, told = conversation.account, 0
 
     def out(event: Event) -> Iterator[bytes]:
         nonlocal told
@@ -208,8 +210,8 @@ def _body(
     written = time.monotonic()
     try:
         for event in events:
-            if isinstance(event, Finished | Failed) and conversation.account is not None:
-                conversation.account.hear(event)
+            if account is not None and (account.waits or isinstance(event, Finished | Failed)):
+                account.hear(event)
             data = _sign_of_life(framing, event) if isinstance(event, Pulse) else b"".join(out(event))
             # Tokens may come for long of which nothing can be shown yet.
             if not data and time.monotonic() - written >= conversation.heartbeat_seconds:
@@ -222,8 +224,8 @@ def _body(
     except Exception as error:
         # A bug of ours: the stream has begun, so it ends with the dialect's last words instead of a torn line.
         log.exception("a stream broke")
-        if conversation.account is not None:
-            conversation.account.fail(error)
+        if account is not None:
+            account.fail(error)
         failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
         yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
 

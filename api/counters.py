@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from tropilla.common.catalogue import PULLS, Catalogue, Lane
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.metrics import Counts, Key, Load, Reading, Tally
+from tropilla.common.metrics import Counts, Key, Load, Queued, Reading, Standing, Tally
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +23,13 @@ class Store(Protocol):
     def add_counts(self, counts: Counts) -> None: ...
     def counts(self) -> Counts: ...
     def loads(self) -> tuple[Load, ...]: ...
+
+
+class Gauges(Protocol):
+    """What they need of `gauges.Gauges`."""
+
+    def queued(self) -> tuple[Queued, ...]: ...
+    def standing(self) -> Standing: ...
 
 
 class Alone:
@@ -43,18 +48,20 @@ class Alone:
     def loads(self) -> tuple[Load, ...]:
         return ()
 
+    def queued(self) -> tuple[Queued, ...]:
+        return ()
+
+    def standing(self) -> Standing:
+        return Standing(api_processes=1)
+
 
 class Counters:
-    """`tally` is what is counted into; `waiting` says how many requests wait in each lane. `start` it once, or flush it by
-    hand.
-    """
+    """`tally` is what is counted into. `start` it once, or flush it by hand."""
 
-    def __init__(
-        self, store: Store | None = None, waiting: Callable[[Iterable[str]], Mapping[str, int]] = lambda lanes: {}
-    ) -> None:
+    def __init__(self, store: Store | None = None, gauges: Gauges | None = None) -> None:
         self.tally = Tally()
         self._store = store or Alone()
-        self._waiting = waiting
+        self._gauges = gauges or Alone()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
 
@@ -65,13 +72,10 @@ class Counters:
         """Raises `StoreUnavailable`; then nothing is lost, and the next try takes it along."""
         self.tally.flush(self._store.add_counts)
 
-    def read(self, catalogue: Catalogue) -> Reading:
+    def read(self) -> Reading:
         """This process's own counts included. Raises `StoreUnavailable`."""
         self.flush()
-        lanes = {model.name: [Lane(model.pin, flavour).name for flavour in PULLS] for model in catalogue.models}
-        found = self._waiting({lane for those in lanes.values() for lane in those})
-        waiting = {model: sum(found.get(lane, 0) for lane in those) for model, those in lanes.items()}
-        return Reading(self._store.counts(), waiting, self._store.loads())
+        return Reading(self._store.counts(), self._gauges.queued(), self._store.loads(), self._gauges.standing())
 
     def _run(self) -> None:
         while not self._stopping.wait(FLUSH_SECONDS):

@@ -100,8 +100,7 @@ class Views:
 
     def _report(self, report: Report) -> View:
         def view(**variables: str) -> Response:
-            surroundings = self.asking.around(variables)
-            return respond(report.answer(surroundings, self.counters.read(surroundings.catalogue)))
+            return respond(report.answer(self.asking.around(variables), self.counters.read()))
 
         return view
 

@@ -18,6 +18,12 @@
 --   conflict  something else was asked for by the same word
 -- Whoever asks again, because he has not heard the answer, is told that it was admitted.
 
+-- What came of it, counted where it is decided.
+local function answer(outcome, number, id, wait)
+  if ARGV[4] ~= '' then tally('admissions', ARGV[5], outcome, 1) end
+  return {outcome, number, id, wait}
+end
+
 local known = redis.call('HGET', KEYS[1], 'lane')
 if known then return {'admitted', redis.call('ZRANK', ROOM .. known, ARGV[1]) or 0, ARGV[1], -1} end
 
@@ -28,7 +34,7 @@ if digest ~= '' then
   -- What has failed or was cancelled is worth another try.
   local usable = state and (not state.done or state.done == 'completed') and
     redis.call('EXISTS', key_of(state.id, 'cancel')) == 0
-  if usable then return {before[2] == digest and 'joined' or 'conflict', 0, before[1], -1} end
+  if usable then return answer(before[2] == digest and 'joined' or 'conflict', 0, before[1], -1) end
 end
 
 local now, lane, class, cost = milliseconds(), ARGV[7], ARGV[9], tonumber(ARGV[10])
@@ -51,19 +57,19 @@ end
 local asked, each_minute, each_day = ASKED .. ARGV[8], tonumber(ARGV[20]), tonumber(ARGV[21])
 if each_minute > 0 then
   local oldest = redis.call('LINDEX', asked, each_minute - 1)
-  if oldest and now - oldest < MINUTE then return {'requests', each_minute, '', oldest + MINUTE - now} end
+  if oldest and now - oldest < MINUTE then return answer('requests', each_minute, '', oldest + MINUTE - now) end
 end
 if each_day > 0 and tonumber(redis.call('HGET', spent_on(now), ARGV[8]) or 0) >= each_day then
-  return {'tokens', each_day, '', DAY - now % DAY}
+  return answer('tokens', each_day, '', DAY - now % DAY)
 end
 
 local waiting = full('pin:' .. ARGV[6], ARGV[14])
-if waiting then return {'model', waiting, '', wait} end
+if waiting then return answer('model', waiting, '', wait) end
 waiting = ARGV[8] ~= '' and full('key:' .. ARGV[8], ARGV[15])
-if waiting then return {'key', waiting, '', wait} end
+if waiting then return answer('key', waiting, '', wait) end
 waiting = full('all', ARGV[13])
-if waiting then return {'all', waiting, '', wait} end
-if wait > tonumber(ARGV[11]) then return {'late', before, '', wait} end
+if waiting then return answer('all', waiting, '', wait) end
+if wait > tonumber(ARGV[11]) then return answer('late', before, '', wait) end
 
 if each_minute > 0 then
   redis.call('LPUSH', asked, now)
@@ -84,4 +90,4 @@ if digest ~= '' then
   redis.call('HSET', KEYS[2], 'id', ARGV[1], 'digest', digest)
   redis.call('PEXPIRE', KEYS[2], ARGV[12])
 end
-return {'admitted', redis.call('ZRANK', room, ARGV[1]), ARGV[1], wait}
+return answer('admitted', redis.call('ZRANK', room, ARGV[1]), ARGV[1], wait)

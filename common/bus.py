@@ -14,7 +14,7 @@ import importlib.resources
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar, cast
 
 import redis
@@ -24,7 +24,7 @@ from tropilla.common import codec, names
 from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import Failed
-from tropilla.common.metrics import Counts, Key, Load
+from tropilla.common.metrics import WAITS, Counts, Key, Load
 from tropilla.common.settings import Settings
 
 #: The embedded server is 6.2; nothing newer is used.
@@ -220,6 +220,7 @@ class Bus:
             "JOURNAL_MS": int(self._settings.journal_seconds * 1000),
         }
         constants += "".join(f"local {name} = {number}\n" for name, number in kept.items())
+        constants += f"local WAIT_BOUNDS = {{{', '.join(repr(repr(bound)) for bound in WAITS)}}}\n"
         shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))
         return self._redis.register_script(constants + ("" if grows else BEYOND_MAXMEMORY) + shared + own)
 
@@ -380,9 +381,15 @@ class Bus:
             return Catalogue()
         cards = cast("list[bytes | None]", self._redis.mget([names.presence_key(name) for name in known]))
         gone = [name for name, card in zip(known, cards, strict=True) if card is None]
-        if gone:
-            self._redis.srem(names.WORKERS_KEY, *gone)
+        self.forget_workers(gone)
         return catalogue(codec.decode_worker(card) for card in cards if card is not None)
+
+    @redis_errors_translated
+    def forget_workers(self, gone: Sequence[str]) -> None:
+        """Those that have said nothing for so long that they are lost: each is counted, by whoever notices first."""
+        lost = self._redis.srem(names.WORKERS_KEY, *gone) if gone else 0
+        if lost:
+            self.add_counts({Key("workers_lost"): lost})
 
     # -- counts -------------------------------------------------------------------------------------------------------
 
@@ -408,7 +415,8 @@ class Bus:
     def loads(self) -> tuple[Load, ...]:
         known = cast("set[bytes]", self._redis.smembers(names.WORKERS_KEY))
         found = self._redis.mget([names.load_key(name.decode()) for name in known]) if known else []
-        return tuple(codec.decode_load(data) for data in cast("list[bytes | None]", found) if data is not None)
+        told = zip(known, cast("list[bytes | None]", found), strict=True) if known else ()
+        return tuple(replace(codec.decode_load(data), worker=name.decode()) for name, data in told if data)
 
     # -- subscriptions -------------------------------------------------------------------------------------------------
 

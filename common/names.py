@@ -20,10 +20,16 @@ GENERATE_TASK = "tropilla.generate"
 #: The one Celery task of the store, and the queue it waits in.
 ERRAND_TASK = "tropilla.errand"
 STORE_QUEUE = "tropilla.store"
+#: What is left of the disk of the models' folder, and how large that is, in bytes: `FREE TOTAL`. The store says so.
+STORE_DISK_KEY = "tropilla:store:disk"
 #: The office of the process that does errands: one at a time.
 STORE_OFFICE = "store"
 #: A hash of how many requests wait: `all`, `pin:<pin>`, `key:<key>`; where none do there is nothing.
 WAITING_KEY = "tropilla:waiting"
+#: A set of the queues somebody has waited in, `flavour TAB class TAB model`; and of each, those that wait by when they were
+#: admitted, in Redis's ms.
+QUEUES_KEY = "tropilla:queues"
+QUEUE_PREFIX = "tropilla:queue:"
 #: A stream with one row for each request that took tokens, however it ended.
 LEDGER_KEY = "tropilla:ledger"
 #: A sorted set of the ids of requests that were given up because of the workers they cost, by when that was, in Unix ms.
@@ -72,6 +78,8 @@ SCRIPT_NAMES = {
     "RUNNING": "tropilla:running:",
     "RUNNING_PINS": RUNNING_PINS_KEY,
     "WAITING": WAITING_KEY,
+    "QUEUES": QUEUES_KEY,
+    "QUEUE": QUEUE_PREFIX,
     "LEDGER": LEDGER_KEY,
     "DEAD": DEAD_KEY,
     "COUNTS": COUNTS_KEY,
@@ -131,6 +139,10 @@ def dead_journal_key(request_id: str) -> str:
 def call_key(request_id: str) -> str:
     """What a request was asked with, where any API process may have to tell its answer again."""
     return f"tropilla:request:{request_id}:call"
+
+
+#: Of the inboxes of all API processes, as PUBSUB CHANNELS has it.
+EVERY_INBOX = "tropilla:inbox:*"
 
 
 def inbox_channel(inbox: str) -> str:

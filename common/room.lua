@@ -49,10 +49,22 @@ local function count(field, more)
   if redis.call('HINCRBY', WAITING, field, more) <= 0 then redis.call('HDEL', WAITING, field) end
 end
 
+-- Those that wait, for whoever asks how many and since when: by flavour, class and model, each by when it was admitted.
+local function queue_of(state)
+  return table.concat({string.match(state.lane, '[^.]*$'), state.class, state.model}, '\t')
+end
+
 local function counted(state, more)
   count('all', more)
   count('pin:' .. state.pin, more)
   if state.key and state.key ~= '' then count('key:' .. state.key, more) end
+  local queue = queue_of(state)
+  if more > 0 then
+    redis.call('ZADD', QUEUE .. queue, state.admitted, state.id)
+    redis.call('SADD', QUEUES, queue)
+  else
+    redis.call('ZREM', QUEUE .. queue, state.id)
+  end
 end
 
 -- Where the next request of each key starts; who is not there starts at the present time.
@@ -101,6 +113,25 @@ local function tally(name, model, label, more)
   redis.call('HINCRBY', COUNTS, name .. '\t' .. model .. '\t' .. label .. '\t', more)
 end
 
+-- How long somebody waited, into a histogram of Prometheus's: WAIT_BOUNDS are its buckets, as metrics.py writes them.
+local function tally_wait(model, label, waited)
+  local field, place = 'queue_wait\t' .. model .. '\t' .. label .. '\t', '+Inf'
+  for _, bound in ipairs(WAIT_BOUNDS) do
+    if waited <= tonumber(bound) then
+      place = bound
+      break
+    end
+  end
+  redis.call('HINCRBY', COUNTS, field .. place, 1)
+  redis.call('HINCRBYFLOAT', COUNTS, field .. 'sum', waited)
+end
+
+-- How far it had come.
+local function stage_of(state)
+  if tonumber(state.attempt) == 0 then return 'queued' end
+  return tonumber(state.generated or 0) == 0 and 'prefill' or 'decode'
+end
+
 -- It has ended: out of all books but the ledger (ledger.py). `kept` is how long it can still be read, ms.
 local function over(state, outcome, kept)
   leave(state)
@@ -121,6 +152,7 @@ local function over(state, outcome, kept)
     redis.call('PEXPIRE', spent, 2 * DAY)
   end
   tally('requests', state.model, outcome, 1)
+  if outcome == 'cancelled' then tally('cancels', state.model, stage_of(state), 1) end
   tally('prompt_tokens', state.model, '', prompt)
   tally('cached_tokens', state.model, '', state.cached or 0)
   -- What it took is known now: the key's next request starts behind that.

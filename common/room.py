@@ -15,7 +15,7 @@ from tropilla.common import codec, names
 from tropilla.common.bus import Bus, Lease, redis_errors_translated
 from tropilla.common.catalogue import Lane
 from tropilla.common.generation import Failed, Finished, Request, Usage
-from tropilla.common.terms import PRIORITIES, Bounds, Newcomer, Priority, Terms, cost, kind
+from tropilla.common.terms import PRIORITIES, Bounds, Newcomer, Priority, Terms, Told, cost, kind
 
 #: A request over which so many workers were lost in a row, without getting any further in between, is what kills them; and
 #: so is one that has cost so many in all, however far it gets each time. It is not tried again.
@@ -225,6 +225,14 @@ class Room:
         if before < 0:
             return None
         return Position(before, waiting, pace / 1000 if pace >= 0 else None, Lane.named(lane.decode()))
+
+    @redis_errors_translated
+    def told(self, request_id: str) -> Told | None:
+        """None where nothing is known of the request (any more)."""
+        fields = ["done", "kind", "model", "generated"]
+        found = cast("list[bytes | None]", self._redis.hmget(names.state_key(request_id), fields))
+        done, kind, model, generated = ((each or b"").decode() for each in found)
+        return Told(done, kind, model, int(generated or 0)) if model else None
 
     @redis_errors_translated
     def waiting(self, lanes: Iterable[str]) -> dict[str, int]:

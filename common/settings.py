@@ -33,6 +33,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = dataclasses.field(default=8000, metadata={"low": 0, "high": 65535})
     flower_port: int = dataclasses.field(default=5555, metadata={"low": 0, "high": 65535})
+    flower_host: str = "127.0.0.1"
+    #: USER:PASSWORD that Flower asks for.
+    flower_auth: str = dataclasses.field(default="", metadata={"secret": True})
     #: Which cluster the command line talks to; empty is the one of this home folder, or whoever has the API's port.
     url: str = ""
     #: The API key with which the command line talks to it.
@@ -193,6 +196,7 @@ class Settings:
         settings = cls(**values)
         aliases(settings.model_aliases)
         parse_hosts(settings.pull_hosts)
+        _check_flower(settings.flower_auth)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 
@@ -211,6 +215,13 @@ def aliases(setting: str) -> Mapping[str, str]:
             raise ConfigurationError(f"{PREFIX}MODEL_ALIASES={setting!r} must be ALIAS=NAME, several with commas")
         found[alias] = name
     return found
+
+
+def _check_flower(auth: str) -> None:
+    user, _, password = auth.partition(":")
+    # Flower would cut it in two at a comma. What it is, is not said.
+    if auth and (not (user and password) or "," in auth):
+        raise ConfigurationError(f"{PREFIX}FLOWER_AUTH must be USER:PASSWORD, without a comma")
 
 
 def threads_for(cores: int, workers: int = 1) -> int:

@@ -27,7 +27,7 @@ class Survey:
     """One process's. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, bus: Bus, registry: Registry, room: Room) -> None:
-        self._redis, self._registry, self._room = bus.connection, registry, room
+        self._bus, self._redis, self._registry, self._room = bus, bus.connection, registry, room
         self._shelf = Shelf()
         #: Whom and what the last look found: the next one asks after them.
         self._workers: tuple[str, ...] = ()
@@ -73,8 +73,7 @@ class Survey:
 
     def _living(self, cards: Sequence[bytes | None]) -> list[Worker]:
         gone = [name for name, card in zip(self._workers, cards, strict=True) if card is None]
-        if gone:
-            self._redis.srem(names.WORKERS_KEY, *gone)
+        self._bus.forget_workers(gone)
         return [codec.decode_worker(card) for card in cards if card is not None]
 
 

@@ -81,6 +81,7 @@ local function taken(state)
     state.lost_workers = (state.lost_workers and state.lost_workers .. '\n' or '') .. (state.worker or '')
     if not further and not state.unbegun and not state.killed then blamed = blamed + 1 end
   end
+  local cause = state.attempt == '0' and 'first' or state.free and 'handed_back' or 'worker_lost'
   redis.call('HDEL', state.at, 'free', 'unbegun', 'killed')
   local in_a_row, in_all = string.match(ARGV[4], '(%d+) (%d+)')
   if blamed >= tonumber(in_a_row) or lost >= tonumber(in_all) then
@@ -92,6 +93,10 @@ local function taken(state)
   redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', tokens, 'worker', ARGV[2])
   if lost > 0 then redis.call('HSET', state.at, 'lost_workers', state.lost_workers) end
   if blamed > 0 then redis.call('HSET', state.at, 'unbegun', '1') end
+  if state.kind ~= '' then
+    tally('attempts', state.model, cause, 1)
+    if cause == 'first' then tally_wait(state.model, state.class, (now - state.admitted) / 1000) end
+  end
   local attempt = redis.call('HINCRBY', state.at, 'attempt', 1)
   redis.call('SET', key_of(state.id, 'lease'), ARGV[2] .. '/' .. attempt, 'PX', ARGV[3])
   redis.call('SADD', RUNNING .. state.pin, state.id)

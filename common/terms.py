@@ -74,6 +74,16 @@ class Newcomer:
     priority: Priority = "normal"
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What Redis knows of a request. `done`: as the ledger has its outcome, "" while it lives; `kind`: `kind`."""
+
+    done: str
+    kind: str
+    model: str
+    generated: int
+
+
 def cost(request: Request) -> int:
     """About how many tokens a request takes, prompts and answers together; at least 1."""
     prompts = sum(map(_tokens, request.prompts))

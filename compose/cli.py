@@ -206,7 +206,7 @@ def run_flower(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
         raise ConfigurationError("tropilla flower with --flower-port off would do nothing")
     settings = read_settings(asked, environment)
     with Reservations() as ports:
-        port = ports.reserve(program.FLOWER_ADDRESS, settings.flower_port, "Flower")
+        port = ports.reserve(settings.flower_host, settings.flower_port, "Flower")
     return become(program.flower(dataclasses.replace(settings, flower_port=port), environment))
 
 

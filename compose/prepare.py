@@ -21,7 +21,7 @@ from tropilla.compose.home import Home
 from tropilla.compose.lookout import Address
 from tropilla.compose.manifest import Wanted
 from tropilla.compose.ports import Reservations
-from tropilla.compose.program import FLOWER_ADDRESS, ModelFile, Program, WorkerPlan
+from tropilla.compose.program import ModelFile, Program, WorkerPlan
 from tropilla.compose.readiness import Readiness
 from tropilla.workers import pocket
 from tropilla.workers.adapters import named_adapters, read_adapters
@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def flower_address(self) -> Address | None:
-        return Address(FLOWER_ADDRESS, self.settings.flower_port) if self.flower else None
+        return Address(self.settings.flower_host, self.settings.flower_port) if self.flower else None
 
 
 def parse_model(text: str) -> ModelFile:
@@ -164,7 +164,9 @@ def _reserve_ports(options: Options, ports: Reservations) -> Settings:
     settings = dataclasses.replace(settings, port=port)
     if not options.flower:
         return settings
-    return dataclasses.replace(settings, flower_port=ports.reserve(FLOWER_ADDRESS, settings.flower_port, "Flower"))
+    return dataclasses.replace(
+        settings, flower_port=ports.reserve(settings.flower_host, settings.flower_port, "Flower")
+    )
 
 
 def _own_redis(

@@ -11,7 +11,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from tropilla.common import readiness
+from tropilla.common.addresses import is_loopback
 from tropilla.common.catalogue import Flavour
+from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import PREFIX, Settings
 from tropilla.workers.adapters import setting_of
 
@@ -19,8 +21,6 @@ Role = Literal["redis", "api", "worker", "store", "flower"]
 
 #: What a worker serves when it was given no model file.
 BUILT_IN_MODEL = "pocket"
-#: Flower shows who asked for what: never offered to the network by default.
-FLOWER_ADDRESS = "127.0.0.1"
 #: What its list of tasks shows: `args` is the model, `result` the outcome. By default it shows neither.
 FLOWER_COLUMNS = ("name", "args", "state", "result", "received", "runtime", "worker", "uuid")
 
@@ -133,8 +133,19 @@ def store(settings: Settings, base: Mapping[str, str]) -> Program:
 
 
 def flower(settings: Settings, base: Mapping[str, str]) -> Program:
-    """The broker's URL goes by the environment: everybody on the machine can read a command line."""
-    columns = f"--tasks_columns={','.join(FLOWER_COLUMNS)}"
-    argv = ("-m", "celery", "flower", f"--port={settings.flower_port}", f"--address={FLOWER_ADDRESS}", columns)
+    """The broker's URL and the password go by the environment: everybody on the machine can read a command line.
+
+    Raises `ConfigurationError` where others than this machine could look at it without a password.
+    """
     environment = {**child_environment(settings, base), "CELERY_BROKER_URL": settings.redis_url}
+    if settings.flower_auth:
+        environment["FLOWER_BASIC_AUTH"] = settings.flower_auth
+    # Flower's own ways to ask who it is, where somebody has set them, are as good.
+    elif not is_loopback(settings.flower_host) and not (base.get("FLOWER_BASIC_AUTH") or base.get("FLOWER_AUTH")):
+        raise ConfigurationError(
+            f"Flower on {settings.flower_host or 'every address'} would be open to everybody who reaches it, and can "
+            f"shut workers down: set {PREFIX}FLOWER_AUTH=USER:PASSWORD, or {PREFIX}FLOWER_HOST=127.0.0.1"
+        )
+    columns = f"--tasks_columns={','.join(FLOWER_COLUMNS)}"
+    argv = ("-m", "celery", "flower", f"--port={settings.flower_port}", f"--address={settings.flower_host}", columns)
     return Program("flower", "flower", (sys.executable, *argv), environment)

@@ -8,13 +8,14 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 from tropilla.common import names
 from tropilla.common.errors import NewerMessage, StoreUnavailable
 from tropilla.workers.consumer import HastyConsumer
+from tropilla.workers.outcome import Outcome
 from tropilla.workers.pin import Pin
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,18 @@ def register(celery: Celery, pin: Pin) -> None:
             return serve(task.request)
 
     def serve(about: Any) -> str:
+        began = time.monotonic()
         try:
-            return pin.serve(about.delivery_info["routing_key"], about.id, str(about.properties["delivery_tag"]))
+            outcome = pin.serve(about.delivery_info["routing_key"], about.id, str(about.properties["delivery_tag"]))
         except (NewerMessage, StoreUnavailable) as error:
             # Not ours to lose: a newer worker may come, Redis may come back. Not at once, or this would spin.
             log.warning("ticket %s goes back: %s", about.id, error.message)
             time.sleep(PUT_BACK_SECONDS)
             raise Reject(error.message, requeue=True) from error
+        if outcome.kind != "done":
+            announce(about.id, outcome, time.monotonic() - began)
+            raise Ignore
+        return outcome.text
 
     def drain(**_: object) -> None:
         # Only signals come by here, not `stop_taking`.
@@ -54,6 +60,21 @@ def register(celery: Celery, pin: Pin) -> None:
     celery.tropilla_drain, celery.tropilla_begin = drain, begin
     worker_shutting_down.connect(drain)
     worker_ready.connect(begin)
+
+
+def announce(ticket: str, outcome: Outcome, seconds: float) -> None:
+    """Tells Flower of a ticket whose request was not answered. To Celery it is done with: the ticket is acknowledged as any
+    other, and what became of the request stands in its journal; a task that raised would fill the log with what is no
+    fault of the worker's.
+    """
+    request = state.requests.get(ticket)
+    if request is None:
+        return
+    told = {"result": outcome.text, "runtime": seconds}
+    if outcome.kind == "failed":
+        request.send_event("task-failed", exception=outcome.text, traceback="", **told)
+    else:
+        request.send_event("task-revoked", terminated=False, signum=None, expired=outcome.expired, **told)
 
 
 def run(celery: Celery, pin: Pin) -> int:

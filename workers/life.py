@@ -40,6 +40,7 @@ from tropilla.workers.charge import charge, configured, pinned
 from tropilla.workers.files import Files
 from tropilla.workers.keeper import Keeper
 from tropilla.workers.leaving import Restarted, Stopped
+from tropilla.workers.milestones import Milestones
 from tropilla.workers.pin import Pin
 from tropilla.workers.trouble import CannotLoad
 
@@ -70,6 +71,7 @@ class Life:
             Worker(name, flavour, "idle", settings.slots, None, own=own, features=machine.features()),
             lease_seconds=settings.lease_seconds,
         )
+        self._milestones = Milestones(bus)
         self._again = again
         self._letting_go = self._anew = self._returns = False
         self._over, self._restart = threading.Event(), threading.Event()
@@ -79,10 +81,12 @@ class Life:
 
         idle: that one is not loaded before somebody asks. Does not return where the worker begins anew.
         """
+        self._milestones.started()
         try:
             status = self._live(idle=idle)
             self._keeper.stop(returns=self._returns)
             if self._anew:
+                self._milestones.renewed()
                 self._again()
             return status
         except Stopped as told:
@@ -164,7 +168,8 @@ class Life:
             loaded = helper.submit(
                 lambda: Pin(charge(definition, self._settings, self._files), self._bus, self._keeper)
             )
-            return loaded.result()
+            with self._milestones.loading(pinned(definition).name):
+                return loaded.result()
         finally:
             helper.shutdown(wait=False)
             self._say("what was loading is not forgotten", lambda: self._registry.end_loading(self._name))
@@ -203,6 +208,7 @@ class Life:
             pin.close()
         self._over.set()
         attending.join()
+        self._milestones.gone()
         self._anew = self._letting_go and not pin.drains
         self._returns = (self._letting_go or pin.drains) and not pin.told_to_stop
         return status
@@ -246,5 +252,6 @@ class Life:
             return
         log.info("letting go of %s%s", worker.pin, f" for {next_pin}" if next_pin else "")
         self._letting_go = True
+        self._milestones.letting_go(worker.model.name if worker.model else "")
         self._keeper.become("draining", next_pin=next_pin, returns=True)
         app.stop_taking()

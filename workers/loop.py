@@ -328,11 +328,25 @@ class Loop:
         # What has ended since gives its cells back now, not with the next request.
         self._model.move(self._scheduler.moves())
         lap.end("filter")
-        if self._pace is not None and plan.chunks:
-            self._pace.stepped(plan.chunks, lap, joined=joined, broke="forward" not in lap.parts)
-        if self._pace is not None and self._scheduler.idle:
-            self._pace.rests()
+        if self._pace is not None:
+            self._keep_books(self._pace, plan.chunks, lap, joined)
         return events
+
+    def _keep_books(self, pace: Pace, chunks: list[Chunk], lap: Lap, joined: int) -> None:
+        scheduler = self._scheduler
+        if chunks:
+            broke = "forward" not in lap.parts
+            pace.stepped(
+                chunks,
+                lap,
+                joined=joined,
+                broke=broke,
+                running=scheduler.running,
+                waiting=scheduler.waiting,
+                used=scheduler.cells_used,
+            )
+        if scheduler.idle:
+            pace.rests(used=scheduler.cells_used)
 
     def _take(self, *, wait: bool) -> list[Outgoing]:
         events: list[Outgoing] = []

@@ -7,9 +7,10 @@ but those who compare servers look for the two words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from tropilla.common.metrics import SECONDS, SIZES, Load, Tally
+from tropilla.common.metrics import BETWEEN_TOKENS, SECONDS, SIZES, Load, Tally
 from tropilla.workers.scheduler import Chunk
 
 #: concat: the batch is made. forward: it is evaluated. decode: tokens are drawn. filter: what has ended leaves.
@@ -30,6 +31,10 @@ class Lap:
         self._last = now
 
     @property
+    def ended_at(self) -> float:
+        return self._last
+
+    @property
     def total(self) -> float:
         return self._last - self._began
 
@@ -37,22 +42,39 @@ class Lap:
 class Pace:
     """Keeps the books of one worker's steps. Written by the loop's thread; `load` may be read by any."""
 
-    def __init__(self, model: str, tally: Tally) -> None:
+    def __init__(self, model: str, tally: Tally, *, slots: int = 0, cells: int = 0) -> None:
+        """slots, cells: what the worker has."""
         self._model, self._tally = model, tally
-        self._load = Load(model)
+        self._rest = self._load = Load(model, slots=slots, cells=cells)
+        #: When the last step did, of those that follow each other.
+        self._ended_at: float | None = None
 
     @property
     def load(self) -> Load:
         return self._load
 
-    def rests(self) -> None:
-        """Nothing runs any more."""
-        if self._load.sequences:
-            self._load = Load(self._model)
+    def rests(self, *, used: int = 0) -> None:
+        """Nothing runs any more. used: KV cells that idle prefixes keep."""
+        self._ended_at = None
+        if self._load.sequences or self._load.used != used:
+            self._load = replace(self._rest, used=used)
 
-    def stepped(self, chunks: Sequence[Chunk], lap: Lap, *, joined: int, broke: bool) -> None:
-        """joined: how many of the step's sequences were in none before."""
-        method = "prefill" if any(chunk.start < chunk.sequence.prompt_length for chunk in chunks) else "decode"
+    def stepped(
+        self,
+        chunks: Sequence[Chunk],
+        lap: Lap,
+        *,
+        joined: int,
+        broke: bool,
+        running: int = 0,
+        waiting: int = 0,
+        used: int = 0,
+    ) -> None:
+        """joined: how many of the step's sequences were in none before. running, waiting, used: sequences that have a slot
+        now, those that have none, and cells that are taken.
+        """
+        decoding = sum(1 for chunk in chunks if chunk.start >= chunk.sequence.prompt_length)
+        method = "prefill" if decoding < len(chunks) else "decode"
         count, observe, model = self._tally.count, self._tally.observe, self._model
         count("batch_inference_count", model, label=method)
         if joined:
@@ -61,11 +83,23 @@ class Pace:
                 count("batch_concat", model, label="joined")
         sequences = [chunk.sequence for chunk in chunks]
         most = sum(s.prompt_length + s.rules.max_tokens for s in sequences)
-        self._load = Load(model, len(sequences), most, sum(len(s.tokens) for s in sequences))
+        have = sum(len(s.tokens) for s in sequences)
+        self._load = replace(
+            self._rest,
+            sequences=len(sequences),
+            most_tokens=most,
+            tokens=have,
+            running=running,
+            waiting=waiting,
+            used=used,
+        )
+        before, self._ended_at = self._ended_at, None if broke else lap.ended_at
         if broke:
             count("batch_inference_failure", model, label=method)
             return
         count("batch_inference_success", model, label=method)
+        if decoding and before is not None:
+            observe("inter_token", lap.ended_at - before, BETWEEN_TOKENS, model, times=decoding)
         observe("batch_inference_duration", lap.total, SECONDS, model, label=method)
         for part, seconds in lap.parts.items():
             observe(f"batch_{part}_duration", seconds, SECONDS, model, label=method)

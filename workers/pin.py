@@ -19,6 +19,7 @@ from tropilla.workers.engine import Engine
 from tropilla.workers.entry import Entry
 from tropilla.workers.hearing import Hearing
 from tropilla.workers.keeper import Keeper
+from tropilla.workers.outcome import Outcome
 from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.stay import FOR_EVER
@@ -44,7 +45,6 @@ class Pin:
         self._settings, self._bus, self._keeper, self._charge = charge.settings, bus, keeper, charge
         self.worker = keeper.worker
         self._tally = Tally()
-        self._pace = Pace(charge.model.name, self._tally)
         began = time.monotonic()
         with blamed("load_failed"):
             self._engine = Engine(
@@ -58,6 +58,8 @@ class Pin:
                 on_progress=keeper.progress,
             )
         load_seconds = time.monotonic() - began
+        size = charge.size
+        self._pace = Pace(charge.model.name, self._tally, slots=size.slots, cells=size.cells)
         self._publisher = Publisher(
             bus,
             cancel=self.cancel,
@@ -122,7 +124,7 @@ class Pin:
         self._keeper.become("ready", model=self._charge.model, progress=1.0)
         readiness.tell()
 
-    def serve(self, lane: str, ticket: str, tag: str) -> str:
+    def serve(self, lane: str, ticket: str, tag: str) -> Outcome:
         """As `Tickets.serve`."""
         return self._tickets.serve(lane, ticket, tag)
 

@@ -19,11 +19,13 @@ from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, 
 from tropilla.common.generation import Event, Failed, Request, TokenizeRequest, new_request_id
 from tropilla.common.room import Room, Taken
 from tropilla.common.settings import Settings
-from tropilla.common.terms import Newcomer, ending
+from tropilla.common.terms import Newcomer, Told, ending
+from tropilla.workers import outcome
 from tropilla.workers.continuation import Past
 from tropilla.workers.entry import Entry
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.loop import Job, Loop
+from tropilla.workers.outcome import Outcome
 from tropilla.workers.stay import Stay
 from tropilla.workers.usher import Usher
 
@@ -96,23 +98,31 @@ class Tickets:
                 worker, running=stay.running, idle_seconds=stay.idle_seconds(now), expires_in=stay.expires_in(now)
             )
 
-    def serve(self, lane: str, ticket: str, tag: str) -> str:
-        """For a ticket of the lane: runs whoever is next to the end; answers what came of it, in a few words. Raises
-        `NewerMessage` where only newer workers can read those who wait, and `StoreUnavailable`.
+    def serve(self, lane: str, ticket: str, tag: str) -> Outcome:
+        """For a ticket of the lane: runs whoever is next to the end; answers what came of it. Raises `NewerMessage` where
+        only newer workers can read those who wait, and `StoreUnavailable`.
         """
         taken = self._take(lane)
+        last, said = taken.request_id, "failed:worker_crashed"
         match taken.outcome:
             case "empty":
-                return "empty: nobody waits"
+                return outcome.nobody(self._told(ticket))
             case "newer":
                 raise NewerMessage("those who wait are of a newer release", b"")
             case "crashed":
                 log.error("request %s has cost its workers; `tropilla dead show` tells more", taken.request_id)
-                said = "failed:worker_crashed"
             case "claimed" | "suspect":
                 visit = self._begun(taken, lane, tag)
-                said = visit if isinstance(visit, str) else self._attend(visit)
-        return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
+                last, said = (last, visit) if isinstance(visit, str) else self._attend(visit)
+        came_to = outcome.served(self._told(last), said)
+        return came_to if last == ticket else replace(came_to, text=f"{came_to.text} ({last})")
+
+    def _told(self, request_id: str) -> Told | None:
+        try:
+            return self._room.told(request_id)
+        except StoreUnavailable as error:
+            log.warning("what became of request %s is not known: %s", request_id, error.message)
+            return None
 
     def _take(self, lane: str, *, only: str = "") -> Taken:
         lease, journal = self._settings.lease_seconds, self._settings.journal_seconds
@@ -206,9 +216,10 @@ class Tickets:
         with self._lock:
             self._stay.ended(time.monotonic())
 
-    def _attend(self, visit: Visit) -> str:
-        """To the end of the request, and of all who had its place after it."""
-        outcomes = ""
+    def _attend(self, visit: Visit) -> tuple[str, str]:
+        """To the end of the request, and of all who had its place after it. Answers the last one's id, and what is known of
+        it here.
+        """
         self._look_around()
         while (follower := self._until_over(visit)) is not None:
             try:
@@ -216,10 +227,10 @@ class Tickets:
             except StoreUnavailable as error:
                 log.warning("request %s is not handed back: %s", visit.job.request_id, error.message)
             self._look_around()
-            outcomes += f"{visit.job.outcome}; {follower.job.request_id}: "
+            log.info("request %s %s, for %s", visit.job.request_id, visit.job.outcome, follower.job.request_id)
             visit = follower
         self._go_on_elsewhere(visit)
-        return outcomes + visit.job.outcome
+        return visit.job.request_id, visit.job.outcome
 
     def _look_around(self) -> None:
         """Somebody may have come while places were changing hands, and have found nobody to be exchanged for."""

@@ -49,11 +49,14 @@ def finished(choice: int = 0, seconds: float = 1.0) -> Finished:
 def test_a_success_says_where_its_time_went() -> None:
     books = Books()
     with books.open(choices=2) as account:
-        for event in (PULSE, Token(0, 0, 1, "x"), finished(0), finished(1, seconds=2.0)):
+        books.clock.advance(1.5)
+        assert account.waits
+        for event in (PULSE, Token(0, 0, 1, "x"), Token(1, 1, 1, "y"), finished(0), finished(1, seconds=2.0)):
             account.hear(event)
-        books.clock.advance(4.0)
+            books.clock.advance(0.5)
+        assert not account.waits
     written = books.written
-    sums = {key.name: amount for key, amount in written.items() if key.place == SUM}
+    sums = {key.name: amount for key, amount in written.items() if key.place == SUM and key.name != "gen_ai_tokens"}
     assert {key.model for key in written} == {"m"}
     assert sums == {
         "request_duration": 4.0,
@@ -66,8 +69,16 @@ def test_a_success_says_where_its_time_went() -> None:
         "request_generated_tokens": 10,
         "request_input_length": 14,
         "request_skipped_tokens": 8,
+        "gen_ai_request": 4.0,
+        "gen_ai_first_token": 2.0,
+        # Four tokens after the first in 0.75 s, and in 1.5.
+        "gen_ai_each_token": pytest.approx(0.1875 + 0.375),
+        "prefill": 0.75,
+        "decode": 2.25,
     }
     assert (written[Key("request_count", "m")], written[Key("request_success", "m")]) == (1, 1)
+    assert written[Key("gen_ai_tokens", "m", "text_completion,input", SUM)] == 14
+    assert written[Key("gen_ai_tokens", "m", "text_completion,output", SUM)] == 10
 
 
 def test_without_a_bound_an_answer_might_fill_the_context() -> None:
@@ -110,7 +121,10 @@ def test_a_stream_is_kept_open_and_its_failure_is_heard() -> None:
     account.close()
     account.close()
     assert books.ledger.in_flight == 0
-    assert books.written == {Key("request_count", "m"): 1, Key("request_failure", "m", "incomplete"): 1}
+    written = books.written
+    assert written[Key("request_count", "m")] == written[Key("request_failure", "m", "incomplete")] == 1
+    # What has failed is told with its reason, and has no other times.
+    assert {(key.name, key.label) for key in written if key.place} == {("gen_ai_request", "text_completion,incomplete")}
 
 
 def test_an_answer_that_was_never_complete_was_dropped() -> None:

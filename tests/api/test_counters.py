@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 
 import pytest
-from fakes import WORKER
 from tropilla.api.counters import Alone, Counters
-from tropilla.common.catalogue import Catalogue
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.metrics import Counts, Key, Load, Reading
+from tropilla.common.metrics import Counts, Key, Load, Queued, Reading, Standing
+
+QUEUED = Queued("m", "cpu", "normal", 3, 1.5)
 
 
 class Shared(Alone):
@@ -30,20 +29,21 @@ class Shared(Alone):
     def loads(self) -> tuple[Load, ...]:
         return (Load("m", 1, 2, 3),)
 
+    def queued(self) -> tuple[Queued, ...]:
+        return (QUEUED,)
+
+    def standing(self) -> Standing:
+        return Standing(api_processes=2)
+
 
 def test_processes_add_up_and_a_reader_sees_his_own_at_once() -> None:
     store = Shared()
     one = Counters(store)
-    other = Counters(store, lambda lanes: {lane: {"m.cpu": 2, "m.gpu": 1}[lane] for lane in lanes})
+    other = Counters(store, store)
     one.tally.count("a")
     one.flush()
     other.tally.count("a")
-    assert other.read(Catalogue((WORKER,))) == Reading({Key("a"): 2}, {"m": 3}, (Load("m", 1, 2, 3),))
-
-
-def test_a_model_that_is_not_ready_has_no_queue_to_be_told() -> None:
-    loading = dataclasses.replace(WORKER, state="loading")
-    assert Counters(Shared()).read(Catalogue((loading,))).waiting == {}
+    assert other.read() == Reading({Key("a"): 2}, (QUEUED,), (Load("m", 1, 2, 3),), Standing(api_processes=2))
 
 
 def test_counts_outlive_a_store_that_is_away() -> None:
@@ -73,4 +73,4 @@ def test_counts_leave_by_themselves_and_at_the_end() -> None:
 def test_a_process_on_its_own_has_itself() -> None:
     counters = Counters()
     counters.tally.count("a")
-    assert counters.read(Catalogue((WORKER,))) == Reading({Key("a"): 1}, {"m": 0}, ())
+    assert counters.read() == Reading({Key("a"): 1}, standing=Standing(api_processes=1))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tropilla.common import codec
 from tropilla.common.errors import DecodeError, StoreUnavailable
-from tropilla.common.metrics import REST, SECONDS, SUM, Counts, Key, Load, Reading, Tally, hundredths
+from tropilla.common.metrics import REST, SECONDS, SUM, Counts, Key, Load, Queued, Reading, Standing, Tally, hundredths
 
 
 def taken(tally: Tally) -> dict[Key, float]:
@@ -57,16 +57,19 @@ def test_the_bounds_are_upstreams() -> None:
     assert hundredths(200) == tuple(float(2 * k) for k in range(1, 101))
 
 
+M, N = Queued("m", "cpu", "normal", 3, 1.5), Queued("n", "gpu", "batch", 5, 0.5)
+
+
 def test_a_reading_can_be_one_models() -> None:
     both = Reading(
-        {Key("a", "m"): 1, Key("a", "n"): 2, Key("a"): 4}, {"m": 3, "n": 5}, (Load("m", 1, 2, 3), Load("n", 4, 5, 6))
+        {Key("a", "m"): 1, Key("a", "n"): 2, Key("a"): 4}, (M, N), (Load("m", 1, 2, 3), Load("n", 4, 5, 6)), Standing()
     )
-    assert both.of("n") == Reading({Key("a", "n"): 2}, {"n": 5}, (Load("n", 4, 5, 6),))
-    assert both.of("x") == Reading({}, {"x": 0}, ())
+    assert both.of("n") == Reading({Key("a", "n"): 2}, (N,), (Load("n", 4, 5, 6),))
+    assert (both.waiting, both.of("x")) == (8, Reading())
 
 
 def test_a_load_survives_the_wire() -> None:
-    load = Load("m", 1, 20, 3)
+    load = Load("m", 1, 20, 3, running=1, slots=4, used=300, cells=4096)
     assert codec.decode_load(codec.encode_load(load)) == load
     for rubbish in (b"", b"[]", b"{}", b'{"model": "m", "mood": 1}'):
         with pytest.raises(DecodeError):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
 from tropilla.compose import program
 from tropilla.compose.program import ModelFile, plan_workers
@@ -89,6 +91,27 @@ def test_flower_finds_the_broker_in_its_environment_and_stays_on_this_machine() 
     one = program.flower(Settings(redis_url=SECRET, flower_port=5000), BASE)
     assert one.environment["CELERY_BROKER_URL"] == SECRET
     assert {"--port=5000", "--address=127.0.0.1"} <= set(one.argv)
+
+
+def test_flowers_password_goes_by_the_environment() -> None:
+    one = program.flower(Settings(flower_host="0.0.0.0", flower_auth="ann:pass word"), BASE)
+    assert one.environment["FLOWER_BASIC_AUTH"] == "ann:pass word"
+    assert "--address=0.0.0.0" in one.argv
+    assert not any("pass word" in argument for argument in one.argv)
+    assert "FLOWER_BASIC_AUTH" not in program.flower(Settings(), BASE).environment
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.1.2.3", "flower.example"])
+def test_flower_is_not_opened_to_others_without_a_password(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="TROPILLA_FLOWER_AUTH=USER:PASSWORD"):
+        program.flower(Settings(flower_host=host), BASE)
+    # Flower's own settings, where somebody knows them.
+    assert program.flower(Settings(flower_host=host), {**BASE, "FLOWER_BASIC_AUTH": "a:b"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
+def test_flower_may_be_open_to_this_machine(host: str) -> None:
+    assert f"--address={host}" in program.flower(Settings(flower_host=host), BASE).argv
 
 
 def test_an_api_process_may_be_given_the_socket_it_listens_on_and_a_pipe_to_speak_on() -> None:

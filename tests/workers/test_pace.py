@@ -14,7 +14,7 @@ from tropilla.workers.scheduler import Limits, Scheduler
 class Worker:
     def __init__(self) -> None:
         self.tally, self.out = Tally(), FakeOutbox()
-        self.pace = Pace("m", self.tally)
+        self.pace = Pace("m", self.tally, slots=2, cells=1000)
         self.model = FakeModel(step_tokens=8, slots=2)
         scheduler = Scheduler(Limits(slots=2, sequences=2, cells=1000, step_tokens=8))
         self.loop = Loop(self.model, scheduler, outbox=self.out, worker="w", pace=self.pace, clock=Clock())
@@ -38,15 +38,17 @@ def test_steps_are_prefills_and_decodes_with_all_their_parts() -> None:
     worker = Worker()
     worker.loop.submit(job("a"), [sequence("a", prompt=3, script="xy")])
     worker.loop.turn()
-    assert worker.pace.load == Load("m", 1, 1003, 4)
+    assert worker.pace.load == Load("m", 1, 1003, 4, running=1, slots=2, used=3, cells=1000)
     worker.loop.turn()
     worker.loop.turn()
-    assert worker.pace.load == Load("m")
+    assert (worker.pace.load.sequences, worker.pace.load.running, worker.pace.load.slots) == (0, 0, 2)
     written = worker.written
     for name in ("count", "success", "duration"):
         assert (written["batch_inference_" + name, "prefill"], written["batch_inference_" + name, "decode"]) == (1, 2)
     assert all(written[f"batch_{part}_duration", "decode"] == 2 for part in PARTS)
     assert written["batch_next_size", ""] == 1
+    # Of three tokens, the first of which came with the prompt.
+    assert written["inter_token", ""] == 2
     assert ("batch_concat", "joined") not in written
 
 

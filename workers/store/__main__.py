@@ -6,6 +6,7 @@ Exit status 1 with one sentence when it cannot run here.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -15,11 +16,12 @@ from pathlib import Path
 from tropilla.common.blobs import Blobs
 from tropilla.common.bus import Bus
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
+from tropilla.common.gauges import Gauges
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery
 from tropilla.workers import leaving
-from tropilla.workers.store import app
+from tropilla.workers.store import app, disk
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.fetch import fetch
 from tropilla.workers.store.pulling import Pulling
@@ -38,7 +40,8 @@ def main() -> int:
         bus.check()
         registry = Registry(bus)
         stock = _stock(settings, registry)
-        desk = Desk(bus, registry, Shelves(stock, _pulling(settings), fetch), leave=_leave)
+        report = functools.partial(disk.report, Gauges(bus), settings.home)
+        desk = Desk(bus, registry, Shelves(stock, _pulling(settings), fetch), leave=_leave, report=report)
         desk.open()
         # Not before: what is under way in a store that still holds the office has not been interrupted.
         settle(stock)

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 #: A store that has said nothing for so long is gone. A restart takes less, and nobody notices it.
 OFFICE_SECONDS = 5.0
-#: Workers are told to let go of what no name stands for every so many beats: an order may find one that has another.
+#: Workers are told to let go of what no name stands for every so many beats: an order may find one that has another. And
+#: so often the store says how it is.
 DISMISSAL_BEATS = 5
 
 
@@ -52,10 +53,21 @@ class Held:
 
 
 class Desk:
-    """leave: called when the office is somebody else's; it does not return."""
+    """leave: called when the office is somebody else's; it does not return. report: called now and then; may raise
+    `StoreUnavailable`.
+    """
 
-    def __init__(self, bus: Bus, registry: Registry, shelves: Shelves, *, leave: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        registry: Registry,
+        shelves: Shelves,
+        *,
+        leave: Callable[[str], None],
+        report: Callable[[], None] = lambda: None,
+    ) -> None:
         self._bus = bus
+        self._report = report
         self._registry = registry
         self._shelves = shelves
         self._leave = leave
@@ -142,6 +154,7 @@ class Desk:
                 self._renew()
                 if beats % DISMISSAL_BEATS == 0:
                     self._shelves.dismiss()
+                    self._report()
             except StoreUnavailable as error:
                 log.warning("tickets are not renewed: %s", error.message)
             beats += 1

@@ -1,0 +1,1 @@
+"""Prometheus's and Grafana's files, and what makes the dashboards."""
