@@ -18,7 +18,7 @@ SCHEMA = CHART / "values.schema.json"
 #: What the chart says itself, or what no process in a cluster reads. Secrets are in Secrets.
 OWN = frozenset(
     {"redis_url", "home", "host", "port", "url", "keys", "api_key", "worker_name", "flavour", "model", "blobs_url"}
-    | {"flower_port", "flower_host", "flower_auth", "manifest", "import_folders", "internal_secret"}
+    | {"flower_port", "flower_host", "flower_auth", "manifest", "import_folders"}
 )
 _TYPES = {"int": "integer", "float": "number", "str": "string"}
 

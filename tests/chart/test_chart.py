@@ -201,9 +201,9 @@ def test_workers_scale_by_how_long_their_model_is_waited_for(chart: Chart) -> No
     scaled = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "ScaledObject"}
     assert set(scaled) == {"tropilla-worker-cpu", "tropilla-worker-gpu-8b"}
     query = scaled["tropilla-worker-gpu-8b"]["triggers"][0]["metadata"]["query"]
-    assert query == 'max(tropilla_queue_oldest_seconds{namespace="llm",model="llama3.1:8b"})'
+    assert query == 'max(tropilla_queue_oldest_seconds{namespace="llm",flavour="gpu",model="llama3.1:8b"})'
     any_model = scaled["tropilla-worker-cpu"]["triggers"][0]["metadata"]["query"]
-    assert any_model == 'max(tropilla_queue_oldest_seconds{namespace="llm"})'
+    assert any_model == 'max(tropilla_queue_oldest_seconds{namespace="llm",flavour="cpu"})'
     assert scaled["tropilla-worker-gpu-8b"]["fallback"]["replicas"] == GPU["replicas"]
     assert one(documents, "Deployment", "tropilla-worker-pocket")["spec"]["replicas"] == 2
 

@@ -168,13 +168,15 @@ FILES = Struct(
     {"Get": Function(lambda name: f"<{name}>", "s"), "Count": Function(lambda: 3, ""), "In": Struct("I", {"A": 1})},
 )
 
-#: (template, data, text): what methods make, as text/template has them
+#: (template, text or error): what is asked of a value, as text/template has it
 METHODS = [
     ('{{.F.Get "a"}}', "<a>"),
     ('{{"a" | .F.Get | upper}}', "<A>"),
     ('{{$f := .F}}{{$f.Get "a"}}{{(.F).Get "b"}}', "<a><b>"),
     ("{{.F.Count}}{{if .F.Count}}y{{end}}{{len (.F.Get `ab`)}}", "3y4"),
     ("{{.F.Get (print 1)}}", "<1>"),
+]
+BAD_METHODS = [
     ("{{.F.Get}}", 'executing "" at <.F.Get>: wrong number of args for Get: want 1 got 0'),
     ("{{.F.Get 1 2}}", 'executing "" at <.F.Get>: wrong number of args for Get: want 1 got 2'),
     ("{{.F.Get 1}}", 'executing "" at <.F.Get>: wrong type for value; expected string; got int'),
@@ -185,10 +187,14 @@ METHODS = [
 
 @pytest.mark.parametrize(("source", "text"), METHODS)
 def test_what_is_called_of_a_value(source: str, text: str) -> None:
-    try:
-        assert rendered(source, {"F": FILES}) == text
-    except ExecutionError as error:
-        assert error.message.endswith(text)
+    assert rendered(source, {"F": FILES}) == text
+
+
+@pytest.mark.parametrize(("source", "message"), BAD_METHODS)
+def test_what_a_value_cannot_be_asked(source: str, message: str) -> None:
+    with pytest.raises(ExecutionError) as caught:
+        rendered(source, {"F": FILES})
+    assert caught.value.message == f"template: :1:4: {message}"
 
 
 #: (template, data, text): what the table does not say
