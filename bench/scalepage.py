@@ -20,7 +20,7 @@ MICROSECONDS = 1e6
 #: A part that is busier than this makes callers wait: queueing alone doubles a time at half of it.
 HEADROOM = 0.7
 #: Streams get what they ask for where so much of it arrives.
-KEPT_UP = 0.98
+KEPT_UP = 0.9
 #: Tokens a second of one stream: of a small model on CPUs, and of a larger one on a GPU.
 PACES = (10, 30)
 #: Tokens of one answer, for what requests cost beside tokens.

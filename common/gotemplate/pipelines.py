@@ -121,8 +121,8 @@ class Pipelines:
             elif isinstance(value, Struct) and name in value.fields:
                 value = value.fields[name]
                 if isinstance(value, Function):
-                    behind = (arguments, final) if place == len(names) else ((), _NONE)
-                    value = self._apply(node, name, value, *behind, dot)
+                    last = place == len(names)
+                    value = self._apply(node, name, value, arguments if last else (), final if last else _NONE, dot)
                 elif given and place == len(names):
                     self.fail(node, f"{name} has arguments but cannot be invoked as function")
             elif value is None:

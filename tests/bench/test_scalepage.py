@@ -54,7 +54,7 @@ def result(*streams: dict[str, Any]) -> dict[str, Any]:
 
 WHOLE = result(
     stream(64, 640, worker=50, redis=25, api=200),
-    stream(256, 2530, worker=40, redis=20, api=100),
+    stream(256, 2330, worker=40, redis=20, api=100),
     stream(512, 3000, worker=1, redis=1, api=1),
 )
 

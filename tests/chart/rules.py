@@ -95,7 +95,9 @@ def configured(documents: Sequence[Document]) -> Iterator[str]:
 
 def _known(name: str) -> bool:
     stem = name.removesuffix("_file")
-    return name in SETTINGS or name in FLOWERS or (stem in SETTINGS and bool(SETTINGS[stem].metadata.get("secret", False)))
+    return (
+        name in SETTINGS or name in FLOWERS or (stem in SETTINGS and bool(SETTINGS[stem].metadata.get("secret", False)))
+    )
 
 
 def selected(documents: Sequence[Document]) -> Iterator[str]:
