@@ -23,6 +23,10 @@ HEADROOM = 0.7
 KEPT_UP = 0.9
 #: Tokens a second of one stream: of a small model on CPUs, and of a larger one on a GPU.
 PACES = (10, 30)
+#: Streams side by side, of a fleet.
+FLEETS = (500, 5_000, 50_000)
+#: How long the journal of an answer is kept (`journal_seconds`).
+KEPT_SECONDS = 600
 #: Tokens of one answer, for what requests cost beside tokens.
 ANSWERS = (50, 250)
 
@@ -53,6 +57,7 @@ def section(result: Result) -> str:
             *_block("Short requests, as many as it can do", requests(result)),
             *_block("What a full core of each part carries, and which is full first", knees(result)),
             *_block("A cell: one Redis, and what fills it", cell(result)),
+            *_block("A fleet, computed from the above", fleet(result)),
         ]
     )
 
@@ -204,3 +209,24 @@ def cell(result: Result) -> Rows:
             f"{math.ceil(beside['api'])}",
             f"{beside['worker']:.1f}",
         )
+
+
+def fleet(result: Result) -> Rows:
+    """What so many streams cost beside the models themselves."""
+    token, begin, answer, pace = costs(result), beginnings(result), ANSWERS[-1], PACES[-1]
+    kept = max(float(each["memory_bytes_each"]) for each in result["redis"]["steps"])
+    yield (
+        f"Streams at {pace} tokens/s, answers of {answer} tokens. A core is one that is {HEADROOM:.0%} busy; workers' is "
+        f"what they need beside the model. A token takes {kept:.0f} bytes of Redis for {KEPT_SECONDS // 60} minutes."
+    )
+    yield ""
+    yield from _head(
+        "streams", "tokens/s", "cells", "API processes", "cores of workers", "cores in all", "Redis, GB a cell"
+    )
+    for streams in FLEETS:
+        wanted = streams * pace
+        cells, api = (math.ceil(wanted / carries(token[part], begin[part], answer)) for part in ("redis", "api"))
+        beside = wanted / carries(token["worker"], begin["worker"], answer)
+        memory = wanted / cells * kept * KEPT_SECONDS / 1e9
+        whole = cells + api + beside
+        yield _row(f"{streams:,}", f"{wanted:,}", f"{cells}", f"{api}", _whole(beside), _whole(whole), f"{memory:.1f}")

@@ -58,7 +58,7 @@ class _Scripts:
         return self._timed(live, seconds, of=1)
 
     def _timed(self, do: Callable[[], None], seconds: float, *, of: int) -> dict[str, float]:
-        calls, before, began = 0, self._cpu(), time.perf_counter()
+        calls, memory, before, began = 0, self._memory(), self._cpu(), time.perf_counter()
         while time.perf_counter() < began + seconds:
             do()
             calls += 1
@@ -68,6 +68,7 @@ class _Scripts:
             "wall_seconds": time.perf_counter() - began,
             "cpu_us_per_call": spent * MICROSECONDS / calls,
             "cpu_us_each": spent * MICROSECONDS / calls / of,
+            "memory_bytes_each": (self._memory() - memory) / calls / of,
         }
 
     def _begin(self) -> tuple[str, int]:
@@ -79,6 +80,9 @@ class _Scripts:
         taken = self._room.take(LANE.name, worker="bench", lease_seconds=SECONDS, journal_seconds=SECONDS)
         assert taken.request_id == request.id, "nobody else asks here"
         return taken.request_id, taken.attempt
+
+    def _memory(self) -> int:
+        return int(self._bus.connection.info("memory")["used_memory"])
 
     def _cpu(self) -> float:
         told = self._bus.connection.info("cpu")

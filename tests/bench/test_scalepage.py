@@ -35,7 +35,7 @@ def result(*streams: dict[str, Any]) -> dict[str, Any]:
         "python": "3.11",
         "load_average": [0.0, 0.0, 0.0],
         "redis": {
-            "steps": [{"streams": 8, "cpu_us_per_call": 160.0, "cpu_us_each": 20.0}],
+            "steps": [{"streams": 8, "cpu_us_per_call": 160.0, "cpu_us_each": 20.0, "memory_bytes_each": 100.0}],
             "requests": {"cpu_us_each": 400.0},
         },
         "worker": [{"streams": 8, "cpu_us_per_step": 240.0, "cpu_us_each": 30.0, "tokens_per_second": 7000.0}],
@@ -96,6 +96,12 @@ def test_a_cell_has_as_many_processes_as_its_redis_feeds() -> None:
     table = list(scalepage.cell(WHOLE))
     # 700,000 / (20 + 920 / 250) tokens/s of Redis; an API process has 700,000 / (100 + 3600 / 250).
     assert "| 250 tokens | 30,000 tokens/s | 120 | 5 | 2.2 |" in table
+
+
+def test_a_fleet_has_as_many_cells_as_its_tokens_fill() -> None:
+    table = list(scalepage.fleet(WHOLE))
+    # 150,000 tokens/s; Redis has 29,561, an API process 6,119, a worker's core 13,631; a cell keeps 25,000 * 100 * 600.
+    assert "| 5,000 | 150,000 | 6 | 25 | 11 | 42 | 1.5 |" in table
 
 
 def test_the_page_shows_the_newest_result() -> None:

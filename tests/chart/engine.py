@@ -33,11 +33,12 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Release:
-    """One `helm install`. `cluster` is what `lookup` finds: secrets by their names."""
+    """One `helm install`. `cluster` is what `lookup` finds: secrets by their names; `files` lie beside the chart's own."""
 
     name: str = "tropilla"
     namespace: str = "llm"
     cluster: Mapping[str, Document] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache
@@ -97,7 +98,7 @@ class Chart:
             "Chart": Struct("chart", {key[0].upper() + key[1:]: value for key, value in _read("Chart.yaml").items()}),
             "Release": {"Name": release.name, "Namespace": release.namespace, "Service": "Helm"},
             "Template": {"BasePath": "", "Name": name},
-            "Files": Struct("engine.files", {"Get": Function(_file, "s")}),
+            "Files": Struct("engine.files", {"Get": Function(lambda path: _file(release, path), "s")}),
         }
         return self._run(name, data, release)
 
@@ -124,9 +125,10 @@ def _nowhere(*_: Any) -> Any:
     raise AssertionError("only its name is needed to parse")
 
 
-def _file(name: str) -> str:
+def _file(release: Release, name: str) -> str:
+    """Nothing, of one that is not there."""
     path = CHART / name
-    return path.read_text() if path.is_file() else ""
+    return release.files.get(name) or (path.read_text() if path.is_file() else "")
 
 
 def _looked_up(release: Release, kind: str, namespace: str, name: str) -> Document:

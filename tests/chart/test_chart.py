@@ -244,6 +244,25 @@ def test_who_shares_a_volume_of_one_node_is_on_that_node(chart: Chart) -> None:
     assert "topologySpreadConstraints" in far
 
 
+ALERTS = """groups:
+  - name: tropilla
+    rules:
+      - alert: NobodyIsServed
+        expr: max(tropilla_queue_oldest_seconds) > 60
+        annotations:
+          summary: "{{ $labels.model }} is waited for"
+"""
+
+
+def test_alerts_are_taken_as_they_are(chart: Chart) -> None:
+    """Their own templates are Prometheus', and not Helm's."""
+    values = {"metrics": {"prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}}}}
+    rule = one(chart.render(values, Release(files={"files/alerts.yml": ALERTS})), "PrometheusRule", "tropilla")
+    assert list(complaints(rule)) == []
+    assert rule["spec"] == yaml.safe_load(ALERTS)
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+
+
 #: Values that no schema can refuse, and the sentence.
 TOGETHER: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no Redis at all": ({"redis": {"enabled": False}}, "redis.existingSecret"),
