@@ -70,20 +70,20 @@ class Pipelines:
             self.fail(first, f"can't give argument to non-function {first.text}")
         if isinstance(first, Nil):
             self.fail(first, "nil is not a command")
-        return self._value(first, dot, given=given)
+        return self._value(first, dot, command[1:], final)
 
-    def _value(self, node: Operand, dot: Any, *, given: bool = False) -> Any:
-        """given: it was given arguments, which no field takes."""
+    def _value(self, node: Operand, dot: Any, arguments: tuple[Operand, ...] = (), final: Any = _NONE) -> Any:
+        """arguments, final: what stands behind it and what came down the pipeline, which only a method takes."""
         self._budget.spend(1)
         if isinstance(node, Field):
-            return self._fields(node, node.names, dot, given)
+            return self._fields(node, node.names, dot, dot, arguments, final)
         if isinstance(node, Literal):
             return node.value
         if isinstance(node, Dot):
             return dot
         if isinstance(node, Variable):
             value = self._variable(node)
-            return self._fields(node, node.names, value, given) if node.names else value
+            return self._fields(node, node.names, value, dot, arguments, final) if node.names else value
         if isinstance(node, Name):
             return self._call(node, (), dot, _NONE)
         if isinstance(node, Nil):
@@ -92,7 +92,7 @@ class Pipelines:
         inner = node.of if isinstance(node, Chain) else node
         value = self.run(inner, dot) if isinstance(inner, Pipe) else self._value(inner, dot)
         self._budget.leave()
-        return self._fields(node, node.names, value, given) if isinstance(node, Chain) else value
+        return self._fields(node, node.names, value, dot, arguments, final) if isinstance(node, Chain) else value
 
     def _variable(self, node: Variable) -> Any:
         passed = next((n for n, (name, _) in enumerate(reversed(self.variables), 1) if name == node.name), 0)
@@ -101,18 +101,30 @@ class Pipelines:
         self._budget.passed(passed)
         return self.variables[-passed][1]
 
-    def _fields(self, node: Operand, names: tuple[str, ...], value: Any, given: bool) -> Any:
-        for name in names:
+    def _fields(
+        self,
+        node: Field | Variable | Chain,
+        names: tuple[str, ...],
+        value: Any,
+        dot: Any,
+        arguments: tuple[Operand, ...],
+        final: Any,
+    ) -> Any:
+        given = bool(arguments) or final is not _NONE
+        for place, name in enumerate(names, start=1):
             if isinstance(value, dict):
-                if given and name is names[-1]:
+                if given and place == len(names):
                     self.fail(node, f"{name} is not a method but has arguments")
                 value = value.get(name, None if self._strict else MISSING)
             elif value is MISSING:
                 return MISSING
             elif isinstance(value, Struct) and name in value.fields:
-                if given and name is names[-1]:
-                    self.fail(node, f"{name} has arguments but cannot be invoked as function")
                 value = value.fields[name]
+                if isinstance(value, Function):
+                    last = place == len(names)
+                    value = self._apply(node, name, value, arguments if last else (), final if last else _NONE, dot)
+                elif given and place == len(names):
+                    self.fail(node, f"{name} has arguments but cannot be invoked as function")
             elif value is None:
                 self.fail(node, f"nil pointer evaluating interface {{}}.{name}")
             else:
@@ -120,13 +132,29 @@ class Pipelines:
         return value
 
     def _call(self, node: Name, arguments: tuple[Operand, ...], dot: Any, final: Any) -> Any:
-        name, count = node.text, len(arguments) + (final is not _NONE)
-        function = self._functions[name]
+        function = self._functions[node.text]
+        if node.text in ("and", "or"):
+            self._count(node, node.text, function, arguments, final)
+            return self._either(node.text == "or", arguments, dot, final)
+        return self._apply(node, node.text, function, arguments, final, dot)
+
+    def _count(self, node: Operand, name: str, function: Function, arguments: tuple[Operand, ...], final: Any) -> None:
+        count = len(arguments) + (final is not _NONE)
         if not function.least <= count <= function.most:
             least = f"at least {function.least}" if function.most > function.least else str(function.least)
             self.fail(node, f"wrong number of args for {name}: want {least} got {count}")
-        if name in ("and", "or"):
-            return self._either(name == "or", arguments, dot, final)
+
+    def _apply(
+        self,
+        node: Name | Field | Variable | Chain,
+        name: str,
+        function: Function,
+        arguments: tuple[Operand, ...],
+        final: Any,
+        dot: Any,
+    ) -> Any:
+        """A function's or a method's value; node is what an error shows."""
+        self._count(node, name, function, arguments, final)
         given = [self._given(argument, dot) for argument in arguments]
         if final is not _NONE:
             given.append(None if final is MISSING else final)
@@ -158,6 +186,6 @@ class Pipelines:
         return None if value is MISSING else value
 
 
-def _command_of(node: Name, arguments: tuple[Operand, ...]) -> Name:
+def _command_of(node: Operand, arguments: tuple[Operand, ...]) -> Name:
     """As an error shows it: `eq .A 1`."""
     return Name(node.at, " ".join(part.text for part in (node, *arguments)))

@@ -29,6 +29,7 @@ MAX_DEPTH = 100
 @dataclass(frozen=True, slots=True)
 class Struct:
     """A Go struct: these fields and no others. `kind` is its type's name; `json` what it is as JSON, if not its fields.
+    A `builtins.Function` among the fields is a method.
 
     `spoken`: it prints as JSON (it has a String method upstream).
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tropilla.common.gotemplate.budget import MAX_OUTPUT
+from tropilla.common.gotemplate.builtins import Function
 from tropilla.common.gotemplate.faults import ExecutionError, GoTemplateError, ParseError, TooMuch
 from tropilla.common.gotemplate.operands import MAX_NESTING
 from tropilla.common.gotemplate.template import (
@@ -161,6 +162,40 @@ def test_an_error_says_where_and_what(source: str, message: str) -> None:
 
 
 STRUCT = Struct("T", {"Name": "n", "List": [1], "None": None})
+
+FILES = Struct(
+    "engine.files",
+    {"Get": Function(lambda name: f"<{name}>", "s"), "Count": Function(lambda: 3, ""), "In": Struct("I", {"A": 1})},
+)
+
+#: (template, text or error): what is asked of a value, as text/template has it
+METHODS = [
+    ('{{.F.Get "a"}}', "<a>"),
+    ('{{"a" | .F.Get | upper}}', "<A>"),
+    ('{{$f := .F}}{{$f.Get "a"}}{{(.F).Get "b"}}', "<a><b>"),
+    ("{{.F.Count}}{{if .F.Count}}y{{end}}{{len (.F.Get `ab`)}}", "3y4"),
+    ("{{.F.Get (print 1)}}", "<1>"),
+]
+BAD_METHODS = [
+    ("{{.F.Get}}", 'executing "" at <.F.Get>: wrong number of args for Get: want 1 got 0'),
+    ("{{.F.Get 1 2}}", 'executing "" at <.F.Get>: wrong number of args for Get: want 1 got 2'),
+    ("{{.F.Get 1}}", 'executing "" at <.F.Get>: wrong type for value; expected string; got int'),
+    ("{{.F.Count.X}}", 'executing "" at <.F.Count.X>: can\'t evaluate field X in type int'),
+    ("{{.F.In 1}}", 'executing "" at <.F.In>: In has arguments but cannot be invoked as function'),
+]
+
+
+@pytest.mark.parametrize(("source", "text"), METHODS)
+def test_what_is_called_of_a_value(source: str, text: str) -> None:
+    assert rendered(source, {"F": FILES}) == text
+
+
+@pytest.mark.parametrize(("source", "message"), BAD_METHODS)
+def test_what_a_value_cannot_be_asked(source: str, message: str) -> None:
+    with pytest.raises(ExecutionError) as caught:
+        rendered(source, {"F": FILES})
+    assert caught.value.message == f"template: :1:4: {message}"
+
 
 #: (template, data, text): what the table does not say
 MORE = [
