@@ -6,14 +6,15 @@ Every setting is an environment variable `TROPILLA_<FIELD>`; its default is writ
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tropilla.common.addresses import checked_url
+from tropilla.common.addresses import checked_origins, checked_url
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.hosts import parse_hosts
 
@@ -175,11 +176,12 @@ class Settings:
             if not variable.startswith(PREFIX):
                 continue
             if variable not in fields:
-                raise ConfigurationError(f"{variable} is not a setting; known ones: {', '.join(sorted(fields))}")
+                raise ConfigurationError(unknown(variable, fields))
             values[fields[variable].name] = _read(variable, text, fields[variable])
         settings = cls(**values)
         aliases(settings.model_aliases)
         parse_hosts(settings.pull_hosts)
+        checked_origins(f"{PREFIX}CORS_ORIGINS", settings.cors_origins)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 
@@ -198,6 +200,14 @@ def aliases(setting: str) -> Mapping[str, str]:
             raise ConfigurationError(f"{PREFIX}MODEL_ALIASES={setting!r} must be ALIAS=NAME, several with commas")
         found[alias] = name
     return found
+
+
+def unknown(variable: str, known: Collection[str]) -> str:
+    """What to say of a variable with our prefix that is no setting: the nearest one, or all there are."""
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known], n=1)
+    if near:
+        return f"{variable} is not a setting: did you mean {PREFIX}{near[0]}?"
+    return f"{variable} is not a setting; known ones: {', '.join(sorted(known))}"
 
 
 def threads_for(cores: int, workers: int = 1) -> int:

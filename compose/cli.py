@@ -168,6 +168,8 @@ def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = read_settings(asked, environment)
     with Reservations() as ports:
         ports.reserve(settings.host, settings.port, "the API")
+    # Here, since gunicorn has nothing but a traceback for what its processes refuse.
+    prepare.check_redis(settings.redis_url)
     return become(program.web(settings, environment))
 
 
@@ -192,6 +194,8 @@ def run_flower(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
     settings = read_settings(asked, environment)
     with Reservations() as ports:
         port = ports.reserve(program.FLOWER_ADDRESS, settings.flower_port, "Flower")
+    # Flower itself would wait for a Redis for ever, and show nothing.
+    prepare.check_redis(settings.redis_url)
     return become(program.flower(dataclasses.replace(settings, flower_port=port), environment))
 
 
