@@ -76,7 +76,7 @@ def sentence(host: str, port: int, purpose: str, error: OSError) -> str:
         case errno.EACCES:
             return f"port {port}, wanted for {purpose}, is not allowed to this user: choose one above 1023 with {flag}"
         case _:
-            return f"{host}, wanted for {purpose}, is no address of this machine: choose another with --host or TROPILLA_HOST"
+            return f"{host}, wanted for {purpose}, is no address of this machine: choose another --host (TROPILLA_HOST)"
 
 
 def accepts(host: str, port: int, *, timeout_seconds: float = 1.0) -> bool:

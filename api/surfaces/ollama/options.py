@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from marshmallow import Schema
 from tropilla.api.about import FLAG, INTEGER, NUMBER, TEXT, Nested, Shape, either, several
 from tropilla.api.reading import Wrong, load, without_nulls
-from tropilla.api.surfaces.ollama.fields import Reader
+from tropilla.api.surfaces.ollama.fields import BEYOND, Reader
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import Fit, LocalTemplates, Overlong, Sampling, draw_seed, fold_seed
 from tropilla.common.options import NAMES
@@ -50,7 +50,7 @@ class Integer(_Option[int]):
     shape = INTEGER
 
     def read(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= BEYOND:
             raise self.wrong_type()
         return int(value)
 
