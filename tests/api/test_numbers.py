@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,8 +24,8 @@ from tropilla.api.surfaces.tgi.root import ROOT
 from tropilla.common import codec
 from tropilla.common.catalogue import Catalogue, Definition, Worker
 from tropilla.common.errors import RequestError
-from tropilla.common.generation import BAN, MAX_SEED
-from tropilla.common.recipes import File, Recipe
+from tropilla.common.generation import BAN, MAX_SEED, Sampling
+from tropilla.common.recipes import BARE, File, Overlay, Recipe
 from tropilla.common.settings import Settings
 
 MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
@@ -129,9 +130,6 @@ def told(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
         for field in dataclasses.fields(value):
             yield from told(getattr(value, field.name), field.name)
     elif isinstance(value, tuple | list):
-        if name == "parameters" and len(value) == 2 and isinstance(value[0], str):
-            # What is laid over a model: the name of one of these fields, and its value.
-            name, value = value[0], value[1:]
         for item in value:
             yield from told(item, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -153,7 +151,8 @@ def sent_of(parsed: Any) -> Any:
     """What goes to the queue; nothing where the route answers by itself."""
     if isinstance(parsed, ErrandCall):
         assert codec.encode_errand(parsed.errand)
-        return parsed.errand
+        # What is laid over a model is kept as it was written, and brought within bounds when it is used: see below.
+        return dataclasses.replace(parsed.errand, overlay=BARE) if hasattr(parsed.errand, "overlay") else parsed.errand
     calls = parsed if isinstance(parsed, tuple) else (parsed,)
     return tuple(call.request for call in calls if hasattr(call, "request"))
 
@@ -173,6 +172,25 @@ def test_no_number_reaches_a_worker_that_is_not_within_bounds(label: str) -> Non
                 else:
                     check(sent_of(parsed))
     assert all(400 <= status < 500 for status in refused)
+
+
+#: What a model brings along for requests that do not say it.
+KNOBS = (
+    *(field.name for field in dataclasses.fields(Sampling) if field.type in ("int", "float", "Literal[0, 1, 2]")),
+    *("max_tokens", "keep", "context"),
+)
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_no_number_that_is_laid_over_a_model_reaches_a_worker_that_is_not_within_bounds(knob: str) -> None:
+    for extreme in EXTREMES:
+        given = extreme if isinstance(getattr(Sampling(), knob, 0), float) else int(extreme)
+        model = dataclasses.replace(MODEL, overlay=Overlay(parameters=((knob, given),)))
+        around = dataclasses.replace(AROUND, catalogue=Catalogue((dataclasses.replace(WORKER, model=model),)))
+        for _, route, _ in PLACES.values():
+            if isinstance(route, Route):
+                with suppress(RequestError):
+                    check(sent_of(parse_of(route)(dict(about(route).example), around)))
 
 
 def test_the_numbers_that_servers_fell_over_are_among_them() -> None:
