@@ -56,8 +56,8 @@ def spoilt(chance: random.Random, whole: bytes, header_bytes: int) -> bytes:
     """Up to four changes in the header, and sometimes an end that comes too early."""
     data = bytearray(whole)
     for _ in range(chance.randint(1, 4)):
-        # Half of them where counts and the first lengths are.
-        at = chance.randrange(64 if chance.random() < 0.5 else header_bytes)
+        # Behind the magic; half of them where counts and the first lengths are.
+        at = chance.randrange(4, 64 if chance.random() < 0.5 else header_bytes)
         match chance.randrange(5):
             case 0:
                 data[at] = chance.randrange(256)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import endless
 import pytest
 from cluster import smuggling
 from cluster.herd import Herd, free_port, wait_for
@@ -96,13 +97,12 @@ class Proxy:
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory, endless_model: str) -> Iterator[Proxy]:
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Before one worker with one slot, whose model never stops by itself."""
     folder = tmp_path_factory.mktemp("behind")
     (folder / "nginx").mkdir()
-    herd = Herd(
-        folder, model=endless_model, context=8192, threads=1, slots=1, max_queue=1, heartbeat_seconds=HEARTBEAT_SECONDS
-    )
+    model = f"endless={endless.write(folder / 'endless.gguf')}"
+    herd = Herd(folder, model=model, context=8192, threads=1, slots=1, max_queue=1, heartbeat_seconds=HEARTBEAT_SECONDS)
     try:
         herd.start_worker()
         herd.start_api()
