@@ -2,19 +2,20 @@
 
 Every dialect's routes read the same ones:
 
-    Authorization: Bearer ... / x-api-key    whose turn it is: keys that wait share a model's tokens equally
+    Authorization: Bearer ... / x-api-key    whose turn it is: keys that wait share a model's tokens equally (auth.py)
     X-Priority: interactive|normal|batch     who is more urgent goes first
     X-Request-Deadline: 2.5 / 2.5s / 1500ms  after so long nobody wants the answer
 """
 
 from __future__ import annotations
 
-import hashlib
+import math
 import re
 from collections.abc import Mapping
 
-from tropilla.common.errors import InvalidField, Overloaded
+from tropilla.common.errors import InvalidField, LimitReached, Overloaded
 from tropilla.common.generation import LoadRequest, Request, TokenizeRequest
+from tropilla.common.keys import NOBODY, Principal
 from tropilla.common.terms import PRIORITIES, Priority, Terms
 
 PRIORITY = "X-Priority"
@@ -23,7 +24,6 @@ DEADLINE = "X-Request-Deadline"
 #: Nine digits of seconds are thirty years; the sum of more would be no time of Redis's any more.
 DEADLINE_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(ms|s)?"
 _DEADLINE = re.compile(DEADLINE_PATTERN)
-_KEY_DIGITS = 16
 #: What a waiting place is assumed to cost, in seconds, where nothing better is known.
 SECONDS_PER_WAITING = 0.25
 #: Which bound a request that is refused has met.
@@ -34,7 +34,9 @@ _FULL: Mapping[str, str] = {
 }
 
 
-def terms(headers: Mapping[str, str], request: Request, said: Priority | None = None) -> Terms:
+def terms(
+    headers: Mapping[str, str], request: Request, said: Priority | None = None, *, principal: Principal = NOBODY
+) -> Terms:
     """headers: names in lower case. said: how urgent the body calls it, which a header overrules. Raises `InvalidField`
     naming the header.
     """
@@ -42,18 +44,11 @@ def terms(headers: Mapping[str, str], request: Request, said: Priority | None = 
     # What takes a moment and computes nothing waits for nobody.
     short = isinstance(request, TokenizeRequest | LoadRequest)
     return Terms(
-        key=key(headers),
+        key=principal.key,
+        limits=principal.limits,
         priority="interactive" if short else priority or said or "normal",
         deadline_seconds=_deadline(headers.get(DEADLINE.lower())),
     )
-
-
-def key(headers: Mapping[str, str]) -> str:
-    """A digest of the API key; "" where there is none."""
-    scheme, _, credentials = headers.get("authorization", "").strip().partition(" ")
-    given = credentials.strip() if scheme.lower() == "bearer" else ""
-    given = given or headers.get("x-api-key", "").strip()
-    return hashlib.sha256(given.encode()).hexdigest()[:_KEY_DIGITS] if given else ""
 
 
 def _priority(word: str | None) -> Priority | None:
@@ -80,6 +75,13 @@ def refusal(outcome: str, number: int, wait: float | None, *, model: str, deadli
     if outcome == "late" and wait is not None:
         text = f"it could not begin within {deadline_seconds:g} s: {number} go first, which takes about {wait:.1f} s"
         return Overloaded(text, retry_after_seconds=_seconds(wait - deadline_seconds))
+    if outcome == "requests" and wait is not None:
+        text = f"this API key may ask {number} times a minute"
+        # Before the time is up it would be refused again.
+        return LimitReached(text, retry_after_seconds=max(1, math.ceil(wait)), limit="requests")
+    if outcome == "tokens" and wait is not None:
+        text = f"this API key has used up the {number} tokens that it may take in a day, until midnight UTC"
+        return LimitReached(text, retry_after_seconds=max(1, math.ceil(wait)), limit="tokens")
     if outcome not in _FULL:
         return None
     seconds = number * SECONDS_PER_WAITING if wait is None else wait

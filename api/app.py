@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
-from tropilla.api import labels, media
+from tropilla.api import auth, labels, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
+from tropilla.api.auth import Guard
 from tropilla.api.batches.answering import Answering
 from tropilla.api.batches.archive import Archive
 from tropilla.api.batches.book import Book, Held
@@ -25,12 +27,13 @@ from tropilla.api.counters import Counters
 from tropilla.api.departure import Departure
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
+from tropilla.api.keyring import Keyring
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
 from tropilla.api.steward import Steward
 from tropilla.api.streams import Streams
-from tropilla.api.surface import Dialect, method_of
+from tropilla.api.surface import Dialect, method_of, scopes_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.surfaces.openai import OPENAI
@@ -39,9 +42,11 @@ from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
-from tropilla.common.errors import MalformedBody, StoreUnavailable, TropillaError
+from tropilla.common.errors import MalformedBody, StoreUnavailable, TropillaError, Unauthenticated
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
+from tropilla.common.keys import ADMIN
+from tropilla.common.keystore import Keystore
 from tropilla.common.registry import Registry
 from tropilla.common.room import Room
 from tropilla.common.settings import Settings
@@ -66,6 +71,7 @@ class Collaborators:
     batches: Batches
     counters: Counters = field(default_factory=Counters)
     departure: Departure = field(default_factory=Departure)
+    guard: Guard = field(default_factory=Guard)
     #: What a process does first that is told to stop.
     hand_over: Callable[[], None] = lambda: None
 
@@ -96,9 +102,10 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     for dialect in dialects:
         for route in dialect.routes:
             method = method_of(route)
-            view = _answered(dialect, settings, views.of(dialect, route))
+            admit = functools.partial(collaborators.guard.admit, scopes_of(route))
+            view = _answered(dialect, settings, admit, views.of(dialect, route))
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
-    _mount(app, settings, BlobViews(settings))
+    _mount(app, settings, collaborators.guard, BlobViews(settings))
     owners = Owners(dialects)
     labels.install(app, settings, owners)
     app.register_error_handler(HTTPException, misrouted(owners))
@@ -136,7 +143,11 @@ def from_environment() -> Flask:
     relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
     counters = Counters(bus, room.waiting)
     book = Book(bus)
-    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name)
+    keystore = Keystore(bus)
+    keyring = Keyring(keystore)
+    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name, keyring)
+    if settings.keys_on:
+        keyring.start()
     inbox.start()
     counters.start()
     steward.start()
@@ -153,18 +164,24 @@ def from_environment() -> Flask:
             book,
             counters,
             Departure(inbox.close_all),
+            Guard(keyring if settings.keys_on else None, keystore.internal_secret),
             foreman.stop,
         )
     )
 
 
-def _foreman(settings: Settings, registry: Registry, book: Book, cluster: Cluster, relay: Relay, name: str) -> Foreman:
+def _foreman(
+    settings: Settings, registry: Registry, book: Book, cluster: Cluster, relay: Relay, name: str, keyring: Keyring
+) -> Foreman:
     """Whoever runs batches in this process, when it is its turn."""
     archive = Archive.below(settings.home)
     asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
 
+    def answering() -> Answering:
+        return Answering(OPENAI, asking, relay, limits=keyring.limits)
+
     def begin(held: Held, window: Callable[[], int]) -> Run:
-        return Run(held, book, archive, Answering(OPENAI, asking, relay), settings, window)
+        return Run(held, book, archive, answering(), settings, window)
 
     def sweep(todo: Collection[str]) -> None:
         batches = [batch for batch_id in todo if (batch := book.find(batch_id)) is not None]
@@ -175,23 +192,28 @@ def _foreman(settings: Settings, registry: Registry, book: Book, cluster: Cluste
     return Foreman(registry, book, name, begin, cluster.catalogue, sweep)
 
 
-def _mount(app: Flask, settings: Settings, blobs: BlobViews) -> None:
+def _mount(app: Flask, settings: Settings, guard: Guard, blobs: BlobViews) -> None:
     """Bodies that are files, which no surface ever sees."""
-    upload, file = _answered(OLLAMA, settings, blobs.upload), _answered(OLLAMA, settings, blobs.file)
+    upload = _answered(OLLAMA, settings, functools.partial(guard.admit, ADMIN), blobs.upload)
+    file = _answered(OLLAMA, settings, guard.admit_internal, blobs.file)
     app.add_url_rule("/api/blobs/<digest>", "upload a blob", upload, methods=["HEAD", "POST"])
     app.add_url_rule("/internal/blobs/<digest>", "fetch a blob", file, methods=["GET", "HEAD"])
 
 
-def _answered(dialect: Dialect, settings: Settings, view: View) -> View:
-    """Whatever goes wrong in the view leaves in the dialect's own words."""
+def _answered(dialect: Dialect, settings: Settings, admit: Callable[[], None], view: View) -> View:
+    """The view, for those who are admitted. Whatever goes wrong leaves in the dialect's own words."""
 
     def refuse(error: TropillaError) -> Response:
         reply = dialect.fault(error)
-        return respond(replace(reply, status=dialect.refused_status(settings)) if reply.status == 400 else reply)
+        response = respond(replace(reply, status=dialect.refused_status(settings)) if reply.status == 400 else reply)
+        if isinstance(error, Unauthenticated):
+            response.headers.setdefault(auth.CHALLENGE, auth.BEARER)
+        return response
 
     def answer(**variables: str) -> Response:
         labels.answered_by(dialect)
         try:
+            admit()
             return view(**variables)
         except ClientGone:
             return Response(status=499)

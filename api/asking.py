@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from flask import request
-from tropilla.api import admission, media
+from tropilla.api import admission, auth, media
 from tropilla.api.cluster import Cluster
 from tropilla.api.idempotency import Asked, Parse
 from tropilla.api.surface import JSON, Dialect, Surroundings
@@ -88,6 +88,7 @@ class Asking:
             _headers(),
             variables,
             request.args.to_dict(),
+            auth.principal(),
             self.registry.information,
             self.arrays,
             tasks=self.registry.tasks,
@@ -100,7 +101,7 @@ class Asking:
 
     def terms(self, asked: Request, said: Priority | None = None) -> Terms:
         """On which terms it waits. said: how urgent its body calls it. Raises `InvalidField` naming a header."""
-        return admission.terms(_headers(), asked, said)
+        return admission.terms(_headers(), asked, said, principal=auth.principal())
 
 
 def _headers() -> dict[str, str]:

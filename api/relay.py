@@ -208,7 +208,8 @@ class Relay:
         """mailbox: None where it goes on when nobody listens."""
         settings = self._settings
         deadline_seconds = self._deadline(terms)
-        bounds = Bounds(settings.max_queue, settings.max_queue_per_key, settings.max_queue_in_all)
+        per_key = terms.limits.max_queue or settings.max_queue_per_key
+        bounds = Bounds(settings.max_queue, per_key, settings.max_queue_in_all)
         admitted = self._room.admit(
             request,
             lane,

@@ -31,7 +31,9 @@ def once(
             return begin()
         except AskedBefore as before:
             try:
-                response = join(again(asked.parse, streams.find(before.request_id), asked.around))
+                response = join(
+                    again(asked.parse, streams.find(before.request_id, asked.around.principal), asked.around)
+                )
             except UnknownStream:
                 continue
             response.headers[idempotency.REPLAYED] = "true"

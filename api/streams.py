@@ -18,6 +18,7 @@ from tropilla.api.surface import JSON, Call, Question, Surroundings
 from tropilla.common import codec
 from tropilla.common.errors import DecodeError, InvalidField, UnknownStream
 from tropilla.common.generation import EmbeddingRequest, GenerationRequest
+from tropilla.common.keys import Principal
 
 #: `<request id>.<frames heard>`: the `id` of a server-sent event, and what a client says in `Last-Event-ID`.
 _PLACE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,9})")
@@ -43,6 +44,8 @@ class Kept:
     received: float
     queued: float
     request: str
+    #: Whose it is (`Principal.key`).
+    key: str = ""
 
     def surroundings(self, now: Surroundings) -> Surroundings:
         """As they were then, but for the cluster."""
@@ -55,12 +58,13 @@ class Streams:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def find(self, request_id: str) -> Kept:
-        """Raises `UnknownStream`, `StoreUnavailable`."""
+    def find(self, request_id: str, principal: Principal) -> Kept:
+        """Raises `UnknownStream`, also of one that is somebody else's, and `StoreUnavailable`."""
         data = self._store.kept_call(request_id) if _REQUEST_ID.fullmatch(request_id) else None
-        if data is None:
+        kept = Kept(**orjson.loads(data)) if data is not None else None
+        if kept is None or not principal.sees(kept.key):
             raise UnknownStream(request_id)
-        return Kept(**orjson.loads(data))
+        return kept
 
 
 def keep(asked: Asked, call: Call | Question) -> bytes:
@@ -68,7 +72,8 @@ def keep(asked: Asked, call: Call | Question) -> bytes:
     around = asked.around
     headers = {name: value for name, value in around.headers.items() if name not in SECRET}
     request, queued = codec.encode_request(call.request).decode(), call.queued if isinstance(call, Call) else 0.0
-    return orjson.dumps(asdict(Kept(asked.route, asked.body, headers, around.path, call.received, queued, request)))
+    kept = Kept(asked.route, asked.body, headers, around.path, call.received, queued, request, around.principal.key)
+    return orjson.dumps(asdict(kept))
 
 
 def again(parse: Parse, kept: Kept, now: Surroundings) -> Call | Question:

@@ -35,6 +35,7 @@ from tropilla.common.generation import (
     Token,
     TokenizeRequest,
 )
+from tropilla.common.keys import ADMIN, ANYBODY, INFERENCE, METRICS, NOBODY, READING, Principal, Scopes
 from tropilla.common.metrics import Reading
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Priority
@@ -64,9 +65,9 @@ class Surroundings:
     """What a dialect may know of the cluster while it parses: a snapshot, so that parsing stays a pure function.
 
     `now` is when the request came, Unix seconds. `headers` are the request's, names in lower case; `path` holds the
-    variables of the route it came by, `query` what stands behind its `?`. `information`: a file's digest -> what its header
-    says, as JSON text; None where nobody has told. `arrays`: a file's digest -> the arrays of its header, by key; none
-    where this process does not see the file.
+    variables of the route it came by, `query` what stands behind its `?`; `principal` is who asks.
+    `information`: a file's digest -> what its header says, as JSON text; None where nobody has told. `arrays`: a file's
+    digest -> the arrays of its header, by key; none where this process does not see the file.
     """
 
     catalogue: Catalogue
@@ -75,6 +76,7 @@ class Surroundings:
     headers: Mapping[str, str] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    principal: Principal = NOBODY
     information: Callable[[str], bytes | None] = lambda digest: None
     arrays: Callable[[str], Mapping[str, JSON]] = lambda digest: {}
     #: What was asked of the store and is not over; and what has come of one errand, by its id.
@@ -230,6 +232,7 @@ class Enquiry:
     method: str = "POST"
     #: Without a body `parse` gets None instead of being spared.
     bodiless: bool = False
+    scopes: Scopes = INFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,7 @@ class Chore:
     #: Without a body `parse` gets None instead of being spared.
     bodiless: bool = False
     about: About = UNTOLD
+    scopes: Scopes = ADMIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +286,7 @@ class Report:
     path: str
     answer: Callable[[Surroundings, Reading], Reply]
     about: About = UNTOLD
+    scopes: Scopes = METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +294,15 @@ class Page:
     """A GET (and HEAD) route that answers from what is known: listings, versions, health.
 
     `path` is a Werkzeug rule; its variables arrive as the second argument. May raise `RequestError`s. vital: it says how
-    things are, and answers for a cluster of nobody where Redis cannot be reached.
+    things are, and answers for a cluster of nobody where Redis cannot be reached. `scopes`: None is that nobody needs a key
+    for what is vital.
     """
 
     path: str
     answer: Callable[[Surroundings, Mapping[str, str]], Reply]
     about: About = UNTOLD
     vital: bool = False
+    scopes: Scopes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +334,18 @@ def method_of(route: AnyRoute) -> str:
             return route.method
         case _:
             return "POST"
+
+
+def scopes_of(route: AnyRoute) -> Scopes:
+    """Those of API keys that open the route, any of which will do."""
+    match route:
+        case Page(scopes=None):
+            return ANYBODY if route.vital else READING
+        case Page(scopes=scopes) | Enquiry(scopes=scopes) | Chore(scopes=scopes) | Report(scopes=scopes):
+            assert scopes is not None
+            return scopes
+        case _:
+            return INFERENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from flask import Response
-from tropilla.api import idempotency, labels, listening, models, placement, streams
+from tropilla.api import auth, idempotency, labels, listening, models, placement, streams
 from tropilla.api.account import Account, Ledger
 from tropilla.api.asking import Asking, blaming
 from tropilla.api.batches.clerk import Clerk
@@ -42,6 +42,7 @@ from tropilla.api.surface import (
 )
 from tropilla.common.errors import TropillaError, UnknownStream
 from tropilla.common.generation import Request
+from tropilla.common.keys import ADMIN
 from tropilla.common.recipes import UNPOLISHED, Polish
 from tropilla.common.settings import Settings
 from tropilla.common.terms import NO_TERMS, Terms
@@ -112,7 +113,7 @@ class Views:
         return view
 
     def _resumed(self, request_id: str, heard: int, around: Surroundings) -> Response:
-        kept = self.streams.find(request_id)
+        kept = self.streams.find(request_id, around.principal)
         if kept.route not in self.surfaces:
             raise UnknownStream(request_id)
         dialect, surface = self.surfaces[kept.route]
@@ -141,6 +142,7 @@ class Views:
                 if isinstance(call, Reply):
                     return respond(call)
                 if isinstance(call, Dismissal):
+                    auth.demand(ADMIN)
                     return self._changes.dismiss(call)
                 if isinstance(call, Question):
                     assert surface.answer is not None, f"{surface.name} asks and cannot answer"
@@ -188,6 +190,7 @@ class Views:
             asked = self.asking.asked(enquiry.path, enquiry.parse, body, self.asking.around(variables))
             question = self.asking.understood(enquiry.parse, body, asked.around)
             if isinstance(question, Dismissal):
+                auth.demand(ADMIN)
                 return self._changes.dismiss(question)
             return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer, asked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from tropilla.common.errors import ConfigurationError
@@ -11,6 +12,17 @@ from tropilla.common.errors import ConfigurationError
 def reachable_host(host: str) -> str:
     """Where a server on this machine that listens on `host` can be called."""
     return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can call a server that listens on `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        # A name may mean anything; "" is every address there is.
+        return False
 
 
 def web_address(host: str, port: int) -> str:

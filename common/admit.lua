@@ -5,12 +5,15 @@
 -- ARGV  [1] id, [2] inbox channel ("" where nobody listens), [3] the encoded request, [4] kind, [5] model, [6] pin,
 --       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
 --       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
---       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua
+--       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua,
+--       [20] requests of the key that may be admitted within a minute, [21] tokens it may have taken today; 0: any number
 --
 -- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
 --   all, model, key  too many wait (in all, for the model, of the key); number: how many
 --   late      those who go before it take longer than its deadline; number: how many
+--   requests, tokens  the key's limits are reached; number: the limit, and instead of how long it would wait when the next
+--             one may be admitted
 --   joined    the very same was asked for before; id: of that request
 --   conflict  something else was asked for by the same word
 -- Whoever asks again, because he has not heard the answer, is told that it was admitted.
@@ -44,6 +47,16 @@ local function full(field, bound)
   return waiting >= tonumber(bound) and waiting
 end
 
+-- The times of the last so many that were admitted: it is the oldest of them that has to be a minute ago.
+local asked, each_minute, each_day = ASKED .. ARGV[8], tonumber(ARGV[20]), tonumber(ARGV[21])
+if each_minute > 0 then
+  local oldest = redis.call('LINDEX', asked, each_minute - 1)
+  if oldest and now - oldest < MINUTE then return {'requests', each_minute, '', oldest + MINUTE - now} end
+end
+if each_day > 0 and tonumber(redis.call('HGET', spent_on(now), ARGV[8]) or 0) >= each_day then
+  return {'tokens', each_day, '', DAY - now % DAY}
+end
+
 local waiting = full('pin:' .. ARGV[6], ARGV[14])
 if waiting then return {'model', waiting, '', wait} end
 waiting = ARGV[8] ~= '' and full('key:' .. ARGV[8], ARGV[15])
@@ -52,6 +65,11 @@ waiting = full('all', ARGV[13])
 if waiting then return {'all', waiting, '', wait} end
 if wait > tonumber(ARGV[11]) then return {'late', before, '', wait} end
 
+if each_minute > 0 then
+  redis.call('LPUSH', asked, now)
+  redis.call('LTRIM', asked, 0, each_minute - 1)
+  redis.call('PEXPIRE', asked, MINUTE)
+end
 redis.call('ZADD', turns, tag + cost, ARGV[8])
 redis.call('PEXPIRE', turns, FORGOTTEN)
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox == '' and 0 or 1,

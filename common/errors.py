@@ -11,6 +11,8 @@
         ├── BodyTooLarge        more bytes than the server takes                         413
         ├── UnreadableBody      a content type or an encoding that is not read           415
         ├── ForbiddenOrigin     a web page of a site that the operator does not trust    403
+        ├── Unauthenticated     no API key, or one that does not count                   401
+        ├── ScopeMissing        an API key that does not open this route                 403
         ├── UnknownRoute        no such path                                             404
         │   └── UnknownStream   no stream of this id (any more)                          404
         ├── WrongMethod         the path knows other methods                             405
@@ -19,6 +21,7 @@
         ├── UnknownModel        no worker serves this model                              404
         ├── Conflict            it does not go together with how things stand            409
         ├── Overloaded          the queue is full, or too long for a deadline            429
+        │   └── LimitReached    the caller's API key may ask for no more just now        429
         └── GenerationFailed    accepted, and failed later                               500
             ├── ContextExceeded   the prompt (and what was asked for) does not fit       400
             ├── InvalidPrompt     a prompt this model cannot take: token ids, template   400
@@ -104,6 +107,14 @@ class ForbiddenOrigin(RequestError):
         super().__init__(f"pages of {origin} may not use this server")
 
 
+class Unauthenticated(RequestError):
+    status = 401
+
+
+class ScopeMissing(RequestError):
+    status = 403
+
+
 class UnknownRoute(RequestError):
     status = 404
 
@@ -157,6 +168,16 @@ class Overloaded(RequestError):
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class LimitReached(Overloaded):
+    """`limit`: of what there was too much, requests in a minute or tokens in a day."""
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: int, limit: Literal["requests", "tokens"] = "requests"
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.limit = limit
 
 
 class GenerationFailed(RequestError):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from tropilla.common.keys import ID_PREFIX
+
 #: What a model may be called: Hugging Face and Ollama names, with at most one tag, and nothing a shell or path minds.
 MODEL_NAME = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*){0,3}(:[A-Za-z0-9_][A-Za-z0-9_.\-]*)?"
@@ -49,6 +51,16 @@ BATCHES_KEY = "tropilla:batches"
 OPEN_BATCHES_KEY = "tropilla:batches:open"
 #: The office of the process that runs batches.
 BATCHES_OFFICE = "batches"
+#: A hash of the API keys that there are, by their ids, revoked ones included; and one of the ids of those that count, by
+#: their names.
+KEYS_KEY = "tropilla:keys"
+KEY_NAMES_KEY = "tropilla:keys:names"
+#: A hash of when keys were used last, in Unix seconds, by their ids.
+KEYS_USED_KEY = "tropilla:keys:used"
+#: Every API process listens here for ids of keys that were made or revoked.
+KEYS_CHANNEL = "tropilla:keys:changes"
+#: What our own processes show each other: never a caller's.
+INTERNAL_SECRET_KEY = "tropilla:internal"
 #: A set of `pin TAB worker` that failed a while ago.
 FAILURES_KEY = "tropilla:failures"
 
@@ -64,6 +76,10 @@ SCRIPT_NAMES = {
     "DEAD": DEAD_KEY,
     "COUNTS": COUNTS_KEY,
     "ARRIVALS": ARRIVALS_CHANNEL,
+    "SPENT": "tropilla:spent:",
+    "ASKED": "tropilla:asked:",
+    # How the id of an API key begins; a digest of anything else does not.
+    "KEY_ID": ID_PREFIX,
 }
 
 
@@ -180,6 +196,16 @@ def errand_listeners_key(errand_id: str) -> str:
 def flight_key(flight: str) -> str:
     """The errand that is under way for one thing that only one should be."""
     return f"tropilla:flight:{flight}"
+
+
+def spent_key(day: int) -> str:
+    """Hash of the tokens that each API key's requests took, of those that ended on a day, counted from 1 January 1970."""
+    return f"tropilla:spent:{day}"
+
+
+def asked_key(key_id: str) -> str:
+    """List of when an API key's last requests were admitted, in Unix ms, the last one first."""
+    return f"tropilla:asked:{key_id}"
 
 
 def batch_key(batch_id: str) -> str:

@@ -22,6 +22,8 @@ local CLASS = 2 ^ 45
 -- Whose turn it was does not matter after a day, ms.
 local FORGOTTEN = 86400000
 
+local MINUTE, DAY = 60000, 86400000
+
 local function key_of(id, what) return REQUEST .. id .. ':' .. what end
 
 local function milliseconds()
@@ -90,6 +92,9 @@ local function publish(state, index, payload)
   end
 end
 
+-- Where the tokens of a day are counted, by API key; see keys.py.
+local function spent_on(now) return SPENT .. math.floor(now / DAY) end
+
 -- A count of Prometheus's, in the field that metrics.py reads it from.
 local function tally(name, model, label, more)
   redis.call('HINCRBY', COUNTS, name .. '\t' .. model .. '\t' .. label .. '\t', more)
@@ -109,6 +114,11 @@ local function over(state, outcome, kept)
              'key', state.key, 'class', state.class, 'outcome', outcome, 'prompt', prompt, 'cached', state.cached or 0,
              'generated', generated, 'attempts', state.attempt, 'lost', state.lost or 0, 'ms', milliseconds() - state.admitted,
              'worker', state.worker or '')
+  if string.sub(state.key, 1, #KEY_ID) == KEY_ID then
+    local spent = spent_on(milliseconds())
+    redis.call('HINCRBY', spent, state.key, prompt + generated)
+    redis.call('PEXPIRE', spent, 2 * DAY)
+  end
   tally('requests', state.model, outcome, 1)
   tally('prompt_tokens', state.model, '', prompt)
   tally('cached_tokens', state.model, '', state.cached or 0)

@@ -37,10 +37,11 @@ _CANCELLED = codec.encode_event(Finished(0, 0, "cancelled", Usage(0, 0, 0), seed
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """What came of asking for a place; see admit.lua. `number` goes before it, or is how many wait where too many do.
-    `wait`: about how long those who go before it take, in seconds, where that is known.
+    `wait`: about how long those who go before it take, or in how many seconds a key's limit may be less in the way, where
+    that is known.
     """
 
-    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late"]
+    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late", "requests", "tokens"]
     number: int
     request_id: str
     wait: float | None = None
@@ -112,6 +113,7 @@ class Room:
         args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
         args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call, listener]
+        args += [terms.limits.requests_per_minute, terms.limits.tokens_per_day]
         keys = [names.state_key(request.id), record, names.call_key(request.id)]
         outcome, number, request_id, wait = self._admit(keys=keys, args=args)
         return Admitted(outcome.decode(), number, request_id.decode(), wait / 1000 if wait >= 0 else None)

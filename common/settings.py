@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tropilla.common.addresses import checked_origins, checked_url
+from tropilla.common.addresses import checked_origins, checked_url, is_loopback
+from tropilla.common.environment import PREFIX as PREFIX
+from tropilla.common.environment import with_files
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.hosts import parse_hosts
 
-PREFIX = "TROPILLA_"
 #: What llama.cpp has for a KV cache.
 CACHE_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
@@ -28,13 +29,17 @@ class Settings:
     """Everything an operator can decide. Units are in the names; bounds in the metadata."""
 
     # Where things are
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = dataclasses.field(default="redis://127.0.0.1:6379/0", metadata={"secret": True})
     home: Path = Path("~/.tropilla")
     host: str = "127.0.0.1"
     port: int = dataclasses.field(default=8000, metadata={"low": 0, "high": 65535})
     flower_port: int = dataclasses.field(default=5555, metadata={"low": 0, "high": 65535})
     #: Which cluster the command line talks to; empty is the one of this home folder, or whoever has the API's port.
     url: str = ""
+    #: The API key with which the command line talks to it.
+    api_key: str = dataclasses.field(default="", metadata={"secret": True})
+    #: Whether callers need an API key; auto: where others than this machine may call.
+    keys: str = dataclasses.field(default="auto", metadata={"among": ("auto", "on", "off")})
     api_processes: int = dataclasses.field(default=1, metadata={"low": 1, "high": 64})
 
     #: Where workers get files that are not in their `home`: the API, as they reach it. Empty is `host` and `port`.
@@ -166,13 +171,21 @@ class Settings:
     #: A client that takes no bytes for so long is gone.
     write_seconds: float = dataclasses.field(default=30.0, metadata={"low": 1, "high": 3600})
 
+    @property
+    def keys_on(self) -> bool:
+        """Whether callers need an API key."""
+        return self.keys == "on" or (self.keys == "auto" and not is_loopback(self.host))
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read every `TROPILLA_*` variable. Raises `ConfigurationError` naming the variable and its value."""
+        """Read every `TROPILLA_*` variable, and the files that stand for secret ones. Raises `ConfigurationError` naming
+        the variable and its value.
+        """
         environment = os.environ if environment is None else environment
         fields = {PREFIX + f.name.upper(): f for f in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
-        for variable, text in environment.items():
+        secret = {variable for variable, each in fields.items() if each.metadata.get("secret")}
+        for variable, text in with_files(environment, secret).items():
             if not variable.startswith(PREFIX):
                 continue
             if variable not in fields:

@@ -24,6 +24,7 @@ from tropilla.common.generation import (
     TokenizeRequest,
     TokenPrompt,
 )
+from tropilla.common.keys import NO_LIMITS, Limits
 
 #: Whoever is more urgent goes first, always; among equals keys take turns by tokens (room.lua).
 Priority = Literal["interactive", "normal", "batch"]
@@ -37,9 +38,10 @@ BYTES_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`key` is who asks: a digest of an API key, "" for nobody. `deadline_seconds` counts from admission; None is the
-    operator's. With `idempotency` (the caller's word for this very request) and `digest` (of what it asks for), a request
-    that was asked for before is joined instead of being run again.
+    """`key` is who asks: the id of an API key, or where none is needed a digest of what the caller calls his; "" for
+    nobody. `limits` are that key's own. `deadline_seconds` counts from admission; None is the operator's. With
+    `idempotency` (the caller's word for this very request) and `digest` (of what it asks for), a request that was asked for
+    before is joined instead of being run again.
     """
 
     key: str = ""
@@ -47,6 +49,7 @@ class Terms:
     deadline_seconds: float | None = None
     idempotency: str = ""
     digest: str = ""
+    limits: Limits = NO_LIMITS
 
 
 NO_TERMS = Terms()

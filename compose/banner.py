@@ -28,30 +28,41 @@ class Typed:
 
 
 def ready_block(
-    *, api: str, flower: str | None, home: str, models: Mapping[str, str], idle: str = "", typed: Typed = Typed()
+    *,
+    api: str,
+    flower: str | None,
+    home: str,
+    models: Mapping[str, str],
+    idle: str = "",
+    typed: Typed = Typed(),
+    keys: bool = False,
 ) -> str:
-    """`models`: name -> where it is, the first of them one that answers; `idle`: who serves nothing yet."""
+    """`models`: name -> where it is, the first of them one that answers; `idle`: who serves nothing yet; `keys`: callers
+    need one.
+    """
     rows = [("API", api), ("Flower", flower or "off"), ("home", home)]
     rows += [("model", f"{name} {where}") for name, where in models.items()]
     rows += [("idle", idle)] if idle else []
+    rows += [("keys", "callers need one, in TROPILLA_API_KEY for these commands")] if keys else []
     facts = "\n".join(f"  {title:<8} {fact}" for title, fact in rows)
     pastes = {"fetch a model": typed.command("pull", ANOTHER_MODEL)}
     if models:
         model = next(iter(models))
-        pastes = {"in this terminal": typed.command("run", model), **pastes, **commands(api, model)}
+        pastes = {"in this terminal": typed.command("run", model), **pastes, **commands(api, model, keys=keys)}
     pasted = "\n".join(f"  # {what}\n  {command}" for what, command in pastes.items())
     return f"Tropilla is up. Stop it with Ctrl-C.\n{facts}\n\n{pasted}"
 
 
-def commands(api: str, model: str) -> dict[str, str]:
-    """One streaming request per dialect, to be pasted into a shell."""
+def commands(api: str, model: str, *, keys: bool = False) -> dict[str, str]:
+    """One streaming request per dialect, to be pasted into a shell. keys: it finds the caller's in the environment."""
+    headers = f'{JSON_HEADER} -H "Authorization: Bearer $TROPILLA_API_KEY"' if keys else JSON_HEADER
     messages = [{"role": "user", "content": PROMPT}]
     return {
-        "OpenAI": _curl(f"{api}/v1/chat/completions", {"model": model, "stream": True, "messages": messages}),
-        "Ollama": _curl(f"{api}/api/generate", {"model": model, "prompt": PROMPT}),
-        "TGI": _curl(f"{api}/generate_stream", {"inputs": BEGINNING, "parameters": {"max_new_tokens": 20}}),
+        "OpenAI": _curl(f"{api}/v1/chat/completions", {"model": model, "stream": True, "messages": messages}, headers),
+        "Ollama": _curl(f"{api}/api/generate", {"model": model, "prompt": PROMPT}, headers),
+        "TGI": _curl(f"{api}/generate_stream", {"inputs": BEGINNING, "parameters": {"max_new_tokens": 20}}, headers),
     }
 
 
-def _curl(url: str, body: Mapping[str, Any]) -> str:
-    return f"curl -N {url} {JSON_HEADER} -d {shlex.quote(json.dumps(body))}"
+def _curl(url: str, body: Mapping[str, Any], headers: str) -> str:
+    return f"curl -N {url} {headers} -d {shlex.quote(json.dumps(body))}"

@@ -10,17 +10,21 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Flavour
+from tropilla.common.environment import is_given
 from tropilla.common.errors import ConfigurationError, TropillaError
-from tropilla.common.settings import PREFIX, Settings
+from tropilla.common.settings import Settings
 from tropilla.compose import flags, local, prepare, program
 from tropilla.compose.client import words
 from tropilla.compose.client.arguments import STATUSES, add_commands, spelled_out
 from tropilla.compose.client.errors import UNREACHABLE_STATUS, Unreachable
 from tropilla.compose.client.screen import forget
+from tropilla.compose.first_key import first_key
 from tropilla.compose.flags import OFF, USAGE_STATUS, read_settings
 from tropilla.compose.manifest import Wanted, read_manifest
 from tropilla.compose.ports import Reservations
@@ -147,7 +151,7 @@ def up_options(asked: argparse.Namespace, environment: Mapping[str, str]) -> pre
         named = asked.model or [prepare.parse_model(settings.model)]
         models = prepare.with_adapters(named, asked.adapter, settings.adapters)
     idle["gpu" if gpu and not cpu else "cpu"] += asked.idle
-    own_redis = not (asked.redis_url or environment.get(f"{PREFIX}REDIS_URL"))
+    own_redis = not (asked.redis_url or is_given(environment, "redis_url"))
     flower = asked.flower_port != OFF
     return prepare.Options(settings, models, counts, own_redis, flower=flower, idle=idle, wanted=wanted)
 
@@ -170,7 +174,18 @@ def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
         ports.reserve(settings.host, settings.port, "the API")
     # Here, since gunicorn has nothing but a traceback for what its processes refuse.
     prepare.check_redis(settings.redis_url)
+    _say_first_key(settings)
     return become(program.web(settings, environment))
+
+
+def _say_first_key(settings: Settings) -> None:
+    """Raises what becomes of an API process that cannot use its Redis."""
+    if not settings.keys_on:
+        return
+    with closing(Bus.connect(settings.redis_url, settings)) as bus:
+        bus.check()
+        if sentence := first_key(settings, bus):
+            print(sentence, flush=True)
 
 
 def run_worker(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:

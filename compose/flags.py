@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tropilla.common.environment import PREFIX, overruled
 from tropilla.common.errors import ConfigurationError
-from tropilla.common.settings import PREFIX, Settings
+from tropilla.common.settings import Settings
 from tropilla.compose import prepare, program
 from tropilla.workers.adapters import parse_adapter
 
@@ -71,7 +72,7 @@ def read_settings(asked: argparse.Namespace, environment: Mapping[str, str]) -> 
     """The settings in the environment, with the flags laid over them."""
     fields = {field.name for field in dataclasses.fields(Settings)} - {"model"}
     flags = {name: str(value) for name, value in vars(asked).items() if name in fields and value not in (None, OFF)}
-    return Settings.from_environment({**environment, **{PREFIX + name.upper(): text for name, text in flags.items()}})
+    return Settings.from_environment(overruled(environment, flags))
 
 
 def add_settings(command: argparse.ArgumentParser, *flags: str) -> None:

@@ -21,6 +21,7 @@ from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit_errand
 from tropilla.compose import banner, rolling
 from tropilla.compose.banner import Typed
+from tropilla.compose.first_key import first_key
 from tropilla.compose.herd import Herd
 from tropilla.compose.home import Home
 from tropilla.compose.log import Log, prefixes, wants_colour
@@ -131,6 +132,8 @@ class Local:
                 self._supervisor.start(cluster.redis)
                 with Lookout(view.look) as lookout:
                     self._wait(lookout, lambda seen: None if seen.redis else "redis: reading its data")
+            if sentence := first_key(cluster.settings, bus):
+                self._log.block(sentence)
             self._forget_workers(bus)
             for program in (cluster.api, cluster.store, *cluster.workers):
                 self._supervisor.start(program)
@@ -204,6 +207,7 @@ class Local:
             models=models,
             idle=idle,
             typed=self._typed,
+            keys=self._cluster.settings.keys_on,
         )
 
     @property

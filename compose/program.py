@@ -87,7 +87,10 @@ def _numbered(
 
 
 def child_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
-    """What every process of ours finds: the person's environment, and exactly these settings."""
+    """What every process of ours finds: the person's environment, and exactly these settings. None of them calls the API
+    as a caller.
+    """
+    settings = dataclasses.replace(settings, api_key="")
     inherited = {name: value for name, value in base.items() if not name.startswith(PREFIX)}
     # Unbuffered: a line that is logged is seen, also the last one before a crash.
     return {**inherited, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -18,7 +18,7 @@ from tropilla.api.chores import Errands
 from tropilla.api.inbox import Mailbox
 from tropilla.api.streams import Streams
 from tropilla.common import codec
-from tropilla.common.bus import Appended, Delivered, Entry
+from tropilla.common.bus import Appended, Delivered, Entry, Listener
 from tropilla.common.catalogue import Catalogue, Definition, Lane, Model, Trouble, Worker, catalogue
 from tropilla.common.errands import Errand, Task, Word
 from tropilla.common.errors import StoreUnavailable
@@ -34,6 +34,7 @@ from tropilla.common.generation import (
     Token,
     Usage,
 )
+from tropilla.common.keys import Key
 from tropilla.common.orders import Order
 from tropilla.common.room import Admitted, Position
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
@@ -601,9 +602,9 @@ class FakeBatches:
     def find(self, batch_id: str) -> Batch | None:
         return self.kept.get(batch_id)
 
-    def listing(self, after: str, limit: int) -> list[Batch]:
+    def listing(self, after: str) -> Iterator[Batch]:
         ids = sorted((each for each in self.kept if not after or each < after), reverse=True)
-        return [self.kept[each] for each in ids[:limit]]
+        return (self.kept[each] for each in ids)
 
     def cancel(self, batch_id: str, *, now: int) -> Status | None:
         status = self.kept[batch_id].status
@@ -613,6 +614,28 @@ class FakeBatches:
 
     def open(self) -> frozenset[str]:
         return frozenset(each.asked.id for each in self.kept.values() if not each.ended)
+
+
+class FakeKeys:
+    """API keys in memory, with the rules of keystore.py; a ring by itself, which needs no refreshing."""
+
+    def __init__(self, *keys: Key) -> None:
+        self.kept = list(keys)
+        self.uses: dict[str, int] = {}
+        self.down = False
+
+    def all(self) -> tuple[Key, ...]:
+        if self.down:
+            raise StoreUnavailable("Redis cannot serve")
+        return tuple(self.kept)
+
+    def used(self, moments: Mapping[str, int]) -> None:
+        if self.down:
+            raise StoreUnavailable("Redis cannot serve")
+        self.uses.update(moments)
+
+    def listen(self) -> Listener:
+        raise AssertionError("nobody starts it")
 
 
 class FakeBook:

@@ -10,7 +10,9 @@ from tropilla.workers.card import digest_of
 
 
 class Shop(ThreadingHTTPServer):
-    """Answers as the API does: files by their digests. `asked` are the paths."""
+    """Answers as the API does: files by their digests, to whoever shows the secret. `asked` are the paths."""
+
+    secret = "the cluster's own"
 
     def __init__(self, *paths: Path) -> None:
         self.files = {f"/internal/blobs/{digest_of(path)}": path.read_bytes() for path in paths}
@@ -37,7 +39,9 @@ class _Counter(BaseHTTPRequestHandler):
         assert isinstance(self.server, Shop)
         self.server.asked.append(self.path)
         content = self.server.files.get(self.path)
-        self.send_response(404 if content is None else 200)
+        known = self.headers["authorization"] == f"Bearer {self.server.secret}"
+        content = content if known else None
+        self.send_response(401 if not known else 404 if content is None else 200)
         self.send_header("content-length", str(len(content or b"")))
         self.end_headers()
         self.wfile.write(content or b"")

@@ -53,6 +53,7 @@ PURE = (
     "common/header.py",
     "common/manifest/",
     "common/hosts.py",
+    "common/keys.py",
     "common/names.py",
     "common/options.py",
     "common/orders.py",
@@ -132,6 +133,7 @@ NO_IO = {"urllib.parse"}
 WALL_CLOCK = {
     "api/account.py": "how long a request took, from its own process's clock; to be shown",
     "api/asking.py": "the time that answers bear",
+    "api/auth.py": "whether an API key has expired, to the day as people say it; and when it was used, to be shown",
     "api/batches/answering.py": "how much of a batch's window, of minutes at the least, is left",
     "api/batches/archive.py": "when a file was made, and until when it is kept",
     "api/batches/clerk.py": "when a batch was made; its window is counted from that",
@@ -308,6 +310,7 @@ def test_everything_is_caught_only_where_it_is_logged_or_ends_the_process() -> N
         "api/batches/foreman.py",
         "api/conversation.py",
         "api/inbox.py",
+        "api/keyring.py",
         "api/steward.py",
         "compose/lookout.py",
         "workers/llama/model.py",

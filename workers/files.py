@@ -7,11 +7,15 @@ there from the cluster's API, by its digest: so nothing that comes in can be any
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from tropilla.common.addresses import web_address
 from tropilla.common.blobs import Blobs
+from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Trouble
+from tropilla.common.errors import StoreUnavailable
+from tropilla.common.keystore import Keystore
 from tropilla.common.recipes import File
 from tropilla.common.settings import Settings
 from tropilla.workers.store.fetch import FetchFailed, fetch_blob
@@ -25,12 +29,19 @@ log = logging.getLogger(__name__)
 class Files:
     """`path` and `first` may take as long as a download does, and raise `CannotLoad` for what is not to be had."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, secret: Callable[[], str]) -> None:
+        """secret: what the processes of the cluster show each other; it may raise `StoreUnavailable`."""
+        self._secret = secret
         self._home = settings.home
         self._blobs = Blobs.below(settings.home)
         self._url = settings.blobs_url or web_address(settings.host, settings.port)
         #: Where a file is -> what it is called.
         self._names: dict[str, str] = {}
+
+    @classmethod
+    def over(cls, settings: Settings, bus: Bus) -> Files:
+        """For a worker of the cluster on that bus."""
+        return cls(settings, Keystore(bus).internal_secret)
 
     def first(self, files: tuple[File, ...]) -> Path:
         """What llama.cpp is given: a model's first file, with its further shards beside it."""
@@ -70,6 +81,7 @@ class Files:
                 file.size_bytes,
                 (url,),
                 Pulling(self._home),
+                authorization=f"Bearer {self._secret()}",
                 report=lambda progress: None,
                 # A signal ends the whole process.
                 stopped=lambda: False,
@@ -78,3 +90,5 @@ class Files:
             # Nobody has it, or nobody can be asked.
             code = "file_missing" if error.refusal == "unknown" else error.code
             raise CannotLoad(Trouble(code, f"{file.name} is not here: {error.message}")) from error
+        except StoreUnavailable as error:
+            raise CannotLoad(Trouble("download_failed", f"{file.name} is not here: {error.message}")) from error

@@ -63,7 +63,7 @@ class Life:
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         self._settings, self._bus, self._own = settings, bus, own
         self._registry, self._room = Registry(bus), Room(bus)
-        self._files = Files(settings)
+        self._files = Files.over(settings, bus)
         self._name = name
         self._keeper = Keeper(
             bus,

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 from tropilla.api import placement
@@ -36,6 +37,7 @@ from tropilla.common.errors import (
     from_failed,
 )
 from tropilla.common.generation import Event, Failed, FailureCode, Finished, Request, Token
+from tropilla.common.keys import NO_LIMITS, Limits
 from tropilla.common.terms import Terms
 
 log = logging.getLogger(__name__)
@@ -78,8 +80,11 @@ class Answering:
         relay: Relay,
         clock: Callable[[], float] = time.time,
         *,
+        limits: Callable[[str], Limits] = lambda key: NO_LIMITS,
         most_wait_seconds: float = MOST_WAIT_SECONDS,
     ) -> None:
+        """limits: of an API key; a line waits where they are reached, but for those of a minute, which no batch minds."""
+        self._limits = limits
         self._most_wait_seconds = most_wait_seconds
         self._rendering = Rendering(dialect, asking, clock)
         self._asking, self._relay, self._clock = asking, relay, clock
@@ -180,7 +185,9 @@ class Answering:
         cluster, spill_backlog = self._asking.cluster, self._asking.settings.spill_backlog
         lane = placement.lane(cluster.catalogue(), request.model, cluster.backlog, spill_backlog)
         left = max(1.0, asked.expires_at - self._clock())
-        events = self._relay.attend(request, lane, Caller(self._opened(request.id)), Terms(asked.key, "batch", left))
+        limits = replace(self._limits(asked.key), requests_per_minute=0)
+        terms = Terms(asked.key, "batch", left, limits=limits)
+        events = self._relay.attend(request, lane, Caller(self._opened(request.id)), terms)
         began = False
         try:
             for event in events:

@@ -7,7 +7,7 @@ else's: a process that was frozen and comes back changes nothing any more.
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -20,6 +20,8 @@ from tropilla.common.records import record
 #: How long what came of a batch is told after its end, in milliseconds; its files go by their own times.
 KEPT_MS = 30 * 24 * 3600 * 1000
 _TERM_PREFIX = "bytes:"
+#: Ids that are asked for at once.
+_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +62,24 @@ class Book:
         found = cast("dict[bytes, bytes]", self._redis.hgetall(names.batch_key(batch_id)))
         return _batch(_texts(found)) if b"asked" in found else None
 
-    @redis_errors_translated
-    def listing(self, after: str, limit: int) -> list[Batch]:
+    def listing(self, after: str) -> Iterator[Batch]:
         """The newest first, those behind an id; "" is from the newest on. Those whose time is over leave the list."""
-        listed: list[Batch] = []
-        while len(listed) < limit:
-            wanted = limit - len(listed)
-            most = f"({after}" if after else "+"
-            ids = cast("list[bytes]", self._redis.zrevrangebylex(names.BATCHES_KEY, most, "-", start=0, num=wanted))
-            for batch_id in (each.decode() for each in ids):
-                if (batch := self.find(batch_id)) is not None:
-                    listed.append(batch)
+        while ids := self._behind(after):
+            for after in ids:
+                if (batch := self.find(after)) is not None:
+                    yield batch
                 else:
-                    self._redis.zrem(names.BATCHES_KEY, batch_id)
-                after = batch_id
-            if len(ids) < wanted:
-                break
-        return listed
+                    self._unlist(after)
+
+    @redis_errors_translated
+    def _behind(self, after: str) -> list[str]:
+        most = f"({after}" if after else "+"
+        ids = self._redis.zrevrangebylex(names.BATCHES_KEY, most, "-", start=0, num=_PAGE)
+        return [each.decode() for each in cast("list[bytes]", ids)]
+
+    @redis_errors_translated
+    def _unlist(self, batch_id: str) -> None:
+        self._redis.zrem(names.BATCHES_KEY, batch_id)
 
     @redis_errors_translated
     def cancel(self, batch_id: str, *, now: int) -> Status | None:

@@ -7,7 +7,7 @@ GET   /v1/files/<id>/content    a file's bytes, or a range of them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +35,7 @@ from tropilla.api.batches.wishes import (
 from tropilla.api.conversation import respond
 from tropilla.api.surface import Desk, Dialect
 from tropilla.common.errors import Conflict, InvalidField
+from tropilla.common.keys import Principal
 from tropilla.common.settings import Settings
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
@@ -44,7 +45,7 @@ class Batches(Protocol):
 
     def begin(self, asked: Asked) -> Batch: ...
     def find(self, batch_id: str) -> Batch | None: ...
-    def listing(self, after: str, limit: int) -> list[Batch]: ...
+    def listing(self, after: str) -> Iterator[Batch]: ...
     def cancel(self, batch_id: str, *, now: int) -> Status | None: ...
     def open(self) -> frozenset[str]: ...
 
@@ -70,54 +71,60 @@ class Clerk:
                 with form(self._archive, self._settings.max_file_bytes) as (fields, path):
                     wish = desk.parse(fields, around)
                     assert isinstance(wish, KeepFile), "only a file comes with a form"
-                    return respond(desk.whole(self._keep(wish, path)))
+                    return respond(desk.whole(self._keep(wish, path, around.principal)))
             taken = desk.about.takes is not None
             body = self._asking.body(dialect, self._asking.data(dialect)) if taken else None
             wish = desk.parse(body, around)
-            return self._read(wish) if isinstance(wish, ReadFile) else respond(desk.whole(self._granted(wish)))
+            if isinstance(wish, ReadFile):
+                return self._read(wish, around.principal)
+            return respond(desk.whole(self._granted(wish, around.principal)))
 
         return view
 
-    def _granted(self, wish: Wish) -> Granted:
+    def _granted(self, wish: Wish, principal: Principal) -> Granted:
+        """What somebody else has left here is not there."""
         match wish:
             case ListFiles():
-                found = self._archive.listing(wish.after, newest_first=wish.newest_first, purpose=wish.purpose)
-                return _page(list(islice(found, wish.limit + 1)), wish.limit)
+                listed = self._archive.listing(wish.after, newest_first=wish.newest_first, purpose=wish.purpose)
+                files = (file for file in listed if principal.sees(file.key))
+                return _page(list(islice(files, wish.limit + 1)), wish.limit)
             case FindFile():
-                return self._file(wish.id)
+                return self._file(wish.id, principal)
             case DropFile():
-                return self._drop(wish.id)
+                return self._drop(wish.id, principal)
             case BeginBatch():
-                return self._begin(wish)
+                return self._begin(wish, principal)
             case ListBatches():
-                return _page(self._batches.listing(wish.after, wish.limit + 1), wish.limit)
+                batches = (batch for batch in self._batches.listing(wish.after) if principal.sees(batch.asked.key))
+                return _page(list(islice(batches, wish.limit + 1)), wish.limit)
             case FindBatch():
-                return self._batch(wish.id)
+                return self._batch(wish.id, principal)
             case CancelBatch():
-                return self._cancel(wish.id)
+                return self._cancel(wish.id, principal)
             case KeepFile() | ReadFile():
                 raise AssertionError(f"{wish} is granted elsewhere")
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def _keep(self, wish: KeepFile, path: Path) -> File:
+    def _keep(self, wish: KeepFile, path: Path, principal: Principal) -> File:
         now = self._clock()
         created, size = int(now), path.stat().st_size
-        kept = File(new_file_id(now), wish.name, wish.purpose, size, created, created + wish.seconds)
+        expires = created + wish.seconds
+        kept = File(new_file_id(now), wish.name, wish.purpose, size, created, expires, principal.key)
         try:
             self._archive.keep(kept, path)
         except OSError as error:
             raise unkept(error) from error
         return kept
 
-    def _file(self, file_id: str) -> File:
+    def _file(self, file_id: str, principal: Principal) -> File:
         found = self._archive.find(file_id)
-        if found is None:
+        if found is None or not principal.sees(found.key):
             raise UnknownObject(f"No such File object: {file_id}", param="id")
         return found
 
-    def _read(self, wish: ReadFile) -> Response:
-        file = self._file(wish.id)
+    def _read(self, wish: ReadFile, principal: Principal) -> Response:
+        file = self._file(wish.id, principal)
         path = self._archive.path(file.id)
         kind = "application/octet-stream"
         try:
@@ -130,8 +137,8 @@ class Clerk:
         except RequestedRangeNotSatisfiable:
             return Response(status=416, headers={"Content-Range": f"bytes */{file.size_bytes}"})
 
-    def _drop(self, file_id: str) -> str:
-        file = self._file(file_id)
+    def _drop(self, file_id: str, principal: Principal) -> str:
+        file = self._file(file_id, principal)
         for batch_id in sorted(self._batches.open()):
             batch = self._batches.find(batch_id)
             if batch is not None and file.id in batch.files:
@@ -143,9 +150,9 @@ class Clerk:
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, wish: BeginBatch) -> Batch:
+    def _begin(self, wish: BeginBatch, principal: Principal) -> Batch:
         file = self._archive.find(wish.input_file_id)
-        if file is None:
+        if file is None or not principal.sees(file.key):
             text = f"Invalid 'input_file_id': there is no file '{wish.input_file_id}', or not any more."
             raise InvalidField(text, param="input_file_id")
         if file.purpose != "batch":
@@ -161,23 +168,23 @@ class Clerk:
             expires_at=int(now) + wish.window_seconds,
             output_seconds=wish.output_seconds,
             metadata=wish.metadata,
-            key=wish.key,
+            key=principal.key,
         )
         return self._batches.begin(asked)
 
-    def _batch(self, batch_id: str) -> Batch:
+    def _batch(self, batch_id: str, principal: Principal) -> Batch:
         found = self._batches.find(batch_id) if BATCH_ID.fullmatch(batch_id) else None
-        if found is None:
+        if found is None or not principal.sees(found.asked.key):
             raise UnknownObject(f"No batch found with id '{batch_id}'.", param="id")
         return found
 
-    def _cancel(self, batch_id: str) -> Batch:
+    def _cancel(self, batch_id: str, principal: Principal) -> Batch:
         """Whoever asks twice is told the same; of what is over, or about to be, nothing can be taken back."""
-        found = self._batch(batch_id)
+        found = self._batch(batch_id, principal)
         status = self._batches.cancel(found.asked.id, now=int(self._clock()))
         if status not in ("validating", "in_progress", "cancelling"):
             raise Conflict(f"Cannot cancel a batch with status '{status}'.")
-        return self._batch(batch_id)
+        return self._batch(batch_id, principal)
 
 
 def _page(found: list[File] | list[Batch], limit: int) -> Listed:

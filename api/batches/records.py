@@ -45,7 +45,7 @@ def _sortable(now: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Times are Unix seconds; None: it is kept until somebody deletes it."""
+    """Times are Unix seconds; None: it is kept until somebody deletes it. `key` is whose it is (`Principal.key`)."""
 
     id: str
     name: str
@@ -53,6 +53,7 @@ class File:
     size_bytes: int
     created_at: int
     expires_at: int | None = None
+    key: str = ""
 
     def expired(self, now: float) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -51,4 +51,4 @@ def _keep(archive: Archive, batch: Batch, file_id: str, name: str, texts: Callab
         os.fsync(file.fileno())
         created, size = made_at(file_id), file.tell()
         expires = created + batch.asked.output_seconds
-        archive.keep(File(file_id, name, "batch_output", size, created, expires), path)
+        archive.keep(File(file_id, name, "batch_output", size, created, expires, batch.asked.key), path)

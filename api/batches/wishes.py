@@ -53,15 +53,12 @@ class DropFile:
 
 @dataclass(frozen=True, slots=True)
 class BeginBatch:
-    """`key` is who asks (`Terms.key`)."""
-
     endpoint: str
     input_file_id: str
     window: str
     window_seconds: int
     output_seconds: int
     metadata: Mapping[str, str] | None
-    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Mapping
 
 from tropilla.api.about import OBJECT, TEXT, About
+from tropilla.api.auth import CHALLENGE
 from tropilla.api.docs.html import page
 from tropilla.api.docs.openapi import document
 from tropilla.api.surface import JSON, Dialect, Page, Reply, Surroundings
-from tropilla.common.errors import TropillaError
+from tropilla.common.errors import TropillaError, Unauthenticated
 from tropilla.common.settings import Settings
 
 HTML_TYPE = "text/html"
@@ -50,5 +51,7 @@ def described(dialects: tuple[Dialect, ...]) -> Dialect:
 
 
 def _fault(error: TropillaError) -> Reply:
-    """In plain words: nobody's protocol is spoken here."""
-    return Reply(error.message, error.status, {"Content-Type": "text/plain; charset=utf-8"})
+    """In plain words: nobody's protocol is spoken here. A browser asks its reader for a password, which is the key."""
+    asks = {CHALLENGE: 'Basic realm="tropilla: the password is an API key"'}
+    headers = asks if isinstance(error, Unauthenticated) else {}
+    return Reply(error.message, error.status, {"Content-Type": "text/plain; charset=utf-8", **headers})

@@ -9,36 +9,19 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import marshmallow
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from tropilla.api import idempotency
 from tropilla.api.about import EVENT_STREAM, FORM_TYPE, JSON_TYPE, TEXT, About, Shape, either, or_null, record, shape_of
+from tropilla.api.docs.errors import PHRASES, errors_of
 from tropilla.api.docs.headers import HEADERS, WAITING
 from tropilla.api.framing import NDJSON
 from tropilla.api.owners import Owners
-from tropilla.api.surface import JSON, AnyRoute, Chore, Desk, Dialect, Enquiry, Route, method_of
-from tropilla.common.errors import (
-    BodyTooLarge,
-    ContextExceeded,
-    Expired,
-    ForbiddenOrigin,
-    GenerationFailed,
-    InvalidField,
-    MalformedBody,
-    ModelUnavailable,
-    Overloaded,
-    StoreUnavailable,
-    TropillaError,
-    UnknownModel,
-    UnreadableBody,
-    UnsupportedBackend,
-    WorkerLost,
-)
+from tropilla.api.surface import JSON, AnyRoute, Chore, Desk, Dialect, Enquiry, Route, method_of, scopes_of
+from tropilla.common.errors import ForbiddenOrigin
 from tropilla.common.settings import Settings
 
 VERSION = "3.1.0"
@@ -46,31 +29,12 @@ DESCRIPTION = """A cluster for GGUF language models that speaks the protocols of
 
 In a request null means the same as leaving the field out, and a field that is not named here is ignored."""
 
-#: One error of each kind, for the dialects to say.
-_ANY_ROUTE: tuple[TropillaError, ...] = (
-    UnknownModel("nobody"),
-    ForbiddenOrigin("https://elsewhere.example"),
-    StoreUnavailable("the store cannot be reached"),
-    TropillaError("internal error"),
-)
-_POSTED: tuple[TropillaError, ...] = (
-    *_ANY_ROUTE,
-    MalformedBody("missing request body"),
-    InvalidField("temperature must be a number", param="temperature", problem="type"),
-    UnreadableBody("Content-Type 'text/html' is not supported. Expected 'application/json'."),
-    BodyTooLarge("the request body is larger than 4194304 bytes"),
-    idempotency.conflict(),
-    Overloaded("512 requests are waiting", retry_after_seconds=1),
-    ContextExceeded("the prompt does not fit", facts={"prompt_tokens": 5000, "context": 4096}),
-    GenerationFailed("the engine failed"),
-    Expired("no answer within 2.5 s"),
-    WorkerLost("the worker died"),
-    ModelUnavailable("m is being downloaded: 40 %", retry_after_seconds=10),
-    ModelUnavailable("m cannot be loaded: there is not enough memory"),
-    UnsupportedBackend("backend 'exllama2' of model 'm' is not supported (supported: llama-cpp)"),
-)
-#: 529 is Anthropic's own.
-_PHRASES: Mapping[int, str] = {529: "Overloaded", **{status.value: status.phrase for status in HTTPStatus}}
+#: How a key is given (keys.py).
+_SCHEMES: Mapping[str, Mapping[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "The password is the key; any user will do."},
+}
 #: What stands for a variable of a Werkzeug rule: `<path:id>` or `<id>`.
 _VARIABLE = re.compile(r"<(?:[^:>]+:)?([^>]+)>")
 
@@ -89,6 +53,8 @@ def document(dialects: tuple[Dialect, ...], settings: Settings) -> dict[str, JSO
     )
     for name, header in HEADERS.items():
         spec.components.parameter(name, "header", {"name": name, **header})
+    for name, scheme in _SCHEMES.items():
+        spec.components.security_scheme(name, dict(scheme))
     told = _Told(spec, settings, Owners(dialects))
     for dialect in dialects:
         plugin.converter = told.converter(dialect)
@@ -169,8 +135,12 @@ class _Told:
                 # By name: they are told once, among the components.
                 *(HEADERS if isinstance(route, WAITING) else ()),
             ],
-            "responses": {"200": self._ok(about, stream), **self._failures(dialect, route.path, about, method)},
+            "responses": {"200": self._ok(about, stream), **self._failures(dialect, route, about)},
         }
+        if self._settings.keys_on:
+            # One way to give a key, with one scope that opens the route.
+            scopes = sorted(scopes_of(route))
+            found["security"] = [{name: [scope]} for name in _SCHEMES for scope in scopes]
         if about.takes is not None:
             body = {"schema": self._taken(about), **({} if about.example is None else {"example": about.example})}
             needed = not (isinstance(route, Chore | Enquiry) and route.bodiless)
@@ -199,11 +169,11 @@ class _Told:
             content[media] = {"schema": _event(item) if media == EVENT_STREAM else TEXT, "x-item": item}
         return {"description": "OK", "content": content}
 
-    def _failures(self, dialect: Dialect, path: str, about: About, method: str) -> dict[str, Any]:
+    def _failures(self, dialect: Dialect, route: AnyRoute, about: About) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for error in _ANY_ROUTE if method == "get" else _POSTED:
+        for error in errors_of(route, self._settings):
             # A page of another server is turned away before the route is looked at.
-            speaker = self._owners.of(path) if isinstance(error, ForbiddenOrigin) else dialect
+            speaker = self._owners.of(route.path) if isinstance(error, ForbiddenOrigin) else dialect
             shape = about.error if about.error is not None and speaker is dialect else speaker.error
             reply = speaker.fault(error)
             status = dialect.refused_status(self._settings) if reply.status == 400 else reply.status
@@ -215,7 +185,7 @@ class _Told:
         return dict(sorted(found.items()))
 
     def _failure(self, status: int, shape: Mapping[str, Any], kind: str) -> dict[str, Any]:
-        return {"description": _PHRASES[status], "content": {kind: {"schema": self.shape(shape)}}}
+        return {"description": PHRASES[status], "content": {kind: {"schema": self.shape(shape)}}}
 
     def shape(self, shape: Any) -> Any:
         """The shape with references in place of what has a title."""

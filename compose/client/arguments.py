@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tropilla.common.keys import NAME, SCOPES
 from tropilla.common.ledger import GROUPS
-from tropilla.compose.client import dead, models, words
+from tropilla.compose.client import dead, keys, models, words
 from tropilla.compose.client.run import run_run
 from tropilla.compose.client.talk import THINK, Think
 from tropilla.compose.client.usage import run_usage
@@ -23,6 +24,9 @@ API = ("--url", "--home")
 BOOKS = ("--redis", "--home")
 #: What of a model `show` gives by itself.
 PARTS = ("modelfile", "parameters", "template", "system", "license")
+
+#: Of what a key may ask for.
+MOST_LIMIT = 1_000_000_000
 
 STATUSES = """\
 exit status:
@@ -70,6 +74,7 @@ def add_commands(commands: Any) -> None:
 
     _add_usage(commands)
     _add_dead(commands)
+    _add_keys(commands)
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
@@ -126,6 +131,28 @@ def _add_dead(commands: Any) -> None:
     drop.add_argument("--all", action="store_true", help="of all there are")
 
 
+def _add_keys(commands: Any) -> None:
+    group = commands.add_parser("keys", help="API keys", description="API keys: who may call the API, and for what.")
+    actions = group.add_subparsers(required=True, metavar="COMMAND")
+
+    create = _command(actions, "create", keys.run_create, "make one, and show it this once", BOOKS)
+    create.add_argument("--name", metavar="NAME", type=_key_name, default="", help="what it is called, in lists")
+    create.add_argument(
+        "--scope", dest="scopes", action="append", choices=SCOPES, help="what it opens, one or several (inference)"
+    )
+    create.add_argument("--max-queue", type=_limit, metavar="N", default=0, help="requests that may wait at a time")
+    create.add_argument(
+        "--requests-per-minute", type=_limit, metavar="N", default=0, help="requests to models within any minute"
+    )
+    create.add_argument("--tokens-per-day", type=_limit, metavar="N", default=0, help="prompts and answers together")
+    create.add_argument("--expires", type=_span, metavar="TIME", help="after so long it opens nothing: 12h, 30d, 8w")
+
+    _command(actions, "list", keys.run_list, "which there are, and what they took today", BOOKS)
+
+    revoke = _command(actions, "revoke", keys.run_revoke, "from now on they open nothing", BOOKS)
+    revoke.add_argument("keys", metavar="ID|NAME", nargs="+")
+
+
 def _command(
     commands: Any, name: str, run: Callable[..., int], what: str, where: Sequence[str] = API
 ) -> ArgumentParser:
@@ -142,6 +169,30 @@ def _moment(text: str) -> datetime:
         return words.moment(text, datetime.now(UTC))
     except (ValueError, OverflowError) as error:
         raise ArgumentTypeError(f"{text!r} is no point in time such as 1h, 7d or 2026-01-31T08:00") from error
+
+
+def _span(text: str) -> timedelta:
+    try:
+        span = words.span(text)
+        # Beyond what a date can be.
+        datetime.now(UTC) + span
+    except (ValueError, OverflowError) as error:
+        raise ArgumentTypeError(f"{text!r} is not a length of time such as 12h, 30d or 8w") from error
+    return span
+
+
+def _key_name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ArgumentTypeError(
+            f"{text!r} cannot be a key's name: up to 64 letters and digits, inside also . - _ @ and blanks; no key_..."
+        )
+    return text
+
+
+def _limit(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_LIMIT:
+        raise ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_LIMIT}")
+    return int(text)
 
 
 def _think(text: str) -> Think:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tropilla.common.bus import Bus
+from tropilla.common.environment import is_given
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.settings import PREFIX, Settings
+from tropilla.common.settings import Settings
 from tropilla.compose.client.errors import Unreachable
 from tropilla.compose.client.screen import Screen
 from tropilla.compose.flags import read_settings
@@ -33,7 +34,7 @@ def opened(asked: Namespace, environment: Mapping[str, str]) -> Iterator[Books]:
     Raises `Unreachable`, also for what is asked of Redis while it is open.
     """
     settings = read_settings(asked, environment)
-    if not (asked.redis_url or environment.get(f"{PREFIX}REDIS_URL")):
+    if not (asked.redis_url or is_given(environment, "redis_url")):
         settings = dataclasses.replace(settings, redis_url=published(settings.home).get("redis") or settings.redis_url)
     bus = Bus.connect(settings.redis_url, settings)
     try:

@@ -24,7 +24,7 @@ DEFAULT_TAG = ":latest"
 class Client:
     def __init__(self, asked: Namespace, environment: Mapping[str, str]) -> None:
         self.settings = read_settings(asked, environment)
-        self.wire = Wire(cluster_url(self.settings))
+        self.wire = Wire(cluster_url(self.settings), self.settings.api_key)
         self.screen = Screen(sys.stdout, sys.stderr, environment)
         self.json: bool = asked.json
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tropilla.common.dead import Dead
+from tropilla.common.keys import Key, Limits
 from tropilla.common.ledger import Sum
 from tropilla.compose.client import words
 from tropilla.compose.client.answers import Listed, Running, Shown
@@ -17,6 +18,7 @@ RUNNING_HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
 #: Behind what is summed up by.
 SUM_HEADER = ("REQUESTS", "COMPLETED", "CANCELLED", "EXPIRED", "FAILED", "PROMPT", "CACHED", "GENERATED")
 DEAD_HEADER = ("MODEL", "GIVEN UP", "WORKERS LOST", "TOKENS", "ASKED AGAIN", "ID")
+KEY_HEADER = ("NAME", "ID", "KEY", "SCOPES", "LIMITS", "MADE", "LAST USED", "TOKENS TODAY", "STATE")
 #: What a sum is called that belongs to nobody in particular.
 NOBODY = "-"
 TOTAL = "in all"
@@ -84,6 +86,42 @@ def dead_rows(letters: Iterable[Dead], now: datetime) -> Iterator[Row]:
         again = "yes" if each.retried else "no"
         died = words.ago(each.died, now)
         yield each.model, died, ", ".join(each.workers), str(each.prompt + each.generated), again, each.id
+
+
+def key_rows(keys: Iterable[Key], used: Mapping[str, int], spent: Mapping[str, int], now: datetime) -> Iterator[Row]:
+    """used: ids -> Unix seconds; spent: ids -> tokens."""
+    for key in keys:
+        yield (
+            key.name or NOBODY,
+            key.id,
+            f"...{key.last_four}",
+            ",".join(key.scopes),
+            ", ".join(_limits(key.limits)) or NOBODY,
+            _ago(key.created, now),
+            _ago(used[key.id], now) if key.id in used else "never",
+            str(spent.get(key.id, 0)),
+            _state(key, now),
+        )
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    told = ((limits.max_queue, "waiting"), (limits.requests_per_minute, "a minute"))
+    yield from (f"{number} {what}" for number, what in told if number)
+    if limits.tokens_per_day:
+        yield f"{limits.tokens_per_day} tokens a day"
+
+
+def _state(key: Key, now: datetime) -> str:
+    if key.revoked is not None:
+        return f"revoked {_ago(key.revoked, now)}"
+    if key.expires is None:
+        return "good"
+    expires = datetime.fromtimestamp(key.expires, UTC)
+    return f"until {words.from_now(expires, now)}" if expires > now else f"expired {words.ago(expires, now)}"
+
+
+def _ago(seconds: int, now: datetime) -> str:
+    return words.ago(datetime.fromtimestamp(seconds, UTC), now)
 
 
 def processor(size_bytes: int, gpu_bytes: int) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import closing
+from http import HTTPStatus
 from typing import Any
 
 import urllib3
+from tropilla.common.settings import PREFIX
 from tropilla.compose.client.address import parse_url
 from tropilla.compose.client.errors import Misunderstood, Refusal, Unreachable
 from urllib3.exceptions import HTTPError
@@ -29,9 +31,12 @@ READ_BYTES = 65_536
 class Wire:
     """Every method may raise `Unreachable`, `Refusal` and `Misunderstood`. Nothing is tried twice."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = "") -> None:
+        """key: an API key; who stands in the URL goes before it."""
         self.url, credentials = parse_url(url)
         self._headers = urllib3.make_headers(basic_auth=credentials or None)
+        if key and not credentials:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._pool = urllib3.PoolManager(retries=False, maxsize=1)
 
     def ask(self, method: str, path: str, body: JSON = None, *, seconds: float = ANSWER_SECONDS) -> JSON:
@@ -75,8 +80,20 @@ class Wire:
             ) from error
         if response.status != 200:
             with closing(response):
-                raise Refusal(_complaint(self._rest(response), response.status), response.status)
+                complaint = _complaint(self._rest(response), response.status)
+                raise Refusal(self._about_keys(response.status) or complaint, response.status)
         return response
+
+    def _about_keys(self, status: int) -> str:
+        """What a person is told whose key is missing, or is not enough; "" where that is not what is wrong."""
+        how = f"set {PREFIX}API_KEY to one, `tropilla keys create` makes them"
+        match status:
+            case HTTPStatus.UNAUTHORIZED if "Authorization" in self._headers:
+                return f"the cluster at {self.url} does not take this API key: it is unknown, revoked or has expired"
+            case HTTPStatus.UNAUTHORIZED:
+                return f"the cluster at {self.url} wants an API key: {how}"
+            case _:
+                return ""
 
     def _some(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """What has come, b"" at the end."""

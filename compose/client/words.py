@@ -62,9 +62,16 @@ def moment(text: str, now: datetime) -> datetime:
     """A point in time as it is typed: `30m`, `1h` or `7d` before now, or a date with or without a time, by the clock on the
     wall where no zone is said. Raises `ValueError`.
     """
-    if before := _AGO.fullmatch(text):
-        return now - timedelta(**{_TYPED[before[2]]: float(before[1])})
+    if _AGO.fullmatch(text):
+        return now - span(text)
     return datetime.fromisoformat(text).astimezone()
+
+
+def span(text: str) -> timedelta:
+    """A length of time as it is typed: `12h`, `30d`. Raises `ValueError`, and `OverflowError` for what no clock counts."""
+    if not (found := _AGO.fullmatch(text)):
+        raise ValueError(text)
+    return timedelta(**{_TYPED[found[2]]: float(found[1])})
 
 
 def clock(seconds: float) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 from fakes import request
-from tropilla.api.admission import key, queued, refusal, terms
+from tropilla.api.admission import queued, refusal, terms
 from tropilla.common.errors import InvalidField
 from tropilla.common.generation import (
     EmbeddingRequest,
@@ -15,30 +13,17 @@ from tropilla.common.generation import (
     TextPrompt,
     TokenizeRequest,
 )
+from tropilla.common.keys import Limits, Principal
 from tropilla.common.terms import NO_TERMS, Priority
 
-SECRET = hashlib.sha256(b"secret").hexdigest()[:16]
 PROMPTS = (TextPrompt("a"),)
 
 
-@pytest.mark.parametrize(
-    ("headers", "found"),
-    [
-        ({}, ""),
-        ({"authorization": "Bearer secret"}, SECRET),
-        ({"authorization": "bearer   secret "}, SECRET),
-        ({"x-api-key": "secret"}, SECRET),
-        ({"authorization": "Bearer secret", "x-api-key": "other"}, SECRET),
-        ({"authorization": "Basic c2VjcmV0", "x-api-key": " secret"}, SECRET),
-        ({"authorization": "Basic c2VjcmV0"}, ""),
-        ({"authorization": "Bearer "}, ""),
-        ({"authorization": "secret"}, ""),
-        ({"authorization": "", "x-api-key": ""}, ""),
-    ],
-)
-def test_the_key_is_a_digest_of_what_the_client_calls_its_key(headers: dict[str, str], found: str) -> None:
-    assert key(headers) == found
-    assert terms(headers, request()).key == found
+def test_whoever_asks_does_so_within_his_own_limits() -> None:
+    limits = Limits(max_queue=3, tokens_per_day=100)
+    found = terms({}, request(), principal=Principal("key_1", limits=limits))
+    assert (found.key, found.limits) == ("key_1", limits)
+    assert terms({}, request()) == NO_TERMS
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from fakes import WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
+from tropilla.api.auth import Guard
 from tropilla.api.blobs import PIECE_BYTES, SYNC_BYTES, arrays_reader
 from tropilla.api.cluster import Cluster
 from tropilla.api.relay import Relay
@@ -21,6 +23,9 @@ from tropilla.common.settings import Settings
 DATA = bytes(range(256)) * 40
 HEX = hashlib.sha256(DATA).hexdigest()
 OTHER = "0" * 64
+#: What the processes of the cluster show each other.
+SECRET = "the cluster's own"
+OURS = {"Authorization": f"Bearer {SECRET}"}
 
 
 @pytest.fixture
@@ -37,7 +42,17 @@ def client(tmp_path: Path) -> FlaskClient:
     inbox = FakeInbox(clock)
     relay = Relay(store := FakeStore(clock), store, inbox, lambda asked, lane: None, cluster.pulled, settings, clock)
     book = FakeBook()
-    collaborators = Collaborators(settings, cluster, relay, inbox, book, errands(book), streams(), FakeBatches())  # type: ignore[arg-type]
+    collaborators = Collaborators(
+        settings,
+        cluster,
+        relay,
+        inbox,
+        book,
+        errands(book),
+        streams(),
+        FakeBatches(),
+        guard=Guard(internal_secret=lambda: SECRET),
+    )  # type: ignore[arg-type]
     return create_app(collaborators).test_client()
 
 
@@ -133,11 +148,24 @@ def kept(client: FlaskClient) -> FlaskClient:
 
 @pytest.mark.parametrize("digest", [HEX, f"sha256:{HEX}", f"sha256-{HEX}"])
 def test_a_worker_fetches_a_whole_file(kept: FlaskClient, digest: str) -> None:
-    with kept.get(f"/internal/blobs/{digest}") as told:
+    with kept.get(f"/internal/blobs/{digest}", headers=OURS) as told:
         assert (told.status_code, told.data) == (200, DATA)
         assert (told.headers["Content-Length"], told.headers["Accept-Ranges"]) == (str(len(DATA)), "bytes")
-    with kept.head(f"/internal/blobs/{digest}") as head:
+    with kept.head(f"/internal/blobs/{digest}", headers=OURS) as head:
         assert (head.status_code, head.data, head.headers["Content-Length"]) == (200, b"", str(len(DATA)))
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer ", "Bearer wrong", f"Basic {SECRET}", SECRET])
+@pytest.mark.parametrize("path", [f"/internal/blobs/{HEX}", f"/internal/blobs/{OTHER}", "/internal/blobs/x"])
+def test_only_the_clusters_own_processes_fetch_files(kept: FlaskClient, path: str, given: str | None) -> None:
+    refused = kept.get(path, headers={} if given is None else {"Authorization": given})
+    assert (refused.status_code, refused.json) == (401, {"error": "unauthorized"})
+
+
+def test_where_there_is_no_secret_nobody_has_it(client: FlaskClient) -> None:
+    open_hearted = replace(client.application.extensions["tropilla"], guard=Guard())
+    nobody = create_app(open_hearted).test_client()
+    assert nobody.get(f"/internal/blobs/{HEX}").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -152,7 +180,7 @@ def test_a_worker_fetches_a_whole_file(kept: FlaskClient, digest: str) -> None:
 def test_a_worker_goes_on_where_it_was_cut_off(
     kept: FlaskClient, asked: str, status: int, start: int, stop: int
 ) -> None:
-    with kept.get(f"/internal/blobs/{HEX}", headers={"Range": asked}) as told:
+    with kept.get(f"/internal/blobs/{HEX}", headers={"Range": asked, **OURS}) as told:
         assert (told.status_code, told.data) == (status, DATA[start:stop])
         part = f"{start}-{stop - 1}" if status == 206 else "*"
         assert told.headers["Content-Range"] == f"bytes {part}/{len(DATA)}"
@@ -160,13 +188,13 @@ def test_a_worker_goes_on_where_it_was_cut_off(
 
 def test_a_range_of_another_file_is_the_whole_file(kept: FlaskClient) -> None:
     headers = {"Range": "bytes=5-", "If-Range": '"another"'}
-    with kept.get(f"/internal/blobs/{HEX}", headers=headers) as told:
+    with kept.get(f"/internal/blobs/{HEX}", headers={**headers, **OURS}) as told:
         assert (told.status_code, told.data) == (200, DATA)
 
 
 @pytest.mark.parametrize("digest", [OTHER, "x", "..%2F..%2Fetc%2Fpasswd", "sha256-"])
 def test_a_file_that_is_not_there_is_told_in_ollamas_words(kept: FlaskClient, digest: str) -> None:
-    told = kept.get(f"/internal/blobs/{digest}")
+    told = kept.get(f"/internal/blobs/{digest}", headers=OURS)
     assert told.status_code == 404
     assert isinstance(told.json["error"], str)
 

@@ -46,7 +46,9 @@ from tropilla.common.settings import Settings
 
 DOCS = described(DIALECTS)
 ALL = (*DIALECTS, DOCS)
-DOCUMENT = document(ALL, Settings())
+#: Of a server whose callers need keys: it has more to tell.
+SETTINGS = Settings(keys="on")
+DOCUMENT = document(ALL, SETTINGS)
 ROUTES = [(dialect, route) for dialect in ALL for route in dialect.routes]
 #: It embeds, too, so that the examples of every route are understood.
 MODEL = dataclasses.replace(POCKET, capabilities=("completion", "embedding"))
@@ -55,7 +57,7 @@ AROUND = Surroundings(
         (Worker(name="w", flavour="cpu", state="ready", slots=1, model=MODEL),),
         (Definition(MODEL, Recipe("pocket", (File("ab" * 32, 1, "pocket.gguf"),)), source="registry"),),
     ),
-    Settings(),
+    SETTINGS,
     1.0,
     path={"root": "pocket", "id": "pocket"},
     task=lambda errand_id: Task(Pull(errand_id, "llama3", "llama3:latest")),

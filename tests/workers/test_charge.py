@@ -54,12 +54,12 @@ def store(settings: Settings, *paths: Path) -> tuple[File, ...]:
 
 
 def charged(definition: Definition, settings: Settings) -> Charge:
-    return charge(definition, settings, Files(settings))
+    return charge(definition, settings, Files(settings, lambda: Shop.secret))
 
 
 def trouble(definition: Definition, settings: Settings) -> tuple[str, str]:
     """Code and message, as callers of the API are told."""
-    files = Files(settings)
+    files = Files(settings, lambda: Shop.secret)
     with pytest.raises(CannotLoad) as caught:
         charge(definition, settings, files)
     told = files.without_places(caught.value.trouble)

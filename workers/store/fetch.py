@@ -60,7 +60,14 @@ def _fetch_part(part: Part, pulling: Pulling, wire: Wire, again: bool, report: R
 
 
 def fetch_blob(
-    digest: str, size: int, urls: tuple[str, ...], pulling: Pulling, *, report: Report, stopped: Asked
+    digest: str,
+    size: int,
+    urls: tuple[str, ...],
+    pulling: Pulling,
+    *,
+    authorization: str = "",
+    report: Report,
+    stopped: Asked,
 ) -> Path:
     """A file that is known by its digest, from the first of the cluster's own addresses that has it; where it is now.
 
@@ -68,7 +75,7 @@ def fetch_blob(
     Raises `FetchFailed` and `Stopped`.
     """
     places = [(parts.hostname or "", parts.port) for parts in map(urlsplit, urls)]
-    addresses = tuple(Address(url, url) for url in urls)
+    addresses = tuple(Address(url, url, authorization) for url in urls)
     wanted = Wanted(f"sha256:{digest[:12]}", addresses, digest, size)
     file = download(wanted, pulling, _wire(pulling, *places), again=False, report=report, stopped=stopped)
     return pulling.blobs.path(file.digest)

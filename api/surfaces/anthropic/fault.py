@@ -14,11 +14,14 @@ from tropilla.common.errors import (
     Expired,
     GenerationFailed,
     InvalidPrompt,
+    LimitReached,
     ModelUnavailable,
     Overloaded,
     RequestError,
+    ScopeMissing,
     StoreUnavailable,
     TropillaError,
+    Unauthenticated,
     UnknownModel,
     UnknownRoute,
     WorkerLost,
@@ -60,6 +63,12 @@ def _prompt(error: InvalidPrompt) -> str:
     return f"{error.param}: {error.message}" if at_fault else error.message
 
 
+def _limit(error: LimitReached) -> Mapping[str, str]:
+    """A day's quota is hours from now: the SDK is not to try until then."""
+    later = {"Retry-After": str(error.retry_after_seconds)}
+    return later | _FINAL if error.limit == "tokens" else later
+
+
 #: A model that may be there when it is asked for again.
 _SOON = _Form(529, "overloaded_error", headers=lambda error: error.retry_after)
 _FORMS: Mapping[type, _Form] = {
@@ -70,6 +79,9 @@ _FORMS: Mapping[type, _Form] = {
     # As it says of every other fault of the caller's; the SDK repeats a 409, too.
     Conflict: _Form(409, "invalid_request_error", headers=lambda error: _FINAL),
     Overloaded: _Form(529, "overloaded_error", headers=lambda error: {"Retry-After": str(error.retry_after_seconds)}),
+    LimitReached: _Form(429, "rate_limit_error", headers=_limit),
+    Unauthenticated: _Form(401, "authentication_error"),
+    ScopeMissing: _Form(403, "permission_error"),
     ContextExceeded: _Form(400, "invalid_request_error", _context),
     InvalidPrompt: _Form(400, "invalid_request_error", _prompt),
     ModelUnavailable: _Form(500, "api_error", headers=lambda error: _FINAL),

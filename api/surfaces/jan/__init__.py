@@ -31,6 +31,7 @@ from tropilla.api.surfaces.jan.lifecycle import (
 from tropilla.api.surfaces.jan.tasks import parse_abort, parse_events, task, tasks
 from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.models import retrieve
+from tropilla.common.keys import ADMIN, READING
 
 _MODELS = "/v1/models"
 _MODEL, _TASK, _DOWNLOAD = f"{_MODELS}/<path:id>", f"{_MODELS}/pull/<task>", f"{_MODELS}/download/<path:id>"
@@ -48,8 +49,17 @@ JAN = Dialect(
         Page(f"{_MODELS}/pull", tasks, about.TASKS),
         Chore(f"{_MODELS}/pull", parse_abort, _said, method="DELETE", about=about.ABORT),
         Page(_TASK, task, about.ONE_TASK),
-        Chore(f"{_TASK}/events", parse_events, _said, framing=SSE, method="GET", bodiless=True, about=about.EVENTS),
-        Enquiry(f"{_MODELS}/start", parse_start, answer_start, about.START),
+        Chore(
+            f"{_TASK}/events",
+            parse_events,
+            _said,
+            framing=SSE,
+            method="GET",
+            bodiless=True,
+            about=about.EVENTS,
+            scopes=READING,
+        ),
+        Enquiry(f"{_MODELS}/start", parse_start, answer_start, about.START, scopes=ADMIN),
         Chore(f"{_MODELS}/stop", parse_stop, _said, about=about.STOP),
         Page(f"{_MODELS}/status/<path:id>", status, about.STATUS),
         Chore(f"{_MODELS}/import", parse_import, answer_import, about=about.IMPORT),
@@ -69,7 +79,9 @@ JAN = Dialect(
             route
             for method in ("POST", "PUT")
             for route in (
-                Enquiry(f"{_MODEL}/start", parse_start, answer_start, about.START_ID, method, bodiless=True),
+                Enquiry(
+                    f"{_MODEL}/start", parse_start, answer_start, about.START_ID, method, bodiless=True, scopes=ADMIN
+                ),
                 Chore(f"{_MODEL}/stop", parse_stop, _said, method=method, bodiless=True, about=about.STOP_ID),
             )
         ),

@@ -15,6 +15,7 @@ from tropilla.api.surfaces.ollama.generate import parse_generate
 from tropilla.api.surfaces.ollama.loading import answered
 from tropilla.api.surfaces.ollama.pages import loaded, root, status, tags, version
 from tropilla.api.surfaces.ollama.said import show_message, show_response
+from tropilla.common.keys import ANYBODY
 
 GENERATE = Surface(
     name="ollama.generate",
@@ -41,7 +42,7 @@ OLLAMA = Dialect(
         Route("/api/generate", GENERATE),
         Route("/api/chat", CHAT),
         *embed.ROUTES,
-        Page("/", root, about.ROOT),
+        Page("/", root, about.ROOT, scopes=ANYBODY),
         Page("/api/version", version, about.VERSION),
         Page("/api/status", status, about.STATUS),
         Page("/api/tags", tags, about.TAGS),

@@ -9,11 +9,13 @@ from tropilla.api.surface import JSON, Reply
 from tropilla.common.errors import (
     ContextExceeded,
     InvalidField,
+    LimitReached,
     ModelUnavailable,
     Overloaded,
     StoreClosed,
     StoreUnavailable,
     TropillaError,
+    Unauthenticated,
     UnknownRoute,
     WrongMethod,
 )
@@ -42,6 +44,10 @@ FAULTS: Mapping[type[TropillaError], Words] = {
     BadTemplate: Words(500),
     # Two blanks.
     Overloaded: Words(503, "server busy, please try again.  maximum pending requests exceeded"),
+    # Of the caller's own making, not of a server that is busy.
+    LimitReached: Words(429),
+    # Its clients know what that means by the status.
+    Unauthenticated: Words(401, "unauthorized"),
     ContextExceeded: Words(
         400,
         "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the "

@@ -21,6 +21,7 @@ from tropilla.api.surfaces.ollama.schemas import GivenOptions, read_body
 from tropilla.api.surfaces.ollama.words import last
 from tropilla.common.catalogue import Model
 from tropilla.common.errors import InvalidField, UnknownModel
+from tropilla.common.keys import READING
 
 #: An editor that looks for a model under the name by which it asked.
 _COPILOT = "GitHubCopilotChat/"
@@ -118,4 +119,4 @@ def _facts(model: Model) -> dict[str, JSON]:
     }
 
 
-ROUTES = (Chore("/api/show", parse_show, last, about=about.show(_SHOW)),)
+ROUTES = (Chore("/api/show", parse_show, last, about=about.show(_SHOW), scopes=READING),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from marshmallow import Schema
-from tropilla.api import admission
 from tropilla.api.about import OBJECT, TEXT, Shape
 from tropilla.api.batches.lines import MOST_WINDOW_SECONDS, window_seconds
 from tropilla.api.batches.records import BATCH_ID, Batch, Status
@@ -74,7 +73,7 @@ class NewBatchSchema(Schema):
     output_expires_after = expires_after()
 
 
-def parse_begin(body: JSON, surroundings: Surroundings) -> BeginBatch:
+def parse_begin(body: JSON, _: Surroundings) -> BeginBatch:
     fields = schemas.checked(NewBatchSchema(), schemas.an_object(body))
     window = fields["completion_window"]
     seconds = window_seconds(window)
@@ -86,7 +85,6 @@ def parse_begin(body: JSON, surroundings: Surroundings) -> BeginBatch:
         window_seconds=seconds,
         output_seconds=fields.get("output_expires_after", {"seconds": LONGEST})["seconds"],
         metadata=fields.get("metadata"),
-        key=admission.key(surroundings.headers),
     )
 
 

@@ -22,12 +22,15 @@ from tropilla.common.errors import (
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
+    LimitReached,
     ModelUnavailable,
     Overloaded,
     Problem,
     RequestError,
+    ScopeMissing,
     StoreUnavailable,
     TropillaError,
+    Unauthenticated,
     UnknownModel,
     UnknownRoute,
     UnknownStream,
@@ -130,6 +133,22 @@ def _overloaded(error: Overloaded) -> _Said:
     return _Said(text, "rate_limit_exceeded", headers={"Retry-After": str(error.retry_after_seconds)})
 
 
+def _limit(error: LimitReached) -> _Said:
+    later = {"Retry-After": str(error.retry_after_seconds)}
+    if error.limit == "tokens":
+        # Hours from now: no SDK is to try until then.
+        return _Said(f"You exceeded your current quota: {error.message}.", "insufficient_quota", headers=later | _FINAL)
+    return _Said(f"Rate limit reached: {error.message}.", "rate_limit_exceeded", headers=later)
+
+
+def _key(error: Unauthenticated) -> _Said:
+    return _Said(f"Incorrect API key provided: {error.message}.", "invalid_api_key")
+
+
+def _scope(error: ScopeMissing) -> _Said:
+    return _Said(f"You have insufficient permissions for this operation: {error.message}.", "insufficient_permissions")
+
+
 def _context(error: ContextExceeded) -> _Said:
     """litellm looks for the first sentence, llama.cpp's clients for "exceeds the available context size", and where vectors
     are wanted for "too large".
@@ -203,8 +222,11 @@ _FORMS: Mapping[type, _Form] = {
     BodyTooLarge: _Form(413, _plain),
     UnreadableBody: _Form(415, _plain),
     ForbiddenOrigin: _Form(403, _plain, error_type="forbidden"),
+    Unauthenticated: _Form(401, _key, error_type="unauthorized"),
+    ScopeMissing: _Form(403, _scope, error_type="forbidden"),
     Conflict: _Form(409, _conflict, error_type="conflict"),
     Overloaded: _Form(429, _overloaded, "rate_limit_error", "overloaded"),
+    LimitReached: _Form(429, _limit, "rate_limit_error", "overloaded"),
     ContextExceeded: _Form(400, _context),
     InvalidPrompt: _Form(400, _prompt),
     # What depended on it failed: no client repeats a 424 by itself.

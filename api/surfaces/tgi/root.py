@@ -27,6 +27,7 @@ from tropilla.api.surface import (
 )
 from tropilla.api.surfaces.openai.models import known
 from tropilla.common.catalogue import Catalogue, Model
+from tropilla.common.keys import READING
 from tropilla.common.metrics import Reading
 
 _T = TypeVar("_T")
@@ -53,7 +54,8 @@ def below(route: AnyRoute) -> AnyRoute:
         case Report():
             return dataclasses.replace(route, path=path, answer=_reported_alone(route))
         case Page():
-            return dataclasses.replace(route, path=path, answer=_answered_alone(route))
+            # Which models there are is nobody's business who has no key.
+            return dataclasses.replace(route, path=path, answer=_answered_alone(route), scopes=READING)
         case Desk():
             raise AssertionError(f"{route.path} is of no single model")
 
