@@ -179,11 +179,9 @@ def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _say_first_key(settings: Settings) -> None:
-    """Raises what becomes of an API process that cannot use its Redis."""
     if not settings.keys_on:
         return
     with closing(Bus.connect(settings.redis_url, settings)) as bus:
-        bus.check()
         if sentence := first_key(settings, bus):
             print(sentence, flush=True)
 

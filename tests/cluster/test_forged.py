@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
-import pickle  # what we do not
-from collections.abc import Callable, Mapping
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.conftest import HerdMaker
 from cluster.herd import Herd, wait_for
-from cluster.wire import TGI, ask, post
-from tropilla.common import names
+from cluster.wire import OLLAMA, OPENAI, TGI, ask, post
 from tropilla.common.catalogue import Lane
 from tropilla.common.generation import new_request_id
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
 
+LANE = Lane("pocket", "cpu").name
 Message = dict[str, Any]
 
 
@@ -73,21 +73,11 @@ FORGERIES: Mapping[str, Callable[[Message, Path], Message | bytes]] = {
 }
 
 
-@pytest.fixture
-def staffed(make_herd: HerdMaker) -> Herd:
-    """A worker, the store and the API."""
-    herd = make_herd(slots=1)
-    herd.start_worker()
-    herd.start_store()
-    herd.start_api()
-    return herd
-
-
 def sound(herd: Herd) -> Message:
     """A message as we send them, taken out of a queue that nobody serves."""
     celery = create_celery(Settings(redis_url=herd.redis_url))
     try:
-        submit(celery, "elsewhere.cpu", ticket=new_request_id(), shown="endless")
+        submit(celery, "elsewhere.cpu", ticket=new_request_id(), shown="pocket")
     finally:
         celery.close()
     taken = wait_for(lambda: herd.redis.rpop("elsewhere.cpu"), "a message")
@@ -95,20 +85,54 @@ def sound(herd: Herd) -> Message:
     return message
 
 
-def test_nothing_that_is_forged_is_run_and_the_others_are_served(staffed: Herd, tmp_path: Path) -> None:
-    lane, mark = Lane("endless", "cpu").name, tmp_path / "unpickled"
-    message = sound(staffed)
-    for queue in (lane, names.STORE_QUEUE):
-        for forge in FORGERIES.values():
-            forged = forge({**message, "properties": {**message["properties"], "delivery_tag": new_request_id()}}, mark)
-            staffed.redis.lpush(queue, forged if isinstance(forged, bytes) else json.dumps(forged))
-    for queue in (lane, names.STORE_QUEUE):
-        wait_for(lambda queue=queue: not staffed.redis.llen(queue), f"{queue} to be empty")
-    with post(staffed, TGI, ask(TGI, "a", "endless", tokens=3)) as answer:
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_nothing_that_is_forged_is_run_and_the_others_are_served(herd: Herd, forgery: str, tmp_path: Path) -> None:
+    mark = tmp_path / "unpickled"
+    message = sound(herd)
+    forged = FORGERIES[forgery]({**message, "properties": {**message["properties"], "delivery_tag": forgery}}, mark)
+    herd.redis.lpush(LANE, forged if isinstance(forged, bytes) else json.dumps(forged))
+    wait_for(lambda: not herd.redis.llen(LANE), "it to be taken")
+    with post(herd, TGI, ask(TGI, "a", "pocket", tokens=3)) as answer:
         assert answer.status == 200
         assert len(list(answer.items())) == 3
-    with post(staffed, "/api/copy", {"source": "nobody", "destination": "b"}) as answer:
-        assert answer.status == 404
     assert not mark.exists()
-    for process in staffed.processes:
-        assert process.alive, process.log
+    assert all(process.alive for process in herd.processes)
+
+
+def test_a_pickle_would_have_done_it(tmp_path: Path) -> None:
+    """Else the first of them would show nothing."""
+    mark = tmp_path / "unpickled"
+    pickle.loads(pickle.dumps(Bomb(mark)))  # noqa: S301 -- the very thing
+    assert mark.is_dir()
+
+
+def test_celery_takes_and_writes_json_alone() -> None:
+    conf = create_celery(Settings()).conf
+    assert (conf.accept_content, conf.result_accept_content) == (["json"], None)
+    assert {conf.task_serializer, conf.result_serializer, conf.event_serializer} == {"json"}
+    assert conf.result_backend is None
+
+
+PROMPT = "what-nobody-else-may-read"
+
+
+def test_what_is_asked_and_answered_is_in_no_log_and_no_ticket(herd: Herd) -> None:
+    with herd.redis.monitor() as heard:
+        for path in (OPENAI, OLLAMA, TGI):
+            with post(herd, path, ask(path, PROMPT, "pocket", tokens=2)) as answer:
+                assert answer.status == 200
+                assert list(answer.items())
+            with post(herd, path, {"model": "pocket", "prompt": PROMPT, "inputs": PROMPT, "n": [PROMPT]}) as answer:
+                answer.data()
+        herd.redis.set("over", 1)
+        commands = list(itertools.takewhile(lambda command: command != "SET over 1", _until_over(heard)))
+    herd.redis.delete("over")
+    pushed = [command for command in commands if "LPUSH" in command]
+    assert pushed
+    assert not [command for command in pushed if PROMPT in command]
+    assert not [process.name for process in herd.processes if PROMPT in process.log]
+
+
+def _until_over(heard: Any) -> Iterator[str]:
+    while True:
+        yield heard.next_command()["command"]
