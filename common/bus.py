@@ -240,7 +240,7 @@ class Bus:
         where = "TROPILLA_REDIS_URL says where it is"
         try:
             # Of all sections, and without CONFIG: hosted servers refuse that.
-            found = cast(dict[str, Any], self._redis.info())
+            found: dict[str, Any] = self._redis.info()
         except redis.AuthenticationError as error:
             raise ConfigurationError(f"{place} refuses the password, or wants one: {error} ({where})") from error
         except redis.exceptions.ResponseError as error:

@@ -33,7 +33,7 @@ HOLED = {
 
 
 @cache
-def tests_in(path: str) -> set[str]:
+def shown_in(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -46,7 +46,7 @@ def test_there_is_something_to_look_at() -> None:
 @pytest.mark.parametrize(("path", "name"), sorted(set(SHOWN)), ids=lambda part: part or "file")
 def test_what_shows_a_claim_is_there(path: str, name: str) -> None:
     assert (ROOT / path).is_file()
-    assert not name or name in tests_in(path)
+    assert not name or name in shown_in(path)
 
 
 def test_every_threat_has_something_that_shows_it() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import http.client
+import itertools
 import json
 import shutil
 import socket
@@ -26,9 +28,10 @@ CERTIFICATE = ROOT / "tests" / "localhost.pem"
 #: Much shorter than a queue is long, and longer than the herd is ever silent.
 READ_SECONDS, HEARTBEAT_SECONDS = 2, 0.5
 
-#: What a whole nginx needs around the file, without root.
+#: What a whole nginx needs around the file; who is not root may name himself only, and is warned of it.
 AROUND = """
 daemon off;
+user {user};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log info;
 events {{ worker_connections 256; }}
@@ -53,7 +56,7 @@ class Proxy:
         self.answers = ExitStack()
         self.plain_port, self.port = free_port(), free_port()
         (folder / "tropilla.conf").write_text(self._rendered())
-        (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
+        (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=getpass.getuser()))
         command = [binary, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
         subprocess.run([*command, "-t"], check=True, capture_output=True)
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -139,8 +142,8 @@ def test_tokens_arrive_one_by_one(proxy: Proxy, path: str) -> None:
         told.append(item)
     assert answer.status == 200
     assert text_of(path, told)
-    # A buffer would hand over all of it at once.
-    assert len({round(at, 3) for at in arrivals}) > 20
+    # A buffer would hand over all of it at once; the publisher puts together what comes within 30 ms.
+    assert len({round(at, 2) for at in arrivals}) > 5
     assert arrivals[-1] - arrivals[0] > 0.1
 
 
@@ -179,7 +182,8 @@ def test_a_stream_is_resumed_through_the_proxy(proxy: Proxy) -> None:
     body = ask(OPENAI, "a", "endless", tokens=60, temperature=0.0)
     whole = text_of(OPENAI, list(proxy.ask(OPENAI, body).items()))
     cut = proxy.ask(OPENAI, body, headers={"Idempotency-Key": "nginx"})
-    place = next(line for line in cut.lines() if line.startswith(b"id:")).decode().removeprefix("id:").strip()
+    places = [line for line in itertools.islice(cut.lines(), 40) if line.startswith(b"id:")]
+    place = places[-1].decode().removeprefix("id:").strip()
     cut.close()
     headers = {"Last-Event-ID": place}
     rest = proxy.ask(f"/v1/streams/{cut.headers['x-stream-id']}", method="GET", headers=headers)
