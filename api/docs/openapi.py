@@ -178,8 +178,11 @@ class _Told:
             reply = speaker.fault(error)
             status = dialect.refused_status(self._settings) if reply.status == 400 else reply.status
             kind = reply.headers.get("Content-Type", JSON_TYPE).partition(";")[0]
-            answer = found.setdefault(str(status), self._failure(status, shape, kind))
-            answer["content"][kind].setdefault("examples", {})[type(error).__name__] = {"value": reply.body}
+            answer = found.setdefault(str(status), self._failure(status, shape, kind))["content"][kind]
+            # A page of another server may be refused in another dialect than a key.
+            told = either(answer["schema"], self.shape(shape))["anyOf"]
+            answer["schema"] = told[0] if len(told) == 1 else {"anyOf": told}
+            answer.setdefault("examples", {})[type(error).__name__] = {"value": reply.body}
         for status, shape in about.also.items():
             found.setdefault(str(status), self._failure(status, shape, JSON_TYPE))
         return dict(sorted(found.items()))

@@ -106,7 +106,7 @@ def _add_usage(commands: Any) -> None:
     usage.add_argument("--since", type=_moment, metavar="WHEN", help=f"only what ended from then on: {when}")
     usage.add_argument("--until", type=_moment, metavar="WHEN", help="only what ended before")
     usage.add_argument("--by", choices=tuple(GROUPS), default="model", help="what is added up (model)")
-    usage.add_argument("--key", metavar="KEY", help="only of this API key, as --by key shows it; '' is without one")
+    usage.add_argument("--key", metavar="KEY", help="only of this API key, by its name or id; '' is without one")
     usage.add_argument("--model", metavar="MODEL", help="only of this model")
 
 
@@ -136,11 +136,14 @@ def _add_keys(commands: Any) -> None:
     actions = group.add_subparsers(required=True, metavar="COMMAND")
 
     create = _command(actions, "create", keys.run_create, "make one, and show it this once", BOOKS)
-    create.add_argument("--name", metavar="NAME", type=_key_name, default="", help="what it is called, in lists")
+    create.add_argument("--name", metavar="NAME", type=_key_name, help="what it is called, in lists")
     create.add_argument(
         "--scope", dest="scopes", action="append", choices=SCOPES, help="what it opens, one or several (inference)"
     )
-    create.add_argument("--max-queue", type=_limit, metavar="N", default=0, help="requests that may wait at a time")
+    # A setting is called max_queue, too.
+    create.add_argument(
+        "--max-queue", dest="most_waiting", type=_limit, metavar="N", default=0, help="requests that may wait at a time"
+    )
     create.add_argument(
         "--requests-per-minute", type=_limit, metavar="N", default=0, help="requests to models within any minute"
     )
@@ -150,7 +153,7 @@ def _add_keys(commands: Any) -> None:
     _command(actions, "list", keys.run_list, "which there are, and what they took today", BOOKS)
 
     revoke = _command(actions, "revoke", keys.run_revoke, "from now on they open nothing", BOOKS)
-    revoke.add_argument("keys", metavar="ID|NAME", nargs="+")
+    revoke.add_argument("words", metavar="ID|NAME", nargs="+")
 
 
 def _command(

@@ -21,9 +21,9 @@ def run_create(asked: Namespace, environment: Mapping[str, str]) -> int:
     with opened(asked, environment) as books:
         now = time.time()
         key, secret = new_key(
-            name=asked.name,
+            name=asked.name or "",
             scopes=tuple(dict.fromkeys(asked.scopes or ("inference",))),
-            limits=Limits(asked.max_queue, asked.requests_per_minute, asked.tokens_per_day),
+            limits=Limits(asked.most_waiting, asked.requests_per_minute, asked.tokens_per_day),
             created=int(now),
             expires=int(now + asked.expires.total_seconds()) if asked.expires else None,
         )
@@ -57,7 +57,7 @@ def run_revoke(asked: Namespace, environment: Mapping[str, str]) -> int:
         keystore = Keystore(books.bus)
         known = keystore.all()
         # All of them or none, where one is mistyped.
-        for key in [_named(known, word) for word in dict.fromkeys(asked.keys)]:
+        for key in [_named(known, word) for word in dict.fromkeys(asked.words)]:
             if key.revoked is None:
                 key = keystore.revoke(key, now=int(time.time()))
             stopped = _stop_batches(books, key)

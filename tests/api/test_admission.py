@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import request
 from tropilla.api.admission import queued, refusal, terms
-from tropilla.common.errors import InvalidField
+from tropilla.common.errors import InvalidField, LimitReached
 from tropilla.common.generation import (
     EmbeddingRequest,
     LoadRequest,
@@ -103,6 +103,16 @@ def test_who_says_nothing_is_nobody_in_no_hurry() -> None:
         ("model", 1, None, "the queue of m is full (1 waiting)", 1),
         ("late", 7, 9.26, "it could not begin within 2.5 s: 7 go first, which takes about 9.3 s", 7),
         ("late", 1, 2.6, "it could not begin within 2.5 s: 1 go first, which takes about 2.6 s", 1),
+        # Rounded up: before the time is over it would be refused again.
+        ("requests", 60, 11.2, "this API key may ask 60 times a minute", 12),
+        ("requests", 1, 0.001, "this API key may ask 1 times a minute", 1),
+        (
+            "tokens",
+            500,
+            3600.5,
+            "this API key has used up the 500 tokens that it may take in a day, until midnight UTC",
+            3601,
+        ),
     ],
 )
 def test_whoever_may_not_wait_hears_why_and_when_to_come_again(
@@ -111,6 +121,13 @@ def test_whoever_may_not_wait_hears_why_and_when_to_come_again(
     refused = refusal(outcome, number, wait, model="m", deadline_seconds=2.5)
     assert refused is not None
     assert (refused.message, refused.retry_after_seconds) == (text, seconds)
+
+
+@pytest.mark.parametrize("outcome", ["requests", "tokens"])
+def test_a_limit_of_ones_own_is_told_from_a_server_that_is_busy(outcome: str) -> None:
+    refused = refusal(outcome, 3, 1.0, model="m", deadline_seconds=9)
+    assert isinstance(refused, LimitReached)
+    assert refused.limit == outcome
 
 
 @pytest.mark.parametrize("outcome", ["admitted", "joined", "conflict"])

@@ -151,7 +151,14 @@ class Herd:
 
     def start_api(self, **settings: object) -> Process:
         argv = [sys.executable, "-m", "gunicorn", "--config", "python:tropilla.api.server"]
-        api = self._start("api", [*argv, "tropilla.api.app:from_environment()"], settings)
+        return self._start_api([*argv, "tropilla.api.app:from_environment()"], settings)
+
+    def start_web(self, **settings: object) -> Process:
+        """As `start_api`, by the command that people use."""
+        return self._start_api([sys.executable, "-m", "tropilla.compose.cli", "web"], settings)
+
+    def _start_api(self, argv: list[str], settings: dict[str, object]) -> Process:
+        api = self._start("api", argv, settings)
         wait_for(lambda: self._api_answers(api), "the API")
         return api
 

@@ -34,6 +34,14 @@ def test_it_says_how_to_talk_to_a_model_and_how_to_get_another() -> None:
     assert "\n  tropilla pull llama3.2\n" in block
 
 
+def test_where_callers_need_a_key_every_command_sends_one() -> None:
+    block = ready_block(api="http://a:1", flower=None, home="/h", models={"pocket": "on cpu-1"}, keys=True)
+    assert block.count('"Authorization: Bearer $TROPILLA_API_KEY"') == len(commands("", ""))
+    assert "callers need one, in TROPILLA_API_KEY" in block
+    without = ready_block(api="http://a:1", flower=None, home="/h", models={"pocket": "on cpu-1"})
+    assert "API_KEY" not in without
+
+
 def test_a_cluster_without_a_model_says_who_waits_for_one() -> None:
     block = ready_block(api="http://a:1", flower=None, home="/h", models={}, idle="cpu-1")
     assert "idle     cpu-1" in block

@@ -298,6 +298,9 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (errors.UnknownRoute("GET", "/v1/messages/x"), 404, "not_found_error", "there is no GET /v1/messages/x"),
     (errors.WrongMethod("GET", "/v1/messages"), 405, "invalid_request_error", "not allowed to GET /v1/messages"),
     (errors.Conflict("not now"), 409, "invalid_request_error", "not now"),
+    (errors.Unauthenticated("no key"), 401, "authentication_error", "no key"),
+    (errors.ScopeMissing("not so"), 403, "permission_error", "not so"),
+    (errors.LimitReached("60 a minute", retry_after_seconds=3), 429, "rate_limit_error", "60 a minute"),
     (errors.Overloaded("full", retry_after_seconds=3), 529, "overloaded_error", "full"),
     (CONTEXT, 400, "invalid_request_error", "prompt is too long: 900 tokens > 512 maximum"),
     (TEMPLATE, 400, "invalid_request_error", "messages: it refuses"),
@@ -325,6 +328,9 @@ def test_every_error_is_anthropics(error: TropillaError, status: int, kind: str,
 
 def test_clients_are_told_whether_and_when_to_ask_again() -> None:
     assert ANTHROPIC.fault(errors.Overloaded("full", retry_after_seconds=3)).headers == {"Retry-After": "3"}
+    assert ANTHROPIC.fault(errors.LimitReached("60", retry_after_seconds=3)).headers == {"Retry-After": "3"}
+    spent = ANTHROPIC.fault(errors.LimitReached("9 tokens", retry_after_seconds=9000, limit="tokens"))
+    assert spent.headers == {"Retry-After": "9000", "x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.GenerationFailed("bug")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.Conflict("not now")).headers == {"x-should-retry": "false"}
     assert ANTHROPIC.fault(errors.Expired("late")).headers == {"x-should-retry": "false"}

@@ -22,13 +22,16 @@ from tropilla.common.errors import (
     GenerationFailed,
     InvalidField,
     InvalidPrompt,
+    LimitReached,
     MalformedBody,
     ModelUnavailable,
     Overloaded,
     RequestError,
+    ScopeMissing,
     StoreClosed,
     StoreUnavailable,
     TropillaError,
+    Unauthenticated,
     UnknownModel,
     UnknownRoute,
     UnsupportedBackend,
@@ -157,6 +160,9 @@ FAULTS: list[tuple[TropillaError, int, str]] = [
     (UnsupportedField("x is not supported yet", param="x"), 400, "x is not supported yet"),
     (UnknownModel("x"), 404, "model 'x' not found"),
     (Conflict("not now"), 409, "not now"),
+    (Unauthenticated("no API key was given"), 401, "unauthorized"),
+    (ScopeMissing("it needs the scope admin"), 403, "it needs the scope admin"),
+    (LimitReached("60 times a minute", retry_after_seconds=7), 429, "60 times a minute"),
     (
         Overloaded("full", retry_after_seconds=7),
         503,
@@ -192,7 +198,8 @@ def test_every_error_has_a_status_and_one_string(error: TropillaError, status: i
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
-    assert OLLAMA.fault(Overloaded("full", retry_after_seconds=7)).headers["Retry-After"] == "7"
+    for error in (Overloaded("full", retry_after_seconds=7), LimitReached("60", retry_after_seconds=7)):
+        assert OLLAMA.fault(error).headers["Retry-After"] == "7"
 
 
 def test_a_context_error_is_found_by_the_words_suites_look_for() -> None:

@@ -281,6 +281,16 @@ FAULTS: list[tuple[errors.TropillaError, int, str, str | None, str]] = [
     (errors.UnsupportedField("m", param="suffix"), 400, "invalid_request_error", "unsupported_parameter", "validation"),
     (errors.UnknownModel("x"), 404, "invalid_request_error", "model_not_found", "not_found"),
     (errors.Conflict("not now"), 409, "invalid_request_error", "conflict", "conflict"),
+    (errors.Unauthenticated("no key"), 401, "invalid_request_error", "invalid_api_key", "unauthorized"),
+    (errors.ScopeMissing("no"), 403, "invalid_request_error", "insufficient_permissions", "forbidden"),
+    (errors.LimitReached("60", retry_after_seconds=3), 429, "rate_limit_error", "rate_limit_exceeded", "overloaded"),
+    (
+        errors.LimitReached("9 tokens", retry_after_seconds=3, limit="tokens"),
+        429,
+        "rate_limit_error",
+        "insufficient_quota",
+        "overloaded",
+    ),
     (errors.Overloaded("full", retry_after_seconds=3), 429, "rate_limit_error", "rate_limit_exceeded", "overloaded"),
     (errors.StoreUnavailable("redis://secret"), 500, "server_error", None, "generation"),
     (
@@ -330,6 +340,10 @@ def test_a_conflict_is_no_reason_to_try_again() -> None:
 
 def test_a_full_queue_says_when_to_come_back() -> None:
     assert fault(errors.Overloaded("full", retry_after_seconds=3)).headers["Retry-After"] == "3"
+    assert fault(errors.LimitReached("60", retry_after_seconds=3)).headers == {"Retry-After": "3"}
+    # Hours from now: no SDK is to try until then.
+    spent = fault(errors.LimitReached("9 tokens", retry_after_seconds=9000, limit="tokens"))
+    assert spent.headers == {"Retry-After": "9000", "x-should-retry": "false"}
 
 
 def test_a_prompt_that_is_too_long_carries_its_numbers() -> None:

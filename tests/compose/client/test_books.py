@@ -1,4 +1,4 @@
-"""`tropilla usage` and `tropilla dead` without a cluster: what is typed, what is refused, what is shown."""
+"""`tropilla usage`, `dead` and `keys` without a cluster: what is typed, what is refused, what is shown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from fakes import request
 from standin import Tropilla
 from tropilla.common.dead import Dead
 from tropilla.common.generation import CallDelta, Event, Failed, Finished, TextPrompt, Token, Usage
+from tropilla.common.keys import Key, Limits, new_key
 from tropilla.common.ledger import Row, Sum
 from tropilla.common.terms import Terms
-from tropilla.compose.client import letters, tables, words
-from tropilla.compose.client.usage import row_json
+from tropilla.compose.client import keys, letters, tables, words
+from tropilla.compose.client.usage import called, key_id, row_json
 from tropilla.compose.home import ADDRESSES
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -65,6 +66,16 @@ def test_what_is_no_point_in_time_is_refused_by_name(tropilla: Tropilla, text: s
         (("dead", "drop"), "name the requests that are to be dropped, or all of them with --all"),
         (("dead", "drop", "a", "--all"), "name the requests that are to be dropped, or all of them with --all"),
         (("usage", "--redis", "ftp://x"), "is not a Redis URL"),
+        (("keys",), "the following arguments are required: COMMAND"),
+        (("keys", "revoke"), "the following arguments are required: ID|NAME"),
+        (("keys", "create", "--scope", "root"), "argument --scope: invalid choice: 'root'"),
+        (("keys", "create", "--name", "key_1"), "argument --name: 'key_1' cannot be a key's name"),
+        (("keys", "create", "--name", ""), "argument --name: '' cannot be a key's name"),
+        (("keys", "create", "--expires", "soon"), "argument --expires: 'soon' is not a length of time"),
+        (("keys", "create", "--expires", "999999999d"), "argument --expires: '999999999d' is not a length of time"),
+        (("keys", "create", "--max-queue", "0"), "argument --max-queue: '0' is not a number from 1 to"),
+        (("keys", "create", "--tokens-per-day", "-1"), "argument --tokens-per-day: "),
+        (("keys", "create", "--requests-per-minute", "many"), "argument --requests-per-minute: 'many' is not"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tropilla: Tropilla, arguments: tuple[str, ...], sentence: str) -> None:
@@ -81,6 +92,9 @@ def test_what_makes_no_sense_is_refused(tropilla: Tropilla, arguments: tuple[str
         ("dead", "show", "a"),
         ("dead", "retry", "a", "--no-wait"),
         ("dead", "drop", "--all"),
+        ("keys", "create"),
+        ("keys", "list"),
+        ("keys", "revoke", "a"),
     ],
     ids=" ".join,
 )
@@ -105,6 +119,49 @@ def test_sums_stand_in_a_table_with_a_line_for_all_of_them() -> None:
     ]
     assert len(list(tables.sum_rows({"k": Sum(1)}))) == 1
     assert len(tables.SUM_HEADER) + 1 == 9
+
+
+def test_keys_are_listed_with_what_they_may_and_what_they_did() -> None:
+    seconds = int(NOW.timestamp())
+    kept = [
+        Key("key_1", "d", "abcd", "ci", ("inference", "admin"), Limits(3, 60, 1000), seconds - 7200),
+        Key("key_2", "d", "efgh", created=seconds - 60, expires=seconds + 86_400),
+        Key("key_3", "d", "ijkl", created=seconds - 60, expires=seconds - 5),
+        Key("key_4", "d", "mnop", created=seconds - 60, revoked=seconds - 5),
+    ]
+    rows = list(tables.key_rows(kept, {"key_1": seconds - 60}, {"key_1": 7}, NOW))
+    assert rows[0] == (
+        "ci", "key_1", "...abcd", "inference,admin", "3 waiting, 60 a minute, 1000 tokens a day", "2 hours ago",
+        "1 minute ago", "7", "good",
+    )  # fmt: skip
+    assert rows[1] == ("-", "key_2", "...efgh", "inference", "-", "1 minute ago", "never", "0", "until 1 day from now")
+    assert [row[-1] for row in rows[2:]] == ["expired 5 seconds ago", "revoked 5 seconds ago"]
+    assert all(len(row) == len(tables.KEY_HEADER) for row in rows)
+
+
+def test_of_a_key_everything_may_be_known_but_its_secret_and_digest() -> None:
+    key, secret = new_key(name="ci", created=int(NOW.timestamp()), expires=int(NOW.timestamp()) + 60)
+    told = keys.facts(key)
+    assert (told["created"], told["expires"], told["revoked"]) == (
+        "2026-05-01T12:00:00+00:00", "2026-05-01T12:01:00+00:00", None,
+    )  # fmt: skip
+    assert told["limits"] == {"max_queue": 0, "requests_per_minute": 0, "tokens_per_day": 0}
+    assert key.digest not in json.dumps(told)
+    assert secret not in json.dumps(told)
+
+
+def test_usage_calls_keys_by_their_names() -> None:
+    kept = [
+        Key("key_1", "d", "a", "ci", created=1, revoked=2),
+        Key("key_2", "d", "b", "ci", created=3),
+        Key("key_3", "d", "c", "alice", created=1),
+        Key("key_4", "d", "d"),
+    ]
+    found = {name: Sum(number) for number, name in enumerate(("", "0123", "key_1", "key_2", "key_3", "key_4"))}
+    assert list(called(found, kept)) == ["", "0123", "ci (key_1)", "ci (key_2)", "alice", "key_4"]
+    assert [each.requests for each in called(found, kept).values()] == list(range(6))
+    words = {"ci": "key_2", "alice": "key_3", "key_1": "key_1", "0123": "0123", "": ""}
+    assert {word: key_id(kept, word) for word in words} == words
 
 
 def test_a_row_is_json_with_a_time_that_others_can_read() -> None:

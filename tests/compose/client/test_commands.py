@@ -357,3 +357,35 @@ def test_ctrl_c_stops_a_pull_hangs_up_and_says_that_it_can_go_on(standin: StandI
         assert child.wait(20) == 130
         assert b"stopped; what has come is kept: `tropilla pull m` goes on from there" in child.stderr.read()
     assert standin.left.wait(20)
+
+
+# -- API keys ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_of_the_environment_is_sent(
+    standin: StandIn, tropilla: Tropilla, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin.answers["GET", "/api/tags"] = (200, TAGS)
+    tropilla("list")
+    monkeypatch.setenv("TROPILLA_API_KEY", "trp_x")
+    tropilla("list")
+    # Whoever stands in the address goes before it.
+    tropilla("list", "--url", standin.url.replace("//", "//me:other@"))
+    given = [asked.headers.get("authorization") for asked in standin.asked]
+    assert given == [None, "Bearer trp_x", "Basic bWU6b3RoZXI="]
+
+
+def test_a_cluster_that_wants_a_key_is_one_clear_sentence(
+    standin: StandIn, tropilla: Tropilla, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin.answers["GET", "/api/tags"] = (401, {"error": "unauthorized"})
+    without = tropilla("list")
+    wants = "wants an API key: set TROPILLA_API_KEY to one, `tropilla keys create` makes them"
+    assert (without.status, without.err) == (1, f"tropilla: the cluster at {standin.url} {wants}\n")
+    monkeypatch.setenv("TROPILLA_API_KEY", "trp_x")
+    wrong = tropilla("list")
+    assert wrong.err == (
+        f"tropilla: the cluster at {standin.url} does not take this API key: it is unknown, revoked or has expired\n"
+    )
+    standin.answers["GET", "/api/tags"] = (403, {"error": "this API key may not do that: it needs the scope admin"})
+    assert tropilla("list").err == "tropilla: this API key may not do that: it needs the scope admin\n"
