@@ -1,4 +1,7 @@
-"""What cannot be run as it is asked for ends at once, with one sentence that names it: every process by itself."""
+"""What cannot be run as it is asked for ends at once, with one sentence that names it: every process by itself.
+
+(Models and GPUs that are not there: test_bad_input.py, test_up.py.)
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,6 @@ CASES: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
     "flower, no password": ("flower", "", {"REDIS_URL": "redis://{place}"}, ("refuses the password",)),
     "worker, evicting": ("worker", "", {"REDIS_URL": "{evicting}"}, ("maxmemory-policy allkeys-lru", "noeviction")),
     "store, home is a file": ("store", "--home {file}", {}, ("{file}/models cannot be made", "TROPILLA_HOME")),
-    "worker, no file": ("worker", "--model m={folder}/no.gguf", {}, ("{folder}/no.gguf cannot be read", "No such")),
-    "worker, no GGUF": ("worker", "--model m={file}", {}, ("{file} is not a GGUF file",)),
-    "worker, no GPU": ("worker", "--flavour gpu", {}, ("a gpu worker needs a GPU",)),
     "worker, idle with a model": ("worker", "--idle --model m=x", {}, ("an idle worker has no model of its own",)),
     "up, home is a file": ("up", "--home {file} --port 0", {}, ("home folder {file} cannot be used", "--home")),
 }
@@ -52,7 +52,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         evicting = _redis(open_things, folder, "allkeys-lru")
         taken = open_things.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         urls = {"sound": f"redis://:{PASSWORD}@{sound}", "evicting": f"redis://:{PASSWORD}@{evicting}"}
-        yield {"place": sound, **urls, "taken": str(taken), "file": str(file), "folder": str(folder)}
+        yield {"place": sound, **urls, "taken": str(taken), "file": str(file)}
 
 
 def _redis(open_things: ExitStack, folder: Path, policy: str) -> str:
@@ -76,10 +76,7 @@ def _redis(open_things: ExitStack, folder: Path, policy: str) -> str:
 
 
 #: What only the process itself finds out; the others end before they have become one.
-THEMSELVES = frozenset({
-    "worker, no URL", "store, wrong password", "worker, evicting", "store, home is a file", "worker, no file",
-    "worker, no GGUF", "worker, no GPU",
-})  # fmt: skip
+THEMSELVES = frozenset({"worker, no URL", "store, wrong password", "worker, evicting", "store, home is a file"})
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -180,18 +180,16 @@ def test_who_hangs_up_frees_the_slot(proxy: Proxy, path: str) -> None:
 
 def test_a_stream_is_resumed_through_the_proxy(proxy: Proxy) -> None:
     body = ask(OPENAI, "a", "endless", tokens=60, temperature=0.0)
-    whole = text_of(OPENAI, list(proxy.ask(OPENAI, body).items()))
-    cut = proxy.ask(OPENAI, body, headers={"Idempotency-Key": "nginx"})
-    places = [line for line in itertools.islice(cut.lines(), 40) if line.startswith(b"id:")]
-    place = places[-1].decode().removeprefix("id:").strip()
+    expected = list(proxy.ask(OPENAI, body).items())
+    cut = proxy.ask(OPENAI, body)
+    lines = list(itertools.islice(cut.lines(), 10))
     cut.close()
-    headers = {"Last-Event-ID": place}
-    rest = proxy.ask(f"/v1/streams/{cut.headers['x-stream-id']}", method="GET", headers=headers)
-    assert rest.status == 200
-    text = text_of(OPENAI, list(rest.items()))
-    assert text
-    assert whole.endswith(text)
-    assert len(text) < len(whole)
+    place = [line for line in lines if line.startswith(b"id: ")][-1].removeprefix(b"id: ").decode()
+    rest = list(proxy.ask(OPENAI, b"{}", headers={"Last-Event-ID": place}).items())
+    # Ten lines are five frames: data and id.
+    assert rest[-1] == "[DONE]"
+    assert len(rest) == len(expected) - 5
+    assert text_of(OPENAI, rest) == text_of(OPENAI, expected[5:])
 
 
 #: Where a dialect's refusal says what is wrong.
@@ -213,7 +211,8 @@ def test_a_large_body_passes(proxy: Proxy) -> None:
 def test_what_is_too_large_is_refused_in_the_dialects_form(proxy: Proxy, path: str, megabytes: int, words: str) -> None:
     """By the API, and by nginx itself."""
     refused = proxy.ask(path, b" " * (megabytes << 20))
-    assert (refused.status, refused.headers["Content-Type"]) == (413, "application/json")
+    assert refused.status == 413
+    assert refused.headers["Content-Type"].startswith("application/json")
     assert words in SENTENCES[path](refused.json())
     assert refused.headers["X-Request-Id"]
 
