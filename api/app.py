@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from tropilla.api import auth, labels, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
@@ -41,7 +42,7 @@ from tropilla.api.watch import ClientGone
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
-from tropilla.common.errors import StoreUnavailable, TropillaError, Unauthenticated
+from tropilla.common.errors import MalformedBody, StoreUnavailable, TropillaError, Unauthenticated
 from tropilla.common.gauges import Gauges
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
@@ -217,6 +218,8 @@ def _answered(dialect: Dialect, settings: Settings, admit: Callable[[], None], v
             return view(**variables)
         except ClientGone:
             return Response(status=499)
+        except ParseException as error:
+            return refuse(MalformedBody(f"The request body is not framed as it says: {error}."))
         except RequestEntityTooLarge:
             return refuse(media.too_large(request.max_content_length or 0))
         except TropillaError as error:

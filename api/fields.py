@@ -24,6 +24,8 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (list, "an array"),
     (dict, "an object"),
 )
+#: Seeds are unsigned.
+LARGEST = 2**64 - 1
 _MISSING = Wrong("Required, but absent.", "missing").messages
 
 
@@ -109,7 +111,11 @@ class Integer(_Bounded[int]):
     def read(self, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
             raise wrong_type(self.expected, value)
-        return int(self._within(int(value)))
+        number = int(self._within(int(value)))
+        # 1e300 is whole, too, and goes into no message of ours.
+        if abs(number) > LARGEST:
+            raise Wrong(f"integer out of range. Expected 64 bits, but got {value} instead.", "above")
+        return number
 
 
 class Number(_Bounded[float]):

@@ -58,7 +58,7 @@ class Framing:
 
 
 #: Nothing between us and the client may hold a token back.
-_NO_BUFFER = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_NO_BUFFER = {"Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
 SSE = Framing(sse, sse_comment(""), {"Content-Type": "text/event-stream; charset=utf-8", **_NO_BUFFER}, sse_comment)
 #: One space before the next object: the Python, JavaScript and Go clients of Ollama accept it, a blank line they do not.
 NDJSON = Framing(ndjson, b" ", {"Content-Type": "application/x-ndjson", **_NO_BUFFER})

@@ -68,6 +68,8 @@ class _Labels:
         response.headers["x-request-id"] = response.headers["request-id"] = name
         if PLACE in request.environ:
             response.headers["x-queue-position"] = str(request.environ[PLACE])
+        # Prompts and answers are nobody's to keep on the way.
+        response.headers.setdefault("Cache-Control", "no-store")
         dialect: Dialect = g.get("dialect") or self._owners.of(request.path)
         response.headers.extend(dialect.headers(time.monotonic() - g.began))
         origin = _origin()

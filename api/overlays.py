@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tropilla.common.catalogue import Model
@@ -30,6 +31,18 @@ from tropilla.common.polish import polished as polish_text
 from tropilla.common.recipes import BARE, UNPOLISHED, Overlay, Parameter, Polish
 
 _OFF = Sampling()
+#: Where a knob ends. An overlay is kept as it was written, and by whom ever: beyond its range a number is "off" to
+#: llama.cpp, and none to a worker that keeps it in 32 bits.
+_ENDS: Mapping[str, tuple[float, float]] = MappingProxyType({
+    "temperature": (0.0, 1000.0), "top_k": (0, 2**31 - 1), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
+    "typical_p": (0.0, 1.0), "repeat_penalty": (0.001, 1000.0), "repeat_last_n": (-1, 2**31 - 1),
+    "presence_penalty": (-1000.0, 1000.0), "frequency_penalty": (-1000.0, 1000.0), "top_n_sigma": (0.0, 1000.0),
+    "dynatemp_range": (0.0, 100.0), "dynatemp_exponent": (0.0, 100.0), "xtc_probability": (0.0, 1.0),
+    "xtc_threshold": (0.0, 1.0), "dry_multiplier": (0.0, 100.0), "dry_base": (1.0, 100.0),
+    "dry_allowed_length": (0, 2**31 - 1), "dry_penalty_last_n": (-1, 2**31 - 1), "mirostat": (0, 2),
+    "mirostat_tau": (0.0, 1000.0), "mirostat_eta": (0.0, 1000.0), "watermark_delta": (0.0, 10.0),
+    "watermark_gamma": (0.0, 1.0),
+})  # fmt: skip
 #: Roles of a first message that takes the place of the overlay's system text.
 _INSTRUCTING = frozenset({"system", "developer"})
 
@@ -108,16 +121,19 @@ def _polished(choice: Choice, polish: Polish) -> Choice:
 def _sampling(sampling: Sampling, defaults: Mapping[str, Parameter]) -> Sampling:
     """A negative seed is one that is drawn, which has happened."""
     known = {field.name for field in dataclasses.fields(Sampling)}
-    given = {name: _typed(name, value) for name, value in defaults.items() if name in known}
+    given = {name: within_ends(name, value) for name, value in defaults.items() if name in known}
     if "seed" in given:
         given["seed"] = fold_seed(given["seed"]) if given["seed"] >= 0 else sampling.seed
     return dataclasses.replace(sampling, **given)
 
 
-def _typed(name: str, value: Parameter) -> Any:
-    """A manifest may write 1 for 1.0."""
+def within_ends(name: str, value: Parameter) -> Any:
+    """A field of `Sampling`, brought to where it ends. A manifest may write 1 for 1.0."""
     kind = type(getattr(_OFF, name))
-    return kind(value) if kind in (int, float) else value
+    if kind not in (int, float) or not isinstance(value, int | float):
+        return value
+    low, high = _ENDS.get(name, (value, value))
+    return kind(min(max(value, low), high))
 
 
 def _max_tokens(value: Parameter, model: Model) -> int | None:
@@ -139,7 +155,7 @@ def _stop(asked: tuple[str, ...], overlay: Overlay, said: Collection[str]) -> tu
 def _fit(fit: Fit, defaults: Mapping[str, Parameter], model: Model) -> Fit:
     keep, context = defaults.get("keep"), defaults.get("context")
     if isinstance(keep, int):
-        fit = dataclasses.replace(fit, keep=keep)
+        fit = dataclasses.replace(fit, keep=min(max(keep, -1), model.context_length))
     if isinstance(context, int) and 0 < context < model.context_length:
         fit = dataclasses.replace(fit, context_limit=context)
     return fit

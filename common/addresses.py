@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -41,3 +42,12 @@ def checked_url(variable: str, url: str) -> str:
     if not usable or parts.query or parts.fragment:
         raise ConfigurationError(f"{variable}={url!r} is not an address: http://host:port")
     return url.rstrip("/")
+
+
+def checked_origins(variable: str, origins: str) -> None:
+    """Raises `ConfigurationError` for a list in which something can be no page's origin: it would match nothing."""
+    for origin in filter(None, (part.strip() for part in origins.split(","))):
+        if origin != "*" and (not re.fullmatch(r"[a-z*][a-z0-9+.*-]*://[^\s/]+", origin) or origin.count("*") > 1):
+            raise ConfigurationError(
+                f"{variable}={origins!r}: {origin!r} is not the origin of a page, such as https://chat.example.com"
+            )

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar, cast
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -25,10 +27,11 @@ from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import Failed
 from tropilla.common.metrics import WAITS, Counts, Key, Load
+from tropilla.common.redis_release import Release, complaint
 from tropilla.common.settings import Settings
 
-#: The embedded server is 6.2; nothing newer is used.
-MINIMUM_REDIS = (6, 2)
+log = logging.getLogger(__name__)
+
 #: A worker that has not announced itself for so long is gone, in milliseconds.
 PRESENCE_MS = 5000
 CONNECT_SECONDS = 3.0
@@ -164,14 +167,20 @@ def _connect(url: str, *, subscribes: bool = False) -> redis.Redis:
             max_connections=MAX_CONNECTIONS,
         )
     except ValueError as error:
-        raise ConfigurationError(f"{_shown(url)} is not a Redis URL: {error}") from error
+        raise ConfigurationError(f"TROPILLA_REDIS_URL={_shown(url)} is not a Redis URL: {error}") from error
     return redis.Redis.from_pool(pool)
 
 
 def _shown(url: str) -> str:
-    """The URL without its password."""
+    """The URL without its password, which may stand behind a `?` as well."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def _is_private(url: str) -> bool:
+    """Whether only this machine reaches that Redis, and of this machine only who has its password."""
+    parts = urlsplit(url)
+    return parts.password is not None and parts.hostname in ("127.0.0.1", "::1", "localhost")
 
 
 class Bus:
@@ -228,22 +237,23 @@ class Bus:
 
     def check(self) -> None:
         """Refuses a Redis that would lose what it is trusted with. Raises one sentence for the operator."""
+        place = f"Redis at {_shown(self.url)}"
+        where = "TROPILLA_REDIS_URL says where it is"
         try:
-            found = self._redis.info("server")
-            policy = cast(dict[str, str], self._redis.config_get("maxmemory-policy")).get(
-                "maxmemory-policy", "noeviction"
-            )
+            # Of all sections, and without CONFIG: hosted servers refuse that.
+            found: dict[str, Any] = self._redis.info()
+        except redis.AuthenticationError as error:
+            raise ConfigurationError(f"{place} refuses the password, or wants one: {error} ({where})") from error
         except redis.exceptions.ResponseError as error:
-            raise ConfigurationError(f"Redis at {_shown(self.url)} refuses us: {error}") from error
+            raise ConfigurationError(f"{place} refuses us: {error}") from error
         except redis.RedisError as error:
-            raise ConfigurationError(f"Redis at {_shown(self.url)} cannot be reached: {error}") from error
-        version = tuple(int(part) for part in str(found["redis_version"]).split(".")[:2])
-        if version < MINIMUM_REDIS:
-            raise ConfigurationError(f"Redis at {_shown(self.url)} is {found['redis_version']}; 6.2 or newer is needed")
-        if policy != "noeviction":
-            raise ConfigurationError(
-                f"Redis at {_shown(self.url)} has maxmemory-policy {policy}: it may drop queued requests; set noeviction"
-            )
+            raise ConfigurationError(f"{place} cannot be reached: {error} ({where})") from error
+        if wrong := complaint(found):
+            raise ConfigurationError(f"{place} {wrong}")
+        release = Release.read(found)
+        if release.holes and not _is_private(self.url):
+            holes = ", ".join(release.holes)
+            log.warning("%s is %s %s: unless it was mended, it has %s", place, release.name, release.text, holes)
 
     @redis_errors_translated
     def ping(self) -> None:

@@ -6,14 +6,15 @@ Every setting is an environment variable `TROPILLA_<FIELD>`; its default is writ
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tropilla.common.addresses import checked_url, is_loopback
+from tropilla.common.addresses import checked_origins, checked_url, is_loopback
 from tropilla.common.environment import PREFIX as PREFIX
 from tropilla.common.environment import with_files
 from tropilla.common.errors import ConfigurationError
@@ -191,12 +192,13 @@ class Settings:
             if not variable.startswith(PREFIX):
                 continue
             if variable not in fields:
-                raise ConfigurationError(f"{variable} is not a setting; known ones: {', '.join(sorted(fields))}")
+                raise ConfigurationError(unknown(variable, fields))
             values[fields[variable].name] = _read(variable, text, fields[variable])
         settings = cls(**values)
         aliases(settings.model_aliases)
         parse_hosts(settings.pull_hosts)
         _check_flower(settings.flower_auth)
+        checked_origins(f"{PREFIX}CORS_ORIGINS", settings.cors_origins)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 
@@ -222,6 +224,14 @@ def _check_flower(auth: str) -> None:
     # Flower would cut it in two at a comma. What it is, is not said.
     if auth and (not (user and password) or "," in auth):
         raise ConfigurationError(f"{PREFIX}FLOWER_AUTH must be USER:PASSWORD, without a comma")
+
+
+def unknown(variable: str, known: Collection[str]) -> str:
+    """What to say of a variable with our prefix that is no setting: the nearest one, or all there are."""
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known], n=1)
+    if near:
+        return f"{variable} is not a setting: did you mean {PREFIX}{near[0]}?"
+    return f"{variable} is not a setting; known ones: {', '.join(sorted(known))}"
 
 
 def threads_for(cores: int, workers: int = 1) -> int:

@@ -172,16 +172,16 @@ def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = read_settings(asked, environment)
     with Reservations() as ports:
         ports.reserve(settings.host, settings.port, "the API")
+    # Here, since gunicorn has nothing but a traceback for what its processes refuse.
+    prepare.check_redis(settings.redis_url)
     _say_first_key(settings)
     return become(program.web(settings, environment))
 
 
 def _say_first_key(settings: Settings) -> None:
-    """Raises what becomes of an API process that cannot use its Redis."""
     if not settings.keys_on:
         return
     with closing(Bus.connect(settings.redis_url, settings)) as bus:
-        bus.check()
         if sentence := first_key(settings, bus):
             print(sentence, flush=True)
 
@@ -207,6 +207,8 @@ def run_flower(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
     settings = read_settings(asked, environment)
     with Reservations() as ports:
         port = ports.reserve(settings.flower_host, settings.flower_port, "Flower")
+    # Flower itself would wait for a Redis for ever, and show nothing.
+    prepare.check_redis(settings.redis_url)
     return become(program.flower(dataclasses.replace(settings, flower_port=port), environment))
 
 

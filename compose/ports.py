@@ -11,8 +11,8 @@ from tropilla.common.addresses import reachable_host
 from tropilla.common.addresses import web_address as web_address
 from tropilla.common.errors import ConfigurationError
 
-#: What a port is for -> the flag that changes it.
-FLAGS = {"the API": "--port", "Flower": "--flower-port"}
+#: What a port is for -> what changes it.
+FLAGS = {"the API": "--port or TROPILLA_PORT", "Flower": "--flower-port or TROPILLA_FLOWER_PORT"}
 
 
 class Reservations:
@@ -76,7 +76,7 @@ def sentence(host: str, port: int, purpose: str, error: OSError) -> str:
         case errno.EACCES:
             return f"port {port}, wanted for {purpose}, is not allowed to this user: choose one above 1023 with {flag}"
         case _:
-            return f"{host}, wanted for {purpose}, is not an address of this machine: choose another with --host"
+            return f"{host}, wanted for {purpose}, is no address of this machine: choose another --host (TROPILLA_HOST)"
 
 
 def accepts(host: str, port: int, *, timeout_seconds: float = 1.0) -> bool:

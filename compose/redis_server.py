@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tropilla.common.bus import MINIMUM_REDIS
 from tropilla.common.errors import ConfigurationError
+from tropilla.common.redis_release import MINIMUM_REDIS
 from tropilla.compose.program import Program
 
 HOST = "127.0.0.1"

@@ -60,6 +60,7 @@ PURE = (
     "common/polish.py",
     "common/origins.py",
     "common/recipes.py",
+    "common/redis_release.py",
     "common/records.py",
     "common/shards.py",
     "common/sources.py",

@@ -4,7 +4,7 @@ Without a flag it loads the model of its settings, its own, and serves that. `--
 of its own, and loads what it is told to. `--own`, beside it, is what a worker says to itself when it begins anew: it has a
 model of its own, which is not to be loaded before somebody asks.
 
-Exit status 1 with one sentence when the model or the settings cannot be served.
+One sentence when the model or the settings cannot be served, exit status 2; 1 for what comes between later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Flavour
-from tropilla.common.errors import TropillaError
+from tropilla.common.errors import ConfigurationError, TropillaError
 from tropilla.common.gguf import read_header
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
@@ -50,7 +50,7 @@ def main() -> int:
         return life.run(idle=flags.idle)
     except TropillaError as error:
         print(f"tropilla worker: {error.message}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigurationError) else 1
     except leaving.Stopped:
         return 0
     finally:

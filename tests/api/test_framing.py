@@ -52,4 +52,4 @@ def test_a_heartbeat_is_a_comment_to_sse_and_blank_to_json() -> None:
 
 @pytest.mark.parametrize("framing", [SSE, NDJSON])
 def test_nothing_between_us_and_the_client_may_hold_a_token_back(framing: Framing) -> None:
-    assert (framing.headers["Cache-Control"], framing.headers["X-Accel-Buffering"]) == ("no-cache", "no")
+    assert (framing.headers["Cache-Control"], framing.headers["X-Accel-Buffering"]) == ("no-cache, no-store", "no")

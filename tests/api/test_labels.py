@@ -38,6 +38,12 @@ def test_every_response_has_a_request_id(path: str, method: str) -> None:
     assert found.status_code < 500 or path == "/"
 
 
+@pytest.mark.parametrize("path", [*ROUTES, *NOWHERE])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_answer_is_kept_on_the_way(path: str, method: str) -> None:
+    assert "no-store" in client().open(path, method=method).headers["Cache-Control"]
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gone", "/v1/chat/completions", "/v1/nothing", "/models"])
 def test_openais_answers_carry_openais_headers_errors_included(path: str) -> None:
     found = client().get(path)

@@ -134,7 +134,7 @@ def test_a_worker_given_a_broken_file_says_which_and_why_and_leaves(make_herd: H
     herd = make_herd()
     path = broken(herd.folder, kind)
     worker = herd.start_worker(ready=False, model=f"broken={path}")
-    assert worker.wait(30) == 1
+    assert worker.wait(30) == 2
     (sentence,) = [line for line in worker.log.splitlines() if line.startswith("tropilla worker:")]
     assert str(path) in sentence
     herd.start_api()
@@ -144,5 +144,5 @@ def test_a_worker_given_a_broken_file_says_which_and_why_and_leaves(make_herd: H
 
 def test_a_gpu_worker_without_a_gpu_refuses_to_start(make_herd: HerdMaker) -> None:
     worker = make_herd().start_worker(ready=False, flavour="gpu")
-    assert worker.wait(30) == 1
+    assert worker.wait(30) == 2
     assert "a gpu worker needs a GPU" in worker.log

@@ -16,9 +16,15 @@ class Answer:
     """One answer, its body still on the wire. To be closed: closing early is hanging up."""
 
     def __init__(
-        self, herd: Herd, path: str, body: bytes, method: str = "POST", headers: Mapping[str, str] | None = None
+        self,
+        herd: Herd,
+        path: str,
+        body: bytes,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        connection: http.client.HTTPConnection | None = None,
     ) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", herd.api_port, timeout=60)
+        self._connection = connection or http.client.HTTPConnection("127.0.0.1", herd.api_port, timeout=60)
         self._connection.request(method, path, body, dict(headers or {}))
         self._response = self._connection.getresponse()
         self.status = self._response.status

@@ -32,10 +32,28 @@ def test_every_kind_of_setting_is_read() -> None:
     assert (found.port, found.stall_seconds, found.home, found.flavour) == (0, 0.5, Path("/srv/t"), "gpu")
 
 
-def test_an_unknown_variable_is_named_and_the_known_ones_listed() -> None:
-    message = refusal(prot="8000")
-    assert "TROPILLA_PROT is not a setting" in message
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("prot", "PORT"), ("SOLTS", "SLOTS"), ("heart_beat_seconds", "HEARTBEAT_SECONDS")]
+)
+def test_an_unknown_variable_is_named_with_the_nearest_one(wrong: str, right: str) -> None:
+    assert refusal(**{wrong: "8"}) == f"TROPILLA_{wrong.upper()} is not a setting: did you mean TROPILLA_{right}?"
+
+
+def test_where_none_is_near_the_known_ones_are_listed() -> None:
+    message = refusal(xyzzy="8")
+    assert message.startswith("TROPILLA_XYZZY is not a setting; known ones: ")
     assert "TROPILLA_PORT" in message
+
+
+@pytest.mark.parametrize("fine", ["", "*", "https://a.example,http://*.b.example:8080", "tauri://*", "app://x, *"])
+def test_origins_of_pages_are_taken(fine: str) -> None:
+    Settings.from_environment({"TROPILLA_CORS_ORIGINS": fine})
+
+
+@pytest.mark.parametrize("wrong", ["chat.example.com", "https://a.example/", "https://*.*.example", "null", "**"])
+def test_what_can_be_no_origin_is_refused(wrong: str) -> None:
+    message = refusal(cors_origins=f"https://fine.example,{wrong}")
+    assert message.startswith(f"TROPILLA_CORS_ORIGINS='https://fine.example,{wrong}': {wrong!r} is not the origin")
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)

@@ -1,7 +1,7 @@
 """`python -m tropilla.workers.store`: the one process that changes which models there are, configured by TROPILLA_*
 variables.
 
-Exit status 1 with one sentence when it cannot run here.
+One sentence when it cannot run here, exit status 2; 1 for what comes between later.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from tropilla.workers.store.stock import Stock
 
 log = logging.getLogger(__name__)
 
+HOME_SAYS_WHERE = "TROPILLA_HOME says where it is"
+
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -47,7 +49,7 @@ def main() -> int:
         settle(stock)
     except (ConfigurationError, StoreUnavailable) as error:
         print(f"tropilla store: {error.message}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigurationError) else 1
     celery = create_celery(settings)
     app.register(celery, desk, _leave)
 
@@ -69,7 +71,9 @@ def _stock(settings: Settings, registry: Registry) -> Stock:
     try:
         blobs.prepare()
     except OSError as error:
-        raise ConfigurationError(f"{blobs.folder} cannot be made: {error.strerror}") from error
+        raise ConfigurationError(f"{blobs.folder} cannot be made: {error.strerror} ({HOME_SAYS_WHERE})") from error
+    if not os.access(blobs.folder, os.W_OK):
+        raise ConfigurationError(f"{blobs.folder} cannot be written to ({HOME_SAYS_WHERE})")
     return Stock(registry, blobs, context=settings.context, clock=time.time)
 
 

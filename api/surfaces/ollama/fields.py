@@ -18,6 +18,8 @@ from tropilla.api.reading import Wrong
 
 _T = TypeVar("_T")
 
+#: Of Go's int. A number with an exponent may be a whole one, and much larger.
+BEYOND = 2**63
 #: How Go names a JSON value. bool stands before int, which it is to Python.
 _KINDS: tuple[tuple[type, str], ...] = (
     (bool, "bool"),
@@ -203,7 +205,7 @@ def _written(value: Any) -> str:
 def _integer(field: Field[Any], value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise field.wrong_type(kind_of(value))
-    if value != int(value):
+    if value != int(value) or abs(value) >= BEYOND:
         raise field.wrong_type(f"number {value}")
     return int(value)
 

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from marshmallow import Schema
 from tropilla.api.about import FLAG, INTEGER, NUMBER, TEXT, Nested, Shape, either, several
+from tropilla.api.overlays import within_ends
 from tropilla.api.reading import Wrong, load, without_nulls
-from tropilla.api.surfaces.ollama.fields import Reader
+from tropilla.api.surfaces.ollama.fields import BEYOND, Reader
 from tropilla.common.catalogue import Model
 from tropilla.common.generation import Fit, LocalTemplates, Overlong, Sampling, draw_seed, fold_seed
 from tropilla.common.options import NAMES
@@ -50,7 +51,7 @@ class Integer(_Option[int]):
     shape = INTEGER
 
     def read(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= BEYOND:
             raise self.wrong_type()
         return int(value)
 
@@ -170,7 +171,11 @@ def read_options(given: Mapping[str, Any], model: Model, *, overlong: Overlong, 
         shift=shift,
         context_limit=context,
     )
-    further = {name: value for name, value in laid.items() if name in SAMPLING and name not in OPTIONS.fields}
+    further = {
+        name: within_ends(name, value)
+        for name, value in laid.items()
+        if name in SAMPLING and name not in OPTIONS.fields
+    }
     sampling = dataclasses.replace(_sampling(read, model), **further)
     return Options(sampling, _max_tokens(read["num_predict"], context), _stops(read["stop"], model.overlay), fit)
 

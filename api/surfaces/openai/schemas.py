@@ -97,7 +97,7 @@ def _common(settings: Settings) -> Fields:
         "dynatemp_range": Number(0, 100, clamp=True, load_default=0.0),
         "dynatemp_exponent": Number(0, 100, clamp=True, load_default=_OFF.dynatemp_exponent),
         # Negative is off.
-        "top_n_sigma": Number(0, clamp=True, load_default=0.0),
+        "top_n_sigma": Number(0, 1000, clamp=True, load_default=0.0),
         "xtc_probability": Number(0, 1, clamp=True, load_default=0.0),
         "xtc_threshold": Number(0, 1, clamp=True, load_default=_OFF.xtc_threshold),
         "dry_multiplier": Number(0, 100, clamp=True, load_default=0.0),
