@@ -24,6 +24,7 @@ from tropilla.api.counters import Counters
 from tropilla.api.departure import Departure
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
+from tropilla.api.liveness import Liveness
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
@@ -65,6 +66,7 @@ class Collaborators:
     batches: Batches
     counters: Counters = field(default_factory=Counters)
     departure: Departure = field(default_factory=Departure)
+    liveness: Liveness = field(default_factory=Liveness)
     #: What a process does first that is told to stop.
     hand_over: Callable[[], None] = lambda: None
 
@@ -78,7 +80,8 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
     cluster, registry = collaborators.cluster, collaborators.registry
     departure = collaborators.departure
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.foreseen)
+    arrays, liveness = arrays_reader(settings, read_arrays), collaborators.liveness
+    asking = Asking(settings, cluster, registry, arrays, lambda: departure.foreseen, liveness.ailing)
     views = Views(
         settings,
         cluster,
@@ -152,6 +155,13 @@ def from_environment() -> Flask:
             book,
             counters,
             Departure(inbox.close_all),
+            Liveness(
+                {
+                    "inbox": lambda: inbox.turned_at,
+                    "counters": lambda: counters.turned_at,
+                    "steward": lambda: steward.turned_at,
+                }
+            ),
             foreman.stop,
         )
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -55,6 +56,8 @@ class Counters:
         self.tally = Tally()
         self._store = store or Alone()
         self._waiting = waiting
+        #: When its thread has come by last, on the clock that only goes forward.
+        self.turned_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
 
@@ -75,6 +78,7 @@ class Counters:
 
     def _run(self) -> None:
         while not self._stopping.wait(FLUSH_SECONDS):
+            self.turned_at = time.monotonic()
             try:
                 self.flush()
             except StoreUnavailable as error:

@@ -92,6 +92,8 @@ class Views:
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
+            if page.alone:
+                return respond(page.answer(self.asking.within(variables), variables))
             around = self.asking.around(variables, fresh=True, alone=page.vital)
             return respond(page.answer(around, variables))
 

@@ -155,6 +155,8 @@ class Settings:
     #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model
     #: on two slow cores take about 90 s, and the first one reads the weights: 40 GB from a disk at 200 MB/s take 200 s.
     step_seconds: float = dataclasses.field(default=300.0, metadata={"low": 1, "high": 86_400})
+    #: A worker whose model has computed nothing for so long asks it for a token, to know whether it still does.
+    canary_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.1, "high": 3600})
     #: A worker that leaves tickets lying for so long, though it has room, no longer hears Celery, and ends itself.
     deaf_seconds: float = dataclasses.field(default=10.0, metadata={"low": 1, "high": 3600})
     #: How long running generations may go on where they are when everything stops, or their worker is told to leave and

@@ -243,6 +243,7 @@ class Loop:
         self._stopped = False
         self._handing_back = False
         self._busy_since: float | None = None
+        self._computed_at = clock()
         self._held: tuple[Held, ...] = ()
 
     @property
@@ -266,6 +267,13 @@ class Loop:
     def busy_since(self) -> float | None:
         """Since when the current step runs, on the loop's clock; None between steps. From any thread."""
         return self._busy_since
+
+    @property
+    def computed_at(self) -> float:
+        """When a step was computed last, on the loop's clock; before the first one, when the loop was made. From any
+        thread.
+        """
+        return self._computed_at
 
     # -- from any thread ------------------------------------------------------------------------------------------
 
@@ -323,13 +331,14 @@ class Loop:
         self._held = self._overview() if self._scheduler.waiting else ()
         self._model.move(plan.moves)
         lap.end("concat")
-        joined = sum(1 for chunk in plan.chunks if not chunk.sequence.started_at)
+        asked = [chunk for chunk in plan.chunks if not chunk.sequence.alone]
+        joined = sum(1 for chunk in asked if not chunk.sequence.started_at)
         events = self._step(plan.chunks, lap) if plan.chunks else []
         # What has ended since gives its cells back now, not with the next request.
         self._model.move(self._scheduler.moves())
         lap.end("filter")
-        if self._pace is not None and plan.chunks:
-            self._pace.stepped(plan.chunks, lap, joined=joined, broke="forward" not in lap.parts)
+        if self._pace is not None and asked:
+            self._pace.stepped(asked, lap, joined=joined, broke="forward" not in lap.parts)
         if self._pace is not None and self._scheduler.idle:
             self._pace.rests()
         return events
@@ -402,10 +411,12 @@ class Loop:
         if self._desk is None or self._desk.idle:
             return []
         try:
-            return self._desk.step()
+            events = self._desk.step()
         except Exception as error:  # the outermost loop, as in `_step`
             log.exception("a pass over embeddings failed")
             return self._desk.fail_all(GenerationFailed(f"the worker could not evaluate a pass: {error}"))
+        self._computed_at = self._clock()
+        return events
 
     def _cancel(self, request_id: str) -> list[Outgoing]:
         left = [self._leave(sequence) for sequence in self._scheduler.of(request_id)]
@@ -427,6 +438,7 @@ class Loop:
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
         lap.end("forward")
+        self._computed_at = self._clock()
         self._scheduler.took(chunks, lap.parts["forward"])
         scored = self._score(chunks, rows)
         sampling = [(chunk.sequence, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
@@ -526,7 +538,8 @@ class Loop:
     def _overview(self) -> tuple[Held, ...]:
         of: dict[str, list[Sequence]] = {}
         for sequence in self._scheduler.alive:
-            of.setdefault(sequence.request_id, []).append(sequence)
+            if not sequence.alone:
+                of.setdefault(sequence.request_id, []).append(sequence)
         return tuple(
             Held(
                 job.request_id,
