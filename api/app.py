@@ -22,6 +22,7 @@ from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.counters import Counters
 from tropilla.api.departure import Departure
+from tropilla.api.diary import GONE_STATUS, Diary
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.liveness import Liveness
@@ -36,6 +37,7 @@ from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
+from tropilla.common import tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
@@ -47,6 +49,7 @@ from tropilla.common.room import Room
 from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
+from tropilla.common.tracing import Collector
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,8 @@ class Collaborators:
     counters: Counters = field(default_factory=Counters)
     departure: Departure = field(default_factory=Departure)
     liveness: Liveness = field(default_factory=Liveness)
+    #: Where spans go; None where nobody wants them.
+    collector: Collector | None = None
     #: What a process does first that is told to stop.
     hand_over: Callable[[], None] = lambda: None
 
@@ -102,7 +107,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     _mount(app, settings, BlobViews(settings))
     owners = Owners(dialects)
-    labels.install(app, settings, owners)
+    labels.install(app, settings, owners, Diary(settings, collaborators.collector))
     app.register_error_handler(HTTPException, misrouted(owners))
     return app
 
@@ -162,6 +167,7 @@ def from_environment() -> Flask:
                     "steward": lambda: steward.turned_at,
                 }
             ),
+            tracing.collector(settings, "api"),
             foreman.stop,
         )
     )
@@ -195,6 +201,7 @@ def _answered(dialect: Dialect, settings: Settings, view: View) -> View:
     """Whatever goes wrong in the view leaves in the dialect's own words."""
 
     def refuse(error: TropillaError) -> Response:
+        labels.entry().fail(error)
         reply = dialect.fault(error)
         return respond(replace(reply, status=dialect.refused_status(settings)) if reply.status == 400 else reply)
 
@@ -202,8 +209,9 @@ def _answered(dialect: Dialect, settings: Settings, view: View) -> View:
         labels.answered_by(dialect)
         try:
             return view(**variables)
-        except ClientGone:
-            return Response(status=499)
+        except ClientGone as gone:
+            labels.entry().fail(gone)
+            return Response(status=GONE_STATUS)
         except RequestEntityTooLarge:
             return refuse(media.too_large(request.max_content_length or 0))
         except TropillaError as error:

@@ -5,7 +5,8 @@
 -- ARGV  [1] id, [2] inbox channel ("" where nobody listens), [3] the encoded request, [4] kind, [5] model, [6] pin,
 --       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
 --       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
---       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua
+--       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua,
+--       [20] the traceparent of its trace, "" where it has none
 --
 -- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
@@ -59,6 +60,7 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox 
            'lane', lane, 'key', ARGV[8], 'class', class, 'cost', cost, 'tag', tag, 'admitted', now,
            'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0,
            'named', digest == '' and 0 or 1)
+if ARGV[20] ~= '' then redis.call('HSET', KEYS[1], 'trace', ARGV[20]) end
 if inbox ~= '' then redis.call('HSET', KEYS[1], 'at:' .. inbox, 1, 'listener:' .. ARGV[19], inbox) end
 if ARGV[18] ~= '' then redis.call('SET', KEYS[3], ARGV[18], 'PX', ARGV[12]) end
 enter(read(KEYS[1]))

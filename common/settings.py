@@ -59,6 +59,12 @@ class Settings:
     #: Tokens evaluated in one step at the most: the prefill chunk that running streams wait for.
     step_tokens: int = dataclasses.field(default=256, metadata={"low": 16, "high": 8192})
 
+    # What is logged, and who collects traces
+    log_format: str = dataclasses.field(default="text", metadata={"among": ("text", "json")})
+    log_level: str = dataclasses.field(default="info", metadata={"among": ("debug", "info", "warning", "error")})
+    #: auto: where an OTEL_EXPORTER_OTLP_ENDPOINT says who.
+    traces: str = dataclasses.field(default="auto", metadata={"among": ("auto", "on", "off")})
+
     #: An aikit manifest that says which models there are: `tropilla up` brings the cluster to what it says.
     manifest: str = ""
 

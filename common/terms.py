@@ -47,6 +47,8 @@ class Terms:
     deadline_seconds: float | None = None
     idempotency: str = ""
     digest: str = ""
+    #: The traceparent of whoever asks, for the spans of its workers; "" where nobody collects them.
+    trace: str = ""
 
 
 NO_TERMS = Terms()

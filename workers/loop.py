@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
-from tropilla.common.generation import Alternative, Event, Prompted, PromptToken
+from tropilla.common.generation import Alternative, Event, Finished, Prompted, PromptToken
 from tropilla.common.terms import Newcomer, Priority
 from tropilla.workers import fairness
 from tropilla.workers.fairness import Held
@@ -101,6 +101,10 @@ class Job:
     answers: int = 1
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
+    #: Of its choices, those that have ended here.
+    finished: list[Finished] = field(default_factory=list)
+    #: Somebody else has it.
+    taken_away: bool = False
     begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     #: Set when it has ended, and when a rival is named: there is something to do for who minds it.
@@ -127,6 +131,7 @@ class Job:
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
         self.outcome = "taken away"
+        self.taken_away = True
         self.end()
 
     def hand_back(self) -> None:
@@ -507,6 +512,7 @@ class Loop:
         self._release(sequence)
         job.open_choices -= 1
         finished = sequence.finish(job.number(), self._clock(), self._worker, load_seconds=job.load_seconds)
+        job.finished.append(finished)
         ends = job.open_choices == 0
         if ends:
             del self._jobs[job.request_id]

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
-from tropilla.common import readiness
+from tropilla.common import readiness, tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
@@ -16,6 +16,7 @@ from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.canary import Canary
 from tropilla.workers.charge import Charge
+from tropilla.workers.diary import Diary
 from tropilla.workers.engine import Engine
 from tropilla.workers.entry import Entry
 from tropilla.workers.hearing import Hearing
@@ -45,6 +46,7 @@ class Pin:
     def __init__(self, charge: Charge, bus: Bus, keeper: Keeper) -> None:
         self._settings, self._bus, self._keeper, self._charge = charge.settings, bus, keeper, charge
         self.worker = keeper.worker
+        self._diary = Diary(self.worker.name, tracing.collector(charge.settings, "worker", self.worker.name))
         self._tally = Tally()
         self._pace = Pace(charge.model.name, self._tally)
         began = time.monotonic()
@@ -80,6 +82,7 @@ class Pin:
             Entry(bus, self._engine, self._loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
             self._loop,
             self._usher,
+            self._diary,
             heirs=self._heirs,
             keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
         )
@@ -205,6 +208,7 @@ class Pin:
         self._watchdog.stop()
         self._threads[2].join()
         self._engine.close()
+        self._diary.close()
 
     # -- the keeper's ward --------------------------------------------------------------------------------------------
 

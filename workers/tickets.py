@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tropilla.common import codec
+from tropilla.common import codec, logs
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import Flavour, Lane, Worker
 from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, StoreUnavailable, to_failed
@@ -21,6 +21,7 @@ from tropilla.common.room import Room, Taken
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Newcomer, ending
 from tropilla.workers.continuation import Past
+from tropilla.workers.diary import Diary
 from tropilla.workers.entry import Entry
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.loop import Job, Loop
@@ -42,6 +43,10 @@ class Visit:
     job: Job
     held: Held
     lane: str
+    taken: Taken
+    model: str
+    #: When it was taken, on the diary's clock.
+    began: float
 
 
 class Tickets:
@@ -56,12 +61,13 @@ class Tickets:
         entry: Entry,
         loop: Loop,
         usher: Usher,
+        diary: Diary,
         *,
         heirs: Callable[[], list[Flavour]],
         keep_alive: float,
     ) -> None:
         self._bus, self._room, self._keeper, self._settings = bus, room, keeper, settings
-        self._entry, self._loop, self._usher = entry, loop, usher
+        self._entry, self._loop, self._usher, self._diary = entry, loop, usher, diary
         self._worker = keeper.worker
         self._heirs = heirs
         self._began = time.monotonic()
@@ -101,18 +107,23 @@ class Tickets:
         `NewerMessage` where only newer workers can read those who wait, and `StoreUnavailable`.
         """
         taken = self._take(lane)
+        with logs.about(logs.named(taken.request_id) if taken.request_id else ""):
+            said = self._served(taken, lane, tag)
+        return said if taken.request_id in ("", ticket) else f"{said} ({taken.request_id})"
+
+    def _served(self, taken: Taken, lane: str, tag: str) -> str:
         match taken.outcome:
             case "empty":
                 return "empty: nobody waits"
             case "newer":
                 raise NewerMessage("those who wait are of a newer release", b"")
             case "crashed":
+                self._diary.crashed(taken)
                 log.error("request %s has cost its workers; `tropilla dead show` tells more", taken.request_id)
-                said = "failed:worker_crashed"
+                return "failed:worker_crashed"
             case "claimed" | "suspect":
                 visit = self._begun(taken, lane, tag)
-                said = visit if isinstance(visit, str) else self._attend(visit)
-        return said if taken.request_id == ticket else f"{said} ({taken.request_id})"
+                return visit if isinstance(visit, str) else self._attend(visit)
 
     def _take(self, lane: str, *, only: str = "") -> Taken:
         lease, journal = self._settings.lease_seconds, self._settings.journal_seconds
@@ -131,7 +142,7 @@ class Tickets:
             log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
             return self._conclude(taken, Failed(taken.next_index, "internal", "the answer cannot be gone on with"))
         except GenerationFailed as failure:
-            log.error("request %s: %s", request.id, failure.message)
+            log.error("request %s cannot be gone on with: %s", request.id, failure.code)
             return self._conclude(taken, to_failed(failure, taken.next_index))
         return self._visit(request, told, taken, Held(Lease(request.id, self._worker.name, taken.attempt), tag), lane)
 
@@ -156,7 +167,7 @@ class Tickets:
         job = Job(request.id, taken.attempt, request.choices - len(told.ended), taken.next_index)
         job.key, job.priority = taken.key, taken.priority
         job.load_seconds = self._entry.load_seconds if waited else 0.0
-        visit = Visit(job, held, lane)
+        visit = Visit(job, held, lane, taken, request.model, self._diary.clock())
         self._enter(visit, None if isinstance(request, TokenizeRequest) else request.keep_alive)
         try:
             if taken.outcome == "suspect":
@@ -168,12 +179,14 @@ class Tickets:
             self._leave(visit)
             raise
         except GenerationFailed as failure:
+            job.outcome = f"failed: {failure.code}"
             self._leave(visit)
             return self._conclude(taken, to_failed(failure, taken.next_index))
         except Exception as error:
             # A bug of ours or of a template: the caller hears of it now instead of when the lease has run out.
             log.exception("request %s could not be prepared", request.id)
             message = f"the worker could not prepare the prompt: {type(error).__name__}"
+            job.outcome = "failed: internal"
             self._leave(visit)
             return self._conclude(taken, Failed(taken.next_index, "internal", message))
         return visit
@@ -205,6 +218,7 @@ class Tickets:
         self._keeper.let_go(visit.held)
         with self._lock:
             self._stay.ended(time.monotonic())
+        self._diary.over(visit.job, visit.taken, visit.model, visit.began)
 
     def _attend(self, visit: Visit) -> str:
         """To the end of the request, and of all who had its place after it."""
@@ -247,7 +261,8 @@ class Tickets:
         """Who is to have the visit's place, if he still waits and is not done with at once."""
         try:
             taken = self._take(newcomer.lane, only=newcomer.request_id)
-            begun = None if taken.outcome == "empty" else self._begun(taken, newcomer.lane, visit.held.tag)
+            with logs.about(logs.named(newcomer.request_id)):
+                begun = None if taken.outcome == "empty" else self._begun(taken, newcomer.lane, visit.held.tag)
         except StoreUnavailable as error:
             log.warning("request %s cannot be taken: %s", newcomer.request_id, error.message)
             return None

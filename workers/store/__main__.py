@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from tropilla.common import logs
 from tropilla.common.blobs import Blobs
 from tropilla.common.bus import Bus
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
@@ -31,9 +32,9 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         settings = Settings.from_environment()
+        logs.begin(settings, "store")
         bus = Bus.connect(settings.redis_url, settings)
         bus.check()
         registry = Registry(bus)
@@ -54,7 +55,7 @@ def main() -> int:
 
     leaving.hear_restarts(restart)
     try:
-        celery.worker_main(app.arguments(desk))
+        celery.worker_main(app.arguments(desk, logs.library_level(settings)))
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
     return 0
