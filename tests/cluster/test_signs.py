@@ -275,6 +275,11 @@ def test_nothing_that_is_asked_or_answered_is_ever_logged(herd: Herd, collector:
         ("/v1/completions", {"model": SECRET, "prompt": "x"}, 404),
         ("/api/chat", {"model": "pocket", "stream": False, "messages": [{"role": "user", "content": SECRET}],
                        "options": {"num_predict": 4}}, 200),
+        # Worker's own failures: a template that is none, and one that breaks on what was asked.
+        ("/api/generate", {"model": "pocket", "prompt": SECRET, "stream": False, "template": f"{{{{ {SECRET} }}}}"},
+         500),
+        ("/api/generate", {"model": "pocket", "prompt": SECRET, "stream": False,
+                           "template": "{{ index .Prompt .Prompt }}"}, 500),
         ("/generate", {"inputs": SECRET, "parameters": {"max_new_tokens": 4}}, 200),
         ("/generate", {"inputs": SECRET, "parameters": {"max_new_tokens": 4, "grammar": {
             "type": "regex", "value": f"[{SECRET}"}}}, 422),
