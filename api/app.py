@@ -25,9 +25,11 @@ from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.counters import Counters
 from tropilla.api.departure import Departure
+from tropilla.api.diary import GONE_STATUS, Diary
 from tropilla.api.docs import described
 from tropilla.api.inbox import Inbox
 from tropilla.api.keyring import Keyring
+from tropilla.api.liveness import Liveness
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
@@ -39,6 +41,7 @@ from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.views import View, Views
 from tropilla.api.watch import ClientGone
+from tropilla.common import tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
 from tropilla.common.errands import Errand
@@ -53,6 +56,7 @@ from tropilla.common.room import Room
 from tropilla.common.settings import Settings
 from tropilla.common.survey import Survey
 from tropilla.common.tasks import create_celery, submit, submit_errand
+from tropilla.common.tracing import Collector
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
@@ -73,6 +77,9 @@ class Collaborators:
     counters: Counters = field(default_factory=Counters)
     departure: Departure = field(default_factory=Departure)
     guard: Guard = field(default_factory=Guard)
+    liveness: Liveness = field(default_factory=Liveness)
+    #: Where spans go; None where nobody wants them.
+    collector: Collector | None = None
     #: What a process does first that is told to stop.
     hand_over: Callable[[], None] = lambda: None
 
@@ -86,7 +93,8 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     ledger = Ledger(collaborators.counters.tally, settings.max_concurrent_requests)
     cluster, registry = collaborators.cluster, collaborators.registry
     departure = collaborators.departure
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), lambda: departure.foreseen)
+    arrays, liveness = arrays_reader(settings, read_arrays), collaborators.liveness
+    asking = Asking(settings, cluster, registry, arrays, lambda: departure.foreseen, liveness.ailing)
     views = Views(
         settings,
         cluster,
@@ -108,7 +116,7 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     _mount(app, settings, collaborators.guard, BlobViews(settings))
     owners = Owners(dialects)
-    labels.install(app, settings, owners)
+    labels.install(app, settings, owners, Diary(settings, collaborators.collector))
     app.register_error_handler(HTTPException, misrouted(owners))
     return app
 
@@ -166,6 +174,14 @@ def from_environment() -> Flask:
             counters,
             Departure(inbox.close_all),
             Guard(keyring if settings.keys_on else None, keystore.internal_secret),
+            Liveness(
+                {
+                    "inbox": lambda: inbox.turned_at,
+                    "counters": lambda: counters.turned_at,
+                    "steward": lambda: steward.turned_at,
+                }
+            ),
+            tracing.collector(settings, "api"),
             foreman.stop,
         )
     )
@@ -205,6 +221,7 @@ def _answered(dialect: Dialect, settings: Settings, admit: Callable[[], None], v
     """The view, for those who are admitted. Whatever goes wrong leaves in the dialect's own words."""
 
     def refuse(error: TropillaError) -> Response:
+        labels.entry().fail(error)
         reply = dialect.fault(error)
         response = respond(replace(reply, status=dialect.refused_status(settings)) if reply.status == 400 else reply)
         if isinstance(error, Unauthenticated):
@@ -216,8 +233,9 @@ def _answered(dialect: Dialect, settings: Settings, admit: Callable[[], None], v
         try:
             admit()
             return view(**variables)
-        except ClientGone:
-            return Response(status=499)
+        except ClientGone as gone:
+            labels.entry().fail(gone)
+            return Response(status=GONE_STATUS)
         except ParseException as error:
             return refuse(MalformedBody(f"The request body is not framed as it says: {error}."))
         except RequestEntityTooLarge:

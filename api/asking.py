@@ -14,6 +14,7 @@ from tropilla.api import admission, auth, media
 from tropilla.api.cluster import Cluster
 from tropilla.api.idempotency import Asked, Parse
 from tropilla.api.surface import JSON, Dialect, Surroundings
+from tropilla.common import names
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Task
 from tropilla.common.errors import GenerationFailed, ModelUnavailable, StoreUnavailable, UnknownModel, UnreadableBody
@@ -30,6 +31,7 @@ class Book(Protocol):
     def information(self, digest: str) -> bytes | None: ...
     def tasks(self) -> tuple[Task, ...]: ...
     def task(self, errand_id: str) -> Task | None: ...
+    def staffed(self, office: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Asking:
     #: As `Surroundings.arrays`.
     arrays: Callable[[str], Mapping[str, JSON]]
     draining: Callable[[], bool] = lambda: False
+    #: As `Surroundings.ailing`.
+    ailing: Callable[[], Mapping[str, str]] = dict
 
     def data(self, dialect: Dialect) -> bytes:
         """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
@@ -75,12 +79,22 @@ class Asking:
 
     def around(self, variables: Mapping[str, str], *, fresh: bool = False, alone: bool = False) -> Surroundings:
         """alone: where Redis cannot be reached, those of a cluster of nobody. Else raises `StoreUnavailable`."""
+        began = time.monotonic()
+        answered: float | None = None
         try:
             catalogue = self.cluster.catalogue(fresh=fresh)
+            answered = time.monotonic() - began
         except StoreUnavailable:
             if not alone:
                 raise
             catalogue = Catalogue()
+        return self._around(catalogue, variables, answered)
+
+    def within(self, variables: Mapping[str, str]) -> Surroundings:
+        """As `around`, of a cluster of nobody: nothing outside this process is asked."""
+        return self._around(Catalogue(), variables, None)
+
+    def _around(self, catalogue: Catalogue, variables: Mapping[str, str], answered: float | None) -> Surroundings:
         return Surroundings(
             catalogue,
             self.settings,
@@ -94,6 +108,9 @@ class Asking:
             tasks=self.registry.tasks,
             task=self.registry.task,
             draining=self.draining(),
+            ailing=self.ailing(),
+            answered=answered,
+            staffed=lambda: self.registry.staffed(names.STORE_OFFICE),
         )
 
     def asked(self, route: str, parse: Parse, body: JSON, around: Surroundings) -> Asked:

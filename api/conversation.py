@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any, cast
 
 from flask import Response, request
-from tropilla.api import admission, hangup, overlays
+from tropilla.api import hangup, overlays
 from tropilla.api.account import Account
-from tropilla.api.framing import Framing, compact
+from tropilla.api.diary import Entry
+from tropilla.api.framing import compact
 from tropilla.api.inbox import GONE, Mailbox
 from tropilla.api.relay import Caller, Relay
-from tropilla.api.streams import place
 from tropilla.api.surface import Call, Fold, Reply, Surface
-from tropilla.api.watch import ClientGone, Pulse
+from tropilla.api.watch import Pulse
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import TropillaError, from_failed
-from tropilla.common.generation import Completion, Embedded, Event, Failed, Finished, Loaded, Request, Token, Tokenized
+from tropilla.common.generation import Completion, Embedded, Event, Failed, Loaded, Request, Token, Tokenized
 from tropilla.common.recipes import UNPOLISHED
 from tropilla.common.room import Admitted
 from tropilla.common.settings import Settings
@@ -56,9 +56,15 @@ class Conversation:
         resumed: bool = False,
         resumable: bool = False,
         places: bool = False,
+        entry: Entry | None = None,
     ) -> None:
-        """kept: as `Relay.run` has `call`. resumed: the request was admitted before."""
+        """kept: as `Relay.run` has `call`. resumed: the request was admitted before. entry: what is written down of the
+        HTTP request; None where it is nobody's.
+        """
         self.asked, self.account = asked, account
+        self._entry, self._key = entry, terms.key
+        if entry is not None and entry.place is not None:
+            terms = replace(terms, trace=entry.traceparent)
         #: What is done to a whole answer's text; streams have gone out by then.
         self.polish = UNPOLISHED
         #: A stream never says nothing for longer.
@@ -89,11 +95,24 @@ class Conversation:
         # Of several for one call, the one that waits longest.
         self._environ[PLACE] = max(admitted.number, self._environ.get(PLACE, 0))
 
+    def heard(self, *, streams: bool = False) -> Iterator[Event | Pulse]:
+        """The events, for whoever answers with them."""
+        if self._entry is None:
+            return self.events
+        self._entry.streams = streams
+        self._entry.ask(self.asked, self._key)
+        return self._noted(self._entry)
+
+    def _noted(self, entry: Entry) -> Iterator[Event | Pulse]:
+        for event in self.events:
+            entry.hear(event, self.asked)
+            yield event
+
     def completion(self) -> Completion:
         """What it comes to once it is over. Raises the `GenerationFailed` it ended with, or `ClientGone`."""
         fold = Fold(self.asked.choices)
         try:
-            for event in self.events:
+            for event in self.heard():
                 if not isinstance(event, Pulse):
                     fold.feed(event)
                     if self.account is not None and self.account.waits and isinstance(event, Token):
@@ -115,9 +134,9 @@ class Conversation:
         try:
             for event in self.events:
                 if isinstance(event, Failed):
-                    log.warning("request %s, which nobody waits for, failed: %s", self.asked.id, event.message)
+                    log.warning("request %s, which nobody waits for, failed: %s", self.asked.id, event.code)
         except TropillaError as error:
-            log.warning("request %s, which nobody waits for, failed: %s", self.asked.id, error.message)
+            log.warning("request %s, which nobody waits for, failed: %s", self.asked.id, type(error).__name__)
         finally:
             self.close()
 
@@ -156,7 +175,7 @@ def answers(conversation: Conversation) -> tuple[Embedded | Tokenized | Loaded, 
     """One for each prompt, in their order."""
     found: dict[int, Embedded | Tokenized | Loaded] = {}
     try:
-        for event in conversation.events:
+        for event in conversation.heard():
             if isinstance(event, Failed):
                 raise from_failed(event)
             if isinstance(event, Embedded | Tokenized | Loaded):
@@ -164,76 +183,6 @@ def answers(conversation: Conversation) -> tuple[Embedded | Tokenized | Loaded, 
     finally:
         conversation.close()
     return tuple(found[choice] for choice in sorted(found))
-
-
-def streamed(surface: Surface, call: Call, conversation: Conversation, heard: int = 0) -> Response:
-    """What is known to be wrong before the first byte has a real status: so the first event is awaited here.
-
-    heard: how many frames of it the client has; those are not told again.
-    """
-    try:
-        first = next(conversation.events)
-        if isinstance(first, Failed):
-            raise from_failed(first)
-    except BaseException:
-        conversation.close()
-        raise
-    headers = {**surface.framing.headers, **surface.stream_headers(call), STREAM_HEADER: call.request.id}
-    body = _body(surface, call, conversation, itertools.chain((first,), conversation.events), heard)
-    # No direct_passthrough: Werkzeug would hand out the generator itself, and nobody would call what `call_on_close` took.
-    response = Response(body, headers=headers)
-    # Not in the generator's own clean-up: that does not run when the client leaves before the first byte.
-    response.call_on_close(conversation.close)
-    if conversation.account is not None:
-        conversation.account.kept = True
-        response.call_on_close(conversation.account.close)
-    return response
-
-
-def _body(
-    surface: Surface, call: Call, conversation: Conversation, events: Iterator[Event | Pulse], heard: int
-) -> Iterator[bytes]:
-    framing: Framing = surface.framing
-    frames = surface.frames(call, time.time)
-    account, told = conversation.account, 0
-
-    def out(event: Event) -> Iterator[bytes]:
-        nonlocal told
-        for frame in frames.feed(event):
-            told += 1
-            if told > heard:
-                # Of an error it has none: whoever comes again wants what should have stood there.
-                placed = conversation.says_places and not isinstance(event, Failed)
-                where = place(call.request.id, told) if placed else ""
-                yield framing.frame(frame.data, frame.event, where)
-
-    written = time.monotonic()
-    try:
-        for event in events:
-            if account is not None and (account.waits or isinstance(event, Finished | Failed)):
-                account.hear(event)
-            data = _sign_of_life(framing, event) if isinstance(event, Pulse) else b"".join(out(event))
-            # Tokens may come for long of which nothing can be shown yet.
-            if not data and time.monotonic() - written >= conversation.heartbeat_seconds:
-                data = framing.heartbeat
-            if data:
-                yield data
-                written = time.monotonic()
-    except ClientGone:
-        return
-    except Exception as error:
-        # A bug of ours: the stream has begun, so it ends with the dialect's last words instead of a torn line.
-        log.exception("a stream broke")
-        if account is not None:
-            account.fail(error)
-        failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
-        yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
-
-
-def _sign_of_life(framing: Framing, pulse: Pulse) -> bytes:
-    if pulse.before is None or framing.comment is None:
-        return framing.heartbeat
-    return framing.comment(admission.queued(pulse.before, pulse.seconds))
 
 
 def respond(reply: Reply) -> Response:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Protocol
 
 from tropilla.common.errors import StoreUnavailable
@@ -62,6 +63,8 @@ class Counters:
         self.tally = Tally()
         self._store = store or Alone()
         self._gauges = gauges or Alone()
+        #: When its thread has come by last, on the clock that only goes forward.
+        self.turned_at = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="counters", daemon=True)
 
@@ -79,6 +82,7 @@ class Counters:
 
     def _run(self) -> None:
         while not self._stopping.wait(FLUSH_SECONDS):
+            self.turned_at = time.monotonic()
             try:
                 self.flush()
             except StoreUnavailable as error:

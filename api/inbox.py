@@ -11,6 +11,7 @@ import logging
 import queue
 import secrets
 import threading
+import time
 from typing import Final, Protocol
 
 from tropilla.common.bus import Delivered, Listener, Silent, split_message
@@ -84,6 +85,8 @@ class Inbox:
         self._lock = threading.Lock()
         #: Everything here was told to end.
         self.closed = False
+        #: When its thread has come by last, on the clock that only goes forward.
+        self.turned_at = time.monotonic()
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
@@ -137,6 +140,7 @@ class Inbox:
     def _run(self) -> None:
         """Supervised: a reader that dies would hang every stream of the process."""
         while not self._stopping.is_set():
+            self.turned_at = time.monotonic()
             try:
                 listener = self._listen()
                 try:
@@ -169,6 +173,7 @@ class Inbox:
 
     def _read(self, listener: Listener) -> None:
         while not self._stopping.is_set():
+            self.turned_at = time.monotonic()
             message = listener.read()
             if message is not None:
                 self.dispatch(message)

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 
 from flask import Flask, Response, current_app, g, request
 from tropilla.api import cors
 from tropilla.api.conversation import PLACE, respond
+from tropilla.api.diary import Diary, Entry
 from tropilla.api.owners import Owners
 from tropilla.api.surface import Dialect
+from tropilla.common import logs
 from tropilla.common.errors import ForbiddenOrigin
-from tropilla.common.generation import new_request_id
+from tropilla.common.generation import Request, new_request_id
 from tropilla.common.settings import Settings
 
 #: A request id a client may choose: what fits into a log line and a header.
 _SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
-def install(app: Flask, settings: Settings, owners: Owners) -> None:
-    labels = _Labels(owners, cors.Origins.read(settings.cors_origins))
+def install(app: Flask, settings: Settings, owners: Owners, diary: Diary) -> None:
+    labels = _Labels(owners, diary, cors.Origins.read(settings.cors_origins))
     app.before_request(labels.begin)
     app.after_request(labels.finish)
 
 
-def call_request(request_id: str) -> None:
+def call_request(asked: Request) -> None:
     """The current request is about this generation: unless its client has named it, it bears that id."""
-    g.request_id = g.request_id or f"req_{request_id}"
+    g.request_id = g.request_id or logs.named(asked.id)
+    logs.bind(logs.named(asked.id), asked.model)
 
 
-def call_joined(request_id: str) -> None:
+def call_joined(asked: Request) -> None:
     """As `call_request`, of one that began before the current request."""
-    g.request_id = g.named or f"req_{request_id}"
+    g.request_id = g.named or logs.named(asked.id)
+    logs.bind(logs.named(asked.id), asked.model)
+
+
+def entry() -> Entry:
+    """What is written down of the current request."""
+    found: Entry = g.entry
+    return found
 
 
 def answered_by(dialect: Dialect) -> None:
@@ -40,14 +51,18 @@ def answered_by(dialect: Dialect) -> None:
 
 
 class _Labels:
-    def __init__(self, owners: Owners, origins: cors.Origins) -> None:
-        self._owners, self._origins = owners, origins
+    def __init__(self, owners: Owners, diary: Diary, origins: cors.Origins) -> None:
+        self._owners, self._diary, self._origins = owners, diary, origins
 
     def begin(self) -> Response | None:
         """Answers at once what is not for any route: a browser's question, and pages that may not ask."""
         given = request.headers.get("X-Request-Id", "")
         g.request_id = g.named = given if _SANE_ID.fullmatch(given) else ""
         g.began = time.monotonic()
+        # Of what generates nothing: also what is logged on the way bears one.
+        g.spare_id = logs.named(new_request_id())
+        logs.bind(g.named or g.spare_id)
+        g.entry = self._diary.open(request.method, request.headers.get("traceparent", ""))
         dialect = self._owners.of(request.path)
         origin = _origin()
         if origin and not self._origins.allow(origin):
@@ -63,7 +78,7 @@ class _Labels:
         return response
 
     def finish(self, response: Response) -> Response:
-        name = g.get("request_id") or f"req_{new_request_id()}"
+        name = g.request_id or g.spare_id
         # Anthropic's clients read the second.
         response.headers["x-request-id"] = response.headers["request-id"] = name
         if PLACE in request.environ:
@@ -75,6 +90,9 @@ class _Labels:
         origin = _origin()
         if origin and self._origins.allow(origin):
             response.headers.extend(self._origins.headers(origin))
+        route = request.url_rule.rule if request.url_rule else ""
+        close = partial(entry().close, route=route, dialect=dialect.name, status=response.status_code, request_id=name)
+        response.call_on_close(close)
         return response
 
 

@@ -13,10 +13,12 @@ import threading
 import time
 from typing import Any
 
-from tropilla.common import readiness
+from gunicorn.glogging import Logger
+from tropilla.common import logs, readiness
 from tropilla.common.settings import Settings
 
 _settings = Settings.from_environment()
+logs.begin(_settings, "api")
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.api_processes
@@ -32,9 +34,21 @@ graceful_timeout = int(_settings.api_drain_seconds) + 5
 preload_app = False
 max_requests = 0
 accesslog = None
-loglevel = "info"
+loglevel = logs.library_level(_settings).lower()
 proc_name = "tropilla-api"
 control_socket_disable = True
+
+
+class _Lines(Logger):  # type: ignore[misc]
+    """Its lines go the way of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+logger_class = _Lines
 
 
 def post_worker_init(worker: Any) -> None:
@@ -72,9 +86,12 @@ def post_request(worker: Any, _: Any, __: Any, ___: Any) -> None:
 
 
 def worker_exit(_: Any, worker: Any) -> None:
-    """The counts of the last second."""
+    """The counts, and the spans, of the last seconds."""
     if _loaded(worker):
-        worker.wsgi.extensions["tropilla"].counters.stop()
+        collaborators = worker.wsgi.extensions["tropilla"]
+        collaborators.counters.stop()
+        if collaborators.collector is not None:
+            collaborators.collector.close()
 
 
 def _loaded(worker: Any) -> bool:

@@ -67,6 +67,8 @@ class Steward:
         self._memory = Memory()
         self._leads = False
         self._asked_at = float("-inf")
+        #: When its thread has come by last, on the clock that only goes forward.
+        self.turned_at = time.monotonic()
         self._awake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="steward", daemon=True)
@@ -120,6 +122,7 @@ class Steward:
     def _run(self) -> None:
         """Supervised: a cluster without a steward would load nothing any more."""
         while not self._stopping.wait(BREATH_SECONDS):
+            self.turned_at = time.monotonic()
             self._awake.wait((self._turn_seconds if self._leads else RENEW_SECONDS) - BREATH_SECONDS)
             self._awake.clear()
             try:

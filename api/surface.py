@@ -84,6 +84,12 @@ class Surroundings:
     task: Callable[[str], Task | None] = lambda errand_id: None
     #: This API process leaves: it finishes what it has begun, and whoever comes is better served by another one.
     draining: bool = False
+    #: What is the matter with threads of this process that no longer turn, by name.
+    ailing: Mapping[str, str] = field(default_factory=dict)
+    #: What Redis took to tell the catalogue, in seconds, where it was asked; None: it cannot be reached.
+    answered: float | None = 0.0
+    #: Whether there is a store that takes errands; may raise `StoreUnavailable`.
+    staffed: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +300,8 @@ class Page:
     """A GET (and HEAD) route that answers from what is known: listings, versions, health.
 
     `path` is a Werkzeug rule; its variables arrive as the second argument. May raise `RequestError`s. vital: it says how
-    things are, and answers for a cluster of nobody where Redis cannot be reached. `scopes`: None is that nobody needs a key
-    for what is vital.
+    things are, and answers for a cluster of nobody where Redis cannot be reached. alone: it says how this process is, and
+    Redis is not asked at all. `scopes`: None is that nobody needs a key for what is vital or says how this process is.
     """
 
     path: str
@@ -303,6 +309,7 @@ class Page:
     about: About = UNTOLD
     vital: bool = False
     scopes: Scopes | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from tropilla.api.batches.clerk import Clerk
 from tropilla.api.changes import Changes, Orders
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
-from tropilla.api.conversation import Conversation, answers, respond, streamed, together, whole
+from tropilla.api.conversation import Conversation, answers, respond, together, whole
 from tropilla.api.counters import Counters
 from tropilla.api.idempotency import Asked
 from tropilla.api.relay import Relay
 from tropilla.api.replays import once
+from tropilla.api.streaming import streamed
 from tropilla.api.streams import Streams
 from tropilla.api.surface import (
     Answered,
@@ -93,6 +94,8 @@ class Views:
 
     def _page(self, page: Page) -> View:
         def view(**variables: str) -> Response:
+            if page.alone:
+                return respond(page.answer(self.asking.within(variables), variables))
             around = self.asking.around(variables, fresh=True, alone=page.vital)
             return respond(page.answer(around, variables))
 
@@ -125,6 +128,7 @@ class Views:
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation, heard)
         except TropillaError as error:
+            labels.entry().fail(error)
             return respond(dialect.fault(error))
 
     def _generator(self, dialect: Dialect, route: Route) -> View:
@@ -221,6 +225,7 @@ class Views:
         except TropillaError as error:
             if question.fault is None:
                 raise
+            labels.entry().fail(error)
             return respond(question.fault(error))
 
     def _begun(
@@ -255,7 +260,7 @@ class Views:
         resumable: bool = False,
         places: bool = False,
     ) -> Conversation:
-        (labels.call_joined if resumed else labels.call_request)(asked.id)
+        (labels.call_joined if resumed else labels.call_request)(asked)
         if not resumed:
             self.cluster.weigh(self.settings.redis_full_percent)
         cluster, spill_backlog = self.cluster, self.settings.spill_backlog
@@ -271,4 +276,5 @@ class Views:
             resumed=resumed,
             resumable=resumable,
             places=places,
+            entry=labels.entry(),
         )

@@ -6,7 +6,8 @@
 --       [7] lane, [8] key, [9] class, [10] cost, [11] deadline in ms, [12] lifetime in ms,
 --       [13] bound in all, [14] bound of a model, [15] bound of a key, [16] digest of what is asked for, [17] version of the encoding,
 --       [18] what it was asked with, "" where nobody will tell its answer again, [19] the first listener; see join.lua,
---       [20] requests of the key that may be admitted within a minute, [21] tokens it may have taken today; 0: any number
+--       [20] requests of the key that may be admitted within a minute, [21] tokens it may have taken today; 0: any number,
+--       [22] the traceparent of its trace, "" where it has none
 --
 -- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
@@ -83,6 +84,7 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'inboxes', inbox, 'listeners', inbox 
            'lane', lane, 'key', ARGV[8], 'class', class, 'cost', cost, 'tag', tag, 'admitted', now,
            'expires', now + ARGV[11], 'lifetime', ARGV[12], 'version', ARGV[17], 'attempt', 0,
            'named', digest == '' and 0 or 1)
+if ARGV[22] ~= '' then redis.call('HSET', KEYS[1], 'trace', ARGV[22]) end
 if inbox ~= '' then redis.call('HSET', KEYS[1], 'at:' .. inbox, 1, 'listener:' .. ARGV[19], inbox) end
 if ARGV[18] ~= '' then redis.call('SET', KEYS[3], ARGV[18], 'PX', ARGV[12]) end
 enter(read(KEYS[1]))

@@ -91,6 +91,17 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """Of a model's life on one worker, by its own clock: a step was computed `age` seconds ago, and the last canary took
+    `seconds` (workers/canary.py). `trouble`: why nothing comes of what it is asked; "" is nothing.
+    """
+
+    age: float
+    seconds: float
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """One worker process and the model it pins, None for an idle one.
 
@@ -123,6 +134,13 @@ class Worker:
     #: Memory that its model takes, and how much of that is a GPU's.
     resident_bytes: int = 0
     gpu_bytes: int = 0
+    #: None where it has no model, and of an older release.
+    sign: Sign | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why its model computes nothing; "" where it does, as far as is known."""
+        return self.sign.trouble if self.sign else ""
 
     @property
     def pin(self) -> str:

@@ -304,6 +304,11 @@ def _message_in(fields: dict[str, Any]) -> Message:
     return Message(**{**fields, "tool_calls": tuple(ToolCall(**call) for call in fields["tool_calls"])})
 
 
+def encode_line(facts: Mapping[str, Any]) -> str:
+    """A line of a log; what JSON has no form for is spelled as Python would."""
+    return orjson.dumps(facts, default=str).decode()
+
+
 def encode_worker(worker: Worker) -> bytes:
     """A worker's announcement."""
     return orjson.dumps(worker)

@@ -10,6 +10,7 @@
 --   lost (workers), blamed (for so many of them), from (tokens there were when it was taken), unbegun ("1": not yet computed),
 --     killed ("1": its last worker was killed from outside)
 --   prompt, cached, generated (tokens that were counted so far)
+--   trace (its traceparent, where somebody collects spans), taken (when that was last, ms)
 --   worker (who took it last), lost_workers (their names, a line each)
 --
 -- A lane's room is a sorted set of the requests that wait: by class, and within one by tag. Tags are start tags of start-time

@@ -59,6 +59,13 @@ class Taken:
     payload: bytes = b""
     key: str = ""
     priority: Priority = "normal"
+    #: The traceparent of whoever asked; "" where nobody collects spans.
+    trace: str = ""
+    #: For how many seconds it has been in the queue, or with workers.
+    waited: float = 0.0
+    #: The worker that was just lost over it, "" for none, and how many seconds ago that one had taken it.
+    lost_worker: str = ""
+    lost_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class Room:
         args += [codec.encode_request(request), kind(request), request.model, lane.pin, lane.name]
         args += [terms.key, terms.priority, cost(request), deadline, deadline + int(kept_seconds * 1000)]
         args += [bounds.all, bounds.model, bounds.key or bounds.model, terms.digest, codec.VERSION, call, listener]
-        args += [terms.limits.requests_per_minute, terms.limits.tokens_per_day]
+        args += [terms.limits.requests_per_minute, terms.limits.tokens_per_day, terms.trace]
         keys = [names.state_key(request.id), record, names.call_key(request.id)]
         outcome, number, request_id, wait = self._admit(keys=keys, args=args)
         return Admitted(outcome.decode(), number, request_id.decode(), wait / 1000 if wait >= 0 else None)
@@ -168,7 +175,8 @@ class Room:
         """For a ticket of the lane: whoever is next, or `only` that request. Holding the lease starts here."""
         args = [lane, worker, int(lease_seconds * 1000), f"{MAX_LOST_WORKERS} {MAX_LOST_IN_ALL}"]
         args += [_EXPIRED, int(journal_seconds * 1000), codec.VERSION, _CRASHED, only]
-        outcome, request_id, attempt, next_index, payload, key, priority = self._take(keys=[], args=args)
+        outcome, request_id, attempt, next_index, payload, key, priority, *past = self._take(keys=[], args=args)
+        trace, waited, lost_worker, lost_after = past
         return Taken(
             outcome.decode(),
             request_id.decode(),
@@ -177,6 +185,10 @@ class Room:
             payload,
             key.decode(),
             priority.decode() or "normal",
+            trace.decode(),
+            waited / 1000,
+            lost_worker.decode(),
+            lost_after / 1000,
         )
 
     @redis_errors_translated

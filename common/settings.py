@@ -68,6 +68,12 @@ class Settings:
     #: Tokens evaluated in one step at the most: the prefill chunk that running streams wait for.
     step_tokens: int = dataclasses.field(default=256, metadata={"low": 16, "high": 8192})
 
+    # What is logged, and who collects traces
+    log_format: str = dataclasses.field(default="text", metadata={"among": ("text", "json")})
+    log_level: str = dataclasses.field(default="info", metadata={"among": ("debug", "info", "warning", "error")})
+    #: auto: where an OTEL_EXPORTER_OTLP_ENDPOINT says who.
+    traces: str = dataclasses.field(default="auto", metadata={"among": ("auto", "on", "off")})
+
     #: An aikit manifest that says which models there are: `tropilla up` brings the cluster to what it says.
     manifest: str = ""
 
@@ -164,6 +170,8 @@ class Settings:
     #: A step that takes longer hangs, and the worker ends itself. A step has `step_tokens` at the most: 256 of a 13B model
     #: on two slow cores take about 90 s, and the first one reads the weights: 40 GB from a disk at 200 MB/s take 200 s.
     step_seconds: float = dataclasses.field(default=300.0, metadata={"low": 1, "high": 86_400})
+    #: A worker whose model has computed nothing for so long asks it for a token, to know whether it still does.
+    canary_seconds: float = dataclasses.field(default=10.0, metadata={"low": 0.1, "high": 3600})
     #: A worker that leaves tickets lying for so long, though it has room, no longer hears Celery, and ends itself.
     deaf_seconds: float = dataclasses.field(default=10.0, metadata={"low": 1, "high": 3600})
     #: How long running generations may go on where they are when everything stops, or their worker is told to leave and

@@ -7,7 +7,9 @@
 --       [8] payload of the last event of a request that is not tried again,
 --       [9] the only request to be taken, "" for whoever is next
 --
--- Returns {outcome, id, attempt, next event index, the encoded request, key, class}; outcome is
+-- Returns {outcome, id, attempt, next event index, the encoded request, key, class, traceparent, for how long it has waited,
+-- the worker that was lost over it just now, how long ago that one took it}; times in ms, "" and 0 where there is none.
+-- outcome is
 --   claimed  the caller is now the only writer, and goes on at that index
 --   suspect  the same, but it may be what killed its last worker: it is blamed for this one only from begin.lua on
 --   crashed  so many workers were lost while they ran it that it is not tried again: it has ended, and is kept aside
@@ -73,11 +75,13 @@ local function taken(state)
   redis.call('PEXPIRE', times, FORGOTTEN)
   -- Whoever would start at the present time anyway need not be remembered.
   redis.call('ZREMRANGEBYSCORE', turns_of(lane, state.class), '-inf', time)
+  local trace, waited, fallen, since = redis.call('HGET', state.at, 'trace') or '', now - tonumber(state.admitted), '', 0
   local lost, blamed, tokens = tonumber(state.lost or 0), tonumber(state.blamed or 0), tonumber(state.generated or 0)
   local further = tokens > tonumber(state.from or 0)
   if further then blamed = 0 end
   if tonumber(state.attempt) > 0 and not state.free then
     lost = lost + 1
+    fallen, since = state.worker or '', now - tonumber(redis.call('HGET', state.at, 'taken') or now)
     state.lost_workers = (state.lost_workers and state.lost_workers .. '\n' or '') .. (state.worker or '')
     if not further and not state.unbegun and not state.killed then blamed = blamed + 1 end
   end
@@ -88,9 +92,9 @@ local function taken(state)
     state.lost = lost
     keep_aside(state)
     return {'crashed', state.id, state.attempt, conclude(state, ARGV[8], 'failed:worker_crashed', ARGV[6]), '', state.key,
-            state.class}
+            state.class, trace, waited, fallen, since}
   end
-  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', tokens, 'worker', ARGV[2])
+  redis.call('HSET', state.at, 'lost', lost, 'blamed', blamed, 'from', tokens, 'worker', ARGV[2], 'taken', now)
   if lost > 0 then redis.call('HSET', state.at, 'lost_workers', state.lost_workers) end
   if blamed > 0 then redis.call('HSET', state.at, 'unbegun', '1') end
   if state.kind ~= '' then
@@ -104,7 +108,7 @@ local function taken(state)
   redis.call('PEXPIRE', state.at, state.lifetime)
   redis.call('PEXPIRE', key_of(state.id, 'journal'), state.lifetime)
   return {blamed > 0 and 'suspect' or 'claimed', state.id, attempt, next_index(key_of(state.id, 'journal')),
-          redis.call('HGET', state.at, 'request'), state.key, state.class}
+          redis.call('HGET', state.at, 'request'), state.key, state.class, trace, waited, fallen, since}
 end
 
 if only ~= '' then
@@ -116,7 +120,7 @@ if only ~= '' then
     local found = taken(state)
     if found then return found end
   end
-  return {'empty', '', 0, 0, '', '', ''}
+  return {'empty', '', 0, 0, '', '', '', '', 0, '', 0}
 end
 
 local newer = {}
@@ -140,4 +144,4 @@ local found = next_one()
 if #newer > 0 then redis.call('ZADD', room, unpack(newer)) end
 if found then return found end
 redis.call('HDEL', times, 'taken')
-return {#newer > 0 and 'newer' or 'empty', '', 0, 0, '', '', ''}
+return {#newer > 0 and 'newer' or 'empty', '', 0, 0, '', '', '', '', 0, '', 0}

@@ -50,6 +50,8 @@ class Terms:
     idempotency: str = ""
     digest: str = ""
     limits: Limits = NO_LIMITS
+    #: The traceparent of whoever asks, for the spans of its workers; "" where nobody collects them.
+    trace: str = ""
 
 
 NO_TERMS = Terms()

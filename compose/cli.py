@@ -1,5 +1,5 @@
-"""The command `tropilla`: up (everything), web, worker, store, flower (one process each, for Procfile), restart, version;
-and those that talk to a running cluster or read its books (client/).
+"""The command `tropilla`: up (everything), web, worker, store, flower (one process each, for Procfile), restart, health,
+version; and those that talk to a running cluster or read its books (client/).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tropilla.common.catalogue import Flavour
 from tropilla.common.environment import is_given
 from tropilla.common.errors import ConfigurationError, TropillaError
 from tropilla.common.settings import Settings
-from tropilla.compose import flags, local, prepare, program
+from tropilla.compose import flags, health, local, prepare, program
 from tropilla.compose.client import words
 from tropilla.compose.client.arguments import STATUSES, add_commands, spelled_out
 from tropilla.compose.client.errors import UNREACHABLE_STATUS, Unreachable
@@ -57,6 +57,7 @@ def parser() -> flags.Parser:
     )
     flags.add_settings(restart, "--home")
     restart.set_defaults(run=run_restart)
+    _add_health(commands)
     version = commands.add_parser("version", help="which Tropilla this is")
     version.set_defaults(run=run_version)
     return top
@@ -99,6 +100,14 @@ def _add_processes(commands: Any) -> None:
     flags.add_flower_port(flower)
     flags.add_settings(flower, "--redis", "--home")
     flower.set_defaults(run=run_flower)
+
+
+def _add_health(commands: Any) -> None:
+    check = commands.add_parser("health", help="whether one process does what it is for: status 0, or 1 and why not")
+    check.add_argument("what", choices=tuple(health.CHECKS), help="which kind of process")
+    flags.add_settings(check, "--name", "--host", "--port", "--redis", "--home")
+    flags.add_flower_port(check)
+    check.set_defaults(run=run_health)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,6 +223,14 @@ def run_flower(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
 
 def run_restart(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return restart(read_settings(asked, environment).home, sys.stdout)
+
+
+def run_health(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    verdict = health.CHECKS[asked.what](read_settings(asked, environment), asked.worker_name or "")
+    if verdict.well:
+        print(verdict.sentence)
+        return 0
+    return _complain(verdict.sentence, FAILURE_STATUS)
 
 
 def run_version(_asked: argparse.Namespace, _environment: Mapping[str, str]) -> int:

@@ -51,7 +51,8 @@ def up(options: Options, environment: Mapping[str, str], output: TextIO) -> int:
     with Signals() as signals, Home(options.settings.home) as home, Reservations() as ports, Readiness() as readiness:
         cluster = prepare(options, home, ports, readiness, environment)
         colour = wants_colour(environment, terminal=output.isatty())
-        log = Log(output, prefixes((*cluster.names, rolling.NEW, rolling.OLD), colour=colour))
+        json_lines = options.settings.log_format == "json"
+        log = Log(output, prefixes((*cluster.names, rolling.NEW, rolling.OLD), colour=colour), json_lines=json_lines)
         with Herd(home.folder, signals, log.line) as herd:
             supervisor = Supervisor(herd, log, signals)
             local = Local(cluster, home, log, supervisor, readiness, typed(home, environment))

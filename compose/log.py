@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TextIO
 
 #: The name behind which `tropilla up` itself speaks.
@@ -62,20 +64,25 @@ class Log:
     want of somewhere to say so. A full disk costs lines and nothing else.
     """
 
-    def __init__(self, output: TextIO, prefixes: Mapping[str, str]) -> None:
+    def __init__(self, output: TextIO, prefixes: Mapping[str, str], *, json_lines: bool = False) -> None:
+        """json_lines: whoever speaks such passes as he is, and what others say is put into one."""
         self._output = output
         self._prefixes = prefixes
+        self._json_lines = json_lines
         self.gone = False
 
     def line(self, name: str, text: str) -> None:
-        self._write(f"{self._prefixes[name]}{text}\n")
+        self._write(f"{_object(name, text) if self._json_lines else self._prefixes[name] + text}\n")
 
     def say(self, text: str) -> None:
         self.line(OWN_NAME, text)
 
     def block(self, text: str) -> None:
         """Unprefixed, to be copied from."""
-        self._write(f"\n{text}\n\n")
+        if self._json_lines:
+            self.say(text)
+        else:
+            self._write(f"\n{text}\n\n")
 
     def _write(self, text: str) -> None:
         if self.gone:
@@ -85,3 +92,16 @@ class Log:
             self._output.flush()
         except OSError as error:
             self.gone = error.errno in GONE
+
+
+def _object(name: str, text: str) -> str:
+    """A line as the processes' own JSON lines are (common/logs.py)."""
+    if text.startswith("{"):
+        try:
+            json.loads(text)
+            return text
+        except ValueError:
+            pass
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    role = "up" if name == OWN_NAME else name
+    return json.dumps({"time": time, "level": "info", "logger": "tropilla.up", "message": text, "role": role})

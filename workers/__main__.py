@@ -10,12 +10,12 @@ One sentence when the model or the settings cannot be served, exit status 2; 1 f
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
 import sys
 from pathlib import Path
 
+from tropilla.common import logs, tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Flavour
 from tropilla.common.errors import ConfigurationError, TropillaError
@@ -32,11 +32,12 @@ IDLE, OWN = "--idle", "--own"
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     flags = _flags()
     try:
         leaving.hear_signals()
         settings = Settings.from_environment()
+        logs.begin(settings, "worker", settings.worker_name)
+        tracing.check(settings)
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         name = f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}"
         # While there are no threads and no connections yet.

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.platforms import SecurityWarning
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
 from tropilla.common import names
 from tropilla.common.errors import NewerMessage, StoreUnavailable
@@ -56,10 +56,14 @@ def register(celery: Celery, pin: Pin) -> None:
     def begin(**_: object) -> None:
         pin.hearing.begin()
 
+    def quiet(**_: object) -> None:
+        """Celery leaves logging alone where anybody listens to this."""
+
     # Held by the application, since Celery's signals keep no strong reference.
-    celery.tropilla_drain, celery.tropilla_begin = drain, begin
+    celery.tropilla_drain, celery.tropilla_begin, celery.tropilla_quiet = drain, begin, quiet
     worker_shutting_down.connect(drain)
     worker_ready.connect(begin)
+    setup_logging.connect(quiet)
 
 
 def announce(ticket: str, outcome: Outcome, seconds: float) -> None:
@@ -80,7 +84,7 @@ def announce(ticket: str, outcome: Outcome, seconds: float) -> None:
 def run(celery: Celery, pin: Pin) -> int:
     """Serves tickets until a signal or `stop_taking`, and until those at hand are done with; answers the exit status."""
     try:
-        celery.worker_main(arguments(pin))
+        celery.worker_main(arguments(pin, logging.getLevelName(logging.getLogger().level)))
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
     return 0
@@ -91,7 +95,7 @@ def stop_taking() -> None:
     state.should_stop = 0
 
 
-def arguments(pin: Pin) -> list[str]:
+def arguments(pin: Pin, level: str) -> list[str]:
     """The command line of `celery worker` for a pinned model."""
     return [
         "--quiet",
@@ -103,5 +107,5 @@ def arguments(pin: Pin) -> list[str]:
         "--without-gossip",
         "--without-mingle",
         "--task-events",
-        "--loglevel=INFO",
+        f"--loglevel={level}",
     ]

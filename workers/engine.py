@@ -11,7 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tropilla.common.errors import InvalidPrompt
-from tropilla.common.generation import EmbeddingRequest, GenerationRequest, PromptToken, TokenizeRequest
+from tropilla.common.generation import (
+    EmbeddingRequest,
+    GenerationRequest,
+    PromptToken,
+    Sampling,
+    TokenizeRequest,
+    TokenPrompt,
+)
 from tropilla.common.gguf import Header
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import embeddings, machine, memory
@@ -23,7 +30,7 @@ from tropilla.workers.intake import Intake
 from tropilla.workers.llama.embedder import Embedder
 from tropilla.workers.llama.grammar import tokenizer_of
 from tropilla.workers.llama.model import MAX_SEQUENCES, Llama, Size
-from tropilla.workers.loop import Loop, Outgoing
+from tropilla.workers.loop import Job, Loop, Outgoing
 from tropilla.workers.pace import Pace
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.scheduler import Limits, Scheduler
@@ -62,6 +69,7 @@ class Engine:
         adapters: Mapping[str, Path] = MappingProxyType({}),
         on_progress: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._name = name
         threads = settings.threads or threads_for(os.cpu_count() or 1)
         layers = settings.gpu_layers if gpu else 0
         self.model = _load(
@@ -99,6 +107,20 @@ class Engine:
             # The API refuses those that nobody has: another worker of this model had it until a moment ago.
             raise InvalidPrompt(f"adapter {request.adapter} not found on this worker", code="unsupported")
         return self._intake.sequences(request, past)
+
+    def probe(self, loop: Loop, job: Job) -> None:
+        """Has the model compute one token, or one vector where it makes vectors, for nobody's request; from any thread."""
+        token = self.model.vocabulary.start
+        if not self.model.generates:
+            loop.embed(job, [[token]], dimensions=None, normalize=False)
+            return
+        asked = GenerationRequest(
+            job.request_id, self._name, (TokenPrompt((token,)),), Sampling(temperature=0.0, seed=0), max_tokens=1
+        )
+        sequences = self._intake.sequences(asked)
+        for sequence in sequences:
+            sequence.alone = True
+        loop.submit(job, sequences)
 
     def inputs(self, request: EmbeddingRequest) -> list[list[int]]:
         """An embedding request's inputs as tokens, from any thread. Raises `GenerationFailed`s."""

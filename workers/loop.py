@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tropilla.common.errors import GenerationFailed, to_failed
-from tropilla.common.generation import Alternative, Event, Prompted, PromptToken
+from tropilla.common.generation import Alternative, Event, Finished, Prompted, PromptToken
 from tropilla.common.terms import Newcomer, Priority
 from tropilla.workers import fairness
 from tropilla.workers.fairness import Held
@@ -101,6 +101,10 @@ class Job:
     answers: int = 1
     #: What the ticket holder tells Celery, and Flower shows.
     outcome: str = "running"
+    #: Of its choices, those that have ended here.
+    finished: list[Finished] = field(default_factory=list)
+    #: Somebody else has it.
+    taken_away: bool = False
     begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     #: Set when it has ended, and when a rival is named: there is something to do for who minds it.
@@ -127,6 +131,7 @@ class Job:
     def be_taken_away(self) -> None:
         """Somebody else writes the request's events now."""
         self.outcome = "taken away"
+        self.taken_away = True
         self.end()
 
     def hand_back(self) -> None:
@@ -243,6 +248,7 @@ class Loop:
         self._stopped = False
         self._handing_back = False
         self._busy_since: float | None = None
+        self._computed_at = clock()
         self._held: tuple[Held, ...] = ()
 
     @property
@@ -266,6 +272,13 @@ class Loop:
     def busy_since(self) -> float | None:
         """Since when the current step runs, on the loop's clock; None between steps. From any thread."""
         return self._busy_since
+
+    @property
+    def computed_at(self) -> float:
+        """When a step was computed last, on the loop's clock; before the first one, when the loop was made. From any
+        thread.
+        """
+        return self._computed_at
 
     # -- from any thread ------------------------------------------------------------------------------------------
 
@@ -323,13 +336,14 @@ class Loop:
         self._held = self._overview() if self._scheduler.waiting else ()
         self._model.move(plan.moves)
         lap.end("concat")
-        joined = sum(1 for chunk in plan.chunks if not chunk.sequence.started_at)
+        asked = [chunk for chunk in plan.chunks if not chunk.sequence.alone]
+        joined = sum(1 for chunk in asked if not chunk.sequence.started_at)
         events = self._step(plan.chunks, lap) if plan.chunks else []
         # What has ended since gives its cells back now, not with the next request.
         self._model.move(self._scheduler.moves())
         lap.end("filter")
         if self._pace is not None:
-            self._keep_books(self._pace, plan.chunks, lap, joined)
+            self._keep_books(self._pace, asked, lap, joined)
         return events
 
     def _keep_books(self, pace: Pace, chunks: list[Chunk], lap: Lap, joined: int) -> None:
@@ -416,10 +430,12 @@ class Loop:
         if self._desk is None or self._desk.idle:
             return []
         try:
-            return self._desk.step()
+            events = self._desk.step()
         except Exception as error:  # the outermost loop, as in `_step`
             log.exception("a pass over embeddings failed")
             return self._desk.fail_all(GenerationFailed(f"the worker could not evaluate a pass: {error}"))
+        self._computed_at = self._clock()
+        return events
 
     def _cancel(self, request_id: str) -> list[Outgoing]:
         left = [self._leave(sequence) for sequence in self._scheduler.of(request_id)]
@@ -441,6 +457,7 @@ class Loop:
             stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
             return [event for request_id in stepped for event in self._fail(request_id, failure)]
         lap.end("forward")
+        self._computed_at = self._clock()
         self._scheduler.took(chunks, lap.parts["forward"])
         scored = self._score(chunks, rows)
         sampling = [(chunk.sequence, row) for chunk, row in zip(chunks, rows, strict=True) if chunk.samples]
@@ -509,6 +526,7 @@ class Loop:
         self._release(sequence)
         job.open_choices -= 1
         finished = sequence.finish(job.number(), self._clock(), self._worker, load_seconds=job.load_seconds)
+        job.finished.append(finished)
         ends = job.open_choices == 0
         if ends:
             del self._jobs[job.request_id]
@@ -540,7 +558,8 @@ class Loop:
     def _overview(self) -> tuple[Held, ...]:
         of: dict[str, list[Sequence]] = {}
         for sequence in self._scheduler.alive:
-            of.setdefault(sequence.request_id, []).append(sequence)
+            if not sequence.alone:
+                of.setdefault(sequence.request_id, []).append(sequence)
         return tuple(
             Held(
                 job.request_id,

@@ -7,18 +7,21 @@ import threading
 import time
 from dataclasses import replace
 
-from tropilla.common import readiness
+from tropilla.common import readiness, tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.metrics import Tally
 from tropilla.common.room import Room
 from tropilla.workers import leaving
+from tropilla.workers.canary import Canary
 from tropilla.workers.charge import Charge
+from tropilla.workers.diary import Diary
 from tropilla.workers.engine import Engine
 from tropilla.workers.entry import Entry
 from tropilla.workers.hearing import Hearing
 from tropilla.workers.keeper import Keeper
+from tropilla.workers.loop import Loop
 from tropilla.workers.outcome import Outcome
 from tropilla.workers.pace import Pace
 from tropilla.workers.publisher import Publisher
@@ -44,6 +47,7 @@ class Pin:
     def __init__(self, charge: Charge, bus: Bus, keeper: Keeper) -> None:
         self._settings, self._bus, self._keeper, self._charge = charge.settings, bus, keeper, charge
         self.worker = keeper.worker
+        self._diary = Diary(self.worker.name, tracing.collector(charge.settings, "worker", self.worker.name))
         self._tally = Tally()
         began = time.monotonic()
         with blamed("load_failed"):
@@ -67,7 +71,7 @@ class Pin:
             journal_seconds=self._settings.journal_seconds,
             orphan_seconds=self._settings.orphan_seconds,
         )
-        self._loop = self._engine.loop(self._publisher.put, worker=self.worker.name, pace=self._pace)
+        self._loop = self._proven_loop()
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
         definition = charge.definition
         self._room = Room(bus)
@@ -80,6 +84,7 @@ class Pin:
             Entry(bus, self._engine, self._loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
             self._loop,
             self._usher,
+            self._diary,
             heirs=self._heirs,
             keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
         )
@@ -100,6 +105,15 @@ class Pin:
         #: For good; and whether it takes no new tickets because it leaves, for good or not.
         self.told_to_stop = self.drains = False
         keeper.mind(self)
+
+    def _proven_loop(self) -> Loop:
+        """One that has computed something. Raises `CannotLoad`."""
+        settings = self._settings
+        self._canary = Canary(self._publisher.put, seconds=settings.canary_seconds, step_seconds=settings.step_seconds)
+        loop = self._engine.loop(self._canary.put, worker=self.worker.name, pace=self._pace)
+        self._canary.mind(loop, lambda job: self._engine.probe(loop, job))
+        self._canary.prove()
+        return loop
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -196,6 +210,7 @@ class Pin:
         self._watchdog.stop()
         self._threads[2].join()
         self._engine.close()
+        self._diary.close()
 
     # -- the keeper's ward --------------------------------------------------------------------------------------------
 
@@ -211,7 +226,10 @@ class Pin:
     def described(self, worker: Worker) -> Worker:
         size = self._charge.size
         return replace(
-            self._tickets.described(worker), resident_bytes=size.resident_bytes, gpu_bytes=self._charge.gpu_bytes
+            self._tickets.described(worker),
+            resident_bytes=size.resident_bytes,
+            gpu_bytes=self._charge.gpu_bytes,
+            sign=self._canary.sign,
         )
 
     def report(self) -> None:
@@ -222,6 +240,7 @@ class Pin:
                 self._tickets.look_after_the_ticketless(self.lanes)
         if ready:
             self._usher.look()
+            self._canary.look()
         self.hearing.check(pulls=ready)
         # Last: a Redis at its maxmemory takes no more counts.
         self._bus.report_load(self.worker.name, self._pace.load)

@@ -410,7 +410,7 @@ class Scheduler:
         return True
 
     def _publish(self, sequence: Sequence) -> None:
-        if self.limits.reuse and not sequence.shifted and sequence.slot is not None:
+        if self.limits.reuse and not (sequence.shifted or sequence.alone) and sequence.slot is not None:
             known = sequence.tokens[: sequence.computed]
             self._moves += self._prefixes.publish(sequence.slot, known, sequence.adapter)
 

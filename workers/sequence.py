@@ -131,6 +131,8 @@ class Sequence:
         self.slot: int | None = None
         #: Places no longer are what a prefix would make of them: they cannot be shared.
         self.shifted = False
+        #: It is nobody's request: what it computes is for no one to share, and stands in no statistics (canary.py).
+        self.alone = False
         #: The prompt's own log-probabilities have been told.
         self.scored = False
         self.reason: Reason | None = None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tropilla.common import codec
+from tropilla.common import codec, logs
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import Flavour, Lane, Worker
 from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, StoreUnavailable, to_failed
@@ -22,6 +22,7 @@ from tropilla.common.settings import Settings
 from tropilla.common.terms import Newcomer, Told, ending
 from tropilla.workers import outcome
 from tropilla.workers.continuation import Past
+from tropilla.workers.diary import Diary
 from tropilla.workers.entry import Entry
 from tropilla.workers.keeper import Held, Keeper
 from tropilla.workers.loop import Job, Loop
@@ -44,6 +45,10 @@ class Visit:
     job: Job
     held: Held
     lane: str
+    taken: Taken
+    model: str
+    #: When it was taken, on the diary's clock.
+    began: float
 
 
 class Tickets:
@@ -58,12 +63,13 @@ class Tickets:
         entry: Entry,
         loop: Loop,
         usher: Usher,
+        diary: Diary,
         *,
         heirs: Callable[[], list[Flavour]],
         keep_alive: float,
     ) -> None:
         self._bus, self._room, self._keeper, self._settings = bus, room, keeper, settings
-        self._entry, self._loop, self._usher = entry, loop, usher
+        self._entry, self._loop, self._usher, self._diary = entry, loop, usher, diary
         self._worker = keeper.worker
         self._heirs = heirs
         self._began = time.monotonic()
@@ -103,19 +109,25 @@ class Tickets:
         only newer workers can read those who wait, and `StoreUnavailable`.
         """
         taken = self._take(lane)
-        last, said = taken.request_id, "failed:worker_crashed"
+        if taken.outcome == "empty":
+            return outcome.nobody(self._told(ticket))
+        with logs.about(logs.named(taken.request_id) if taken.request_id else ""):
+            last, said = self._served(taken, lane, tag)
+            came_to = outcome.served(self._told(last), said)
+        return came_to if last == ticket else replace(came_to, text=f"{came_to.text} ({last})")
+
+    def _served(self, taken: Taken, lane: str, tag: str) -> tuple[str, str]:
+        """The id of the last request that this ticket was good for, and what is known of its end here."""
         match taken.outcome:
-            case "empty":
-                return outcome.nobody(self._told(ticket))
             case "newer":
                 raise NewerMessage("those who wait are of a newer release", b"")
             case "crashed":
+                self._diary.crashed(taken)
                 log.error("request %s has cost its workers; `tropilla dead show` tells more", taken.request_id)
             case "claimed" | "suspect":
                 visit = self._begun(taken, lane, tag)
-                last, said = (last, visit) if isinstance(visit, str) else self._attend(visit)
-        came_to = outcome.served(self._told(last), said)
-        return came_to if last == ticket else replace(came_to, text=f"{came_to.text} ({last})")
+                return (taken.request_id, visit) if isinstance(visit, str) else self._attend(visit)
+        return taken.request_id, "failed:worker_crashed"
 
     def _told(self, request_id: str) -> Told | None:
         try:
@@ -141,7 +153,7 @@ class Tickets:
             log.error("request %s: what was said of it cannot be read: %s", request.id, error.message)
             return self._conclude(taken, Failed(taken.next_index, "internal", "the answer cannot be gone on with"))
         except GenerationFailed as failure:
-            log.error("request %s: %s", request.id, failure.message)
+            log.error("request %s cannot be gone on with: %s", request.id, failure.code)
             return self._conclude(taken, to_failed(failure, taken.next_index))
         return self._visit(request, told, taken, Held(Lease(request.id, self._worker.name, taken.attempt), tag), lane)
 
@@ -166,7 +178,7 @@ class Tickets:
         job = Job(request.id, taken.attempt, request.choices - len(told.ended), taken.next_index)
         job.key, job.priority = taken.key, taken.priority
         job.load_seconds = self._entry.load_seconds if waited else 0.0
-        visit = Visit(job, held, lane)
+        visit = Visit(job, held, lane, taken, request.model, self._diary.clock())
         self._enter(visit, None if isinstance(request, TokenizeRequest) else request.keep_alive)
         try:
             if taken.outcome == "suspect":
@@ -178,12 +190,14 @@ class Tickets:
             self._leave(visit)
             raise
         except GenerationFailed as failure:
+            job.outcome = f"failed: {failure.code}"
             self._leave(visit)
             return self._conclude(taken, to_failed(failure, taken.next_index))
         except Exception as error:
             # A bug of ours or of a template: the caller hears of it now instead of when the lease has run out.
             log.exception("request %s could not be prepared", request.id)
             message = f"the worker could not prepare the prompt: {type(error).__name__}"
+            job.outcome = "failed: internal"
             self._leave(visit)
             return self._conclude(taken, Failed(taken.next_index, "internal", message))
         return visit
@@ -215,6 +229,7 @@ class Tickets:
         self._keeper.let_go(visit.held)
         with self._lock:
             self._stay.ended(time.monotonic())
+        self._diary.over(visit.job, visit.taken, visit.model, visit.began)
 
     def _attend(self, visit: Visit) -> tuple[str, str]:
         """To the end of the request, and of all who had its place after it. Answers the last one's id, and what is known of
@@ -258,7 +273,8 @@ class Tickets:
         """Who is to have the visit's place, if he still waits and is not done with at once."""
         try:
             taken = self._take(newcomer.lane, only=newcomer.request_id)
-            begun = None if taken.outcome == "empty" else self._begun(taken, newcomer.lane, visit.held.tag)
+            with logs.about(logs.named(newcomer.request_id)):
+                begun = None if taken.outcome == "empty" else self._begun(taken, newcomer.lane, visit.held.tag)
         except StoreUnavailable as error:
             log.warning("request %s cannot be taken: %s", newcomer.request_id, error.message)
             return None

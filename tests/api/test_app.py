@@ -28,6 +28,7 @@ from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
 from tropilla.api.framing import SSE
 from tropilla.api.inbox import CLOSING, GONE
+from tropilla.api.liveness import WEDGED_SECONDS, Liveness
 from tropilla.api.relay import Relay
 from tropilla.api.surface import (
     Call,
@@ -630,6 +631,18 @@ def test_a_server_that_leaves_is_not_ready(world: World) -> None:
     told = client.get("/readyz")
     assert (told.status_code, told.json["status"], told.json["models"]) == (503, "draining", ["m"])
     assert client.get("/health").status_code == 200
+
+
+def test_whether_a_process_turns_is_told_without_asking_redis(world: World) -> None:
+    asked: list[str] = []
+    world.announcements.catalogue = lambda: asked.append("catalogue")  # type: ignore[assignment]
+    client = create_app(world.collaborators).test_client()
+    assert (client.get("/livez").status_code, client.get("/livez").json["status"]) == (200, "alive")
+    assert client.head("/livez").status_code == 200
+    wedged = replace(world.collaborators, liveness=Liveness({"inbox": lambda: 0.0}, lambda: WEDGED_SECONDS + 1))
+    told = create_app(wedged).test_client().get("/livez")
+    assert (told.status_code, told.json["threads"]) == (503, {"inbox": "has not turned for 31 s"})
+    assert asked == []
 
 
 @pytest.mark.parametrize("stream", [False, True])

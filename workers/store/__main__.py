@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from tropilla.common import logs
 from tropilla.common.blobs import Blobs
 from tropilla.common.bus import Bus
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
@@ -35,9 +36,9 @@ HOME_SAYS_WHERE = "TROPILLA_HOME says where it is"
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         settings = Settings.from_environment()
+        logs.begin(settings, "store")
         bus = Bus.connect(settings.redis_url, settings)
         bus.check()
         registry = Registry(bus)
@@ -59,7 +60,7 @@ def main() -> int:
 
     leaving.hear_restarts(restart)
     try:
-        celery.worker_main(app.arguments(desk))
+        celery.worker_main(app.arguments(desk, logs.library_level(settings)))
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 from tropilla.common import codec, names
 from tropilla.common.errors import DecodeError, NewerMessage, StoreUnavailable
 from tropilla.workers.consumer import HastyConsumer
@@ -52,12 +52,16 @@ def register(celery: Celery, desk: Desk, leave: Callable[[str], None]) -> None:
         desk.close()
         leave("told to stop")
 
+    def quiet(**_: object) -> None:
+        """Celery leaves logging alone where anybody listens to this."""
+
     # Held by the application, since Celery's signals keep no strong reference.
-    celery.tropilla_stop = stop
+    celery.tropilla_stop, celery.tropilla_quiet = stop, quiet
     worker_shutting_down.connect(stop)
+    setup_logging.connect(quiet)
 
 
-def arguments(desk: Desk) -> list[str]:
+def arguments(desk: Desk, level: str) -> list[str]:
     """The command line of `celery worker` for the store."""
     return [
         "--quiet",
@@ -69,5 +73,5 @@ def arguments(desk: Desk) -> list[str]:
         "--without-gossip",
         "--without-mingle",
         "--task-events",
-        "--loglevel=INFO",
+        f"--loglevel={level}",
     ]

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from tropilla.api.media import readable
 from tropilla.api.surface import Dialect, Enquiry, Page, Resumption, Route
-from tropilla.api.surfaces.openai import about, batches, embeddings, files, responses_about, tokens
+from tropilla.api.surfaces.openai import about, batches, embeddings, files, probes_about, responses_about, tokens
 from tropilla.api.surfaces.openai.answer import headers
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
 from tropilla.api.surfaces.openai.faults import fault, refused_status
-from tropilla.api.surfaces.openai.models import health, listing, readiness
+from tropilla.api.surfaces.openai.models import health, listing
+from tropilla.api.surfaces.openai.probes import liveness, readiness
 from tropilla.api.surfaces.openai.responses import RESPONSES, count, parse_count
 
 #: The un-prefixed ones are Cria's and llama.cpp's. /models/<id>/... belongs to TGI.
@@ -22,7 +23,8 @@ OPENAI = Dialect(
         Route("/v1/completions", COMPLETIONS),
         Page("/v1/models", listing, about.MODELS),
         Page("/v1/health", health, about.HEALTH, vital=True),
-        Page("/readyz", readiness, about.READY, vital=True),
+        Page("/livez", liveness, probes_about.LIVE, vital=True, alone=True),
+        Page("/readyz", readiness, probes_about.READY, vital=True),
         Resumption("/v1/streams/<id>", about.STREAM),
         Route("/chat/completions", CHAT),
         Route("/completions", COMPLETIONS),
@@ -45,6 +47,7 @@ OPENAI = Dialect(
         "/embeddings",
         "/detokenize",
         "/apply-template",
+        "/livez",
         "/readyz",
     ),
     fault=fault,

@@ -229,15 +229,6 @@ TEMPLATE = dataclasses.replace(
     streams=None,
 )
 CHAT_TOKENS = dataclasses.replace(CHAT, summary="Count the tokens of a conversation", gives=COUNTED, streams=None)
-_READINESS = record(
-    "Readiness",
-    {
-        "status": one_of("ready", "unready", "draining"),
-        "models": several(TEXT),
-        "unavailable": {"type": "object", "additionalProperties": record("", {"code": TEXT, "message": TEXT})},
-    },
-)
-READY = About("Say which models can answer, and why others cannot", gives=_READINESS, also={503: _READINESS})
 HEALTH = About("Say whether a model can answer", gives=record("", {"status": one_of("ok")}), also={503: ERROR})
 STREAM = About(
     "Go on with a stream that broke off",

@@ -128,20 +128,6 @@ def unable(surroundings: Surroundings, name: str) -> str:
     return meant
 
 
-def readiness(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
-    """Which models can answer, at once or once they are loaded, why the others cannot, and whether this process stays."""
-    catalogue = surroundings.catalogue
-    named = {definition.model.name for definition in catalogue.definitions} | set(catalogue.troubles)
-    told = {name: trouble for name in sorted(named) if (trouble := catalogue.trouble(name)) is not None}
-    status = "draining" if surroundings.draining else "ready" if catalogue.models else "unready"
-    body = {
-        "status": status,
-        "models": [model.name for model in catalogue.models],
-        "unavailable": {name: {"code": each.code, "message": each.message} for name, each in told.items()},
-    }
-    return Reply(body, 200 if status == "ready" else 503)
-
-
 def health(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
     """llama.cpp's words, and no model's name: nobody needs a key to ask."""
     if surroundings.catalogue.models:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import WORKER
 from openai.pagination import SyncPage
 from openai.types import Model as OpenAIModel
 from openai_events import HELLO, ask, model, refusal, surroundings
 from openai_strict import strict
-from tropilla.api.surface import JSON, Reply, Surface, Surroundings
+from tropilla.api.surface import JSON, Surface, Surroundings
 from tropilla.api.surfaces.openai.chat import CHAT
 from tropilla.api.surfaces.openai.completions import COMPLETIONS
-from tropilla.api.surfaces.openai.models import health, listing, readiness, retrieve
-from tropilla.common.catalogue import Catalogue, Trouble, Worker, catalogue
+from tropilla.api.surfaces.openai.models import health, listing, retrieve
+from tropilla.common.catalogue import Catalogue, Worker, catalogue
 from tropilla.common.errors import UnknownModel
 from tropilla.common.settings import Settings
 
@@ -165,12 +164,3 @@ def test_the_fingerprint_changes_with_the_file() -> None:
     first = ask(CHAT, HELLO).answer.fingerprint
     assert first.startswith("b")
     assert model("pocket", digest="cd" * 32).digest[:12] not in first
-
-
-def test_readiness_names_what_can_answer_and_why_the_rest_cannot() -> None:
-    trouble = Trouble("not_gguf", "it is a page of HTML")
-    seen = Surroundings(catalogue([WORKER], (), {"broken": trouble}), Settings(), 0.0)
-    told = {"broken": {"code": "not_gguf", "message": "it is a page of HTML"}}
-    assert readiness(seen, {}) == Reply({"status": "ready", "models": ["m"], "unavailable": told}, 200)
-    nobody = Surroundings(catalogue([], (), {"broken": trouble}), Settings(), 0.0)
-    assert readiness(nobody, {}) == Reply({"status": "unready", "models": [], "unavailable": told}, 503)

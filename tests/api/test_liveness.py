@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from fakes import Clock
+from tropilla.api.liveness import WEDGED_SECONDS, Liveness
+
+
+def test_a_thread_that_turns_is_well_and_one_that_does_not_is_named() -> None:
+    clock = Clock()
+    turned = {"inbox": clock.now, "steward": clock.now}
+    liveness = Liveness({name: lambda name=name: turned[name] for name in turned}, clock)  # type: ignore[misc]
+    clock.advance(WEDGED_SECONDS)
+    assert liveness.ailing() == {}
+    turned["inbox"] = clock.now
+    clock.advance(1)
+    assert liveness.ailing() == {"steward": "has not turned for 31 s"}
+    turned["steward"] = clock.now
+    assert liveness.ailing() == {}
+
+
+def test_a_process_without_threads_is_well() -> None:
+    assert Liveness().ailing() == {}
