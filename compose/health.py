@@ -20,7 +20,6 @@ from tropilla.common.catalogue import Worker
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
-from tropilla.compose.program import FLOWER_ADDRESS
 
 #: Docker gives a health check 30 s, and Kubernetes 1 unless it is told otherwise.
 ANSWER_SECONDS = 5.0
@@ -90,7 +89,7 @@ def store(settings: Settings, _: str) -> Verdict:
 def flower(settings: Settings, _: str) -> Verdict:
     """Its own page for this, which asks for no password."""
     try:
-        status, _body = _asked(FLOWER_ADDRESS, settings.flower_port, "/healthcheck")
+        status, _body = _asked(settings.flower_host, settings.flower_port, "/healthcheck")
     except (OSError, http.client.HTTPException) as error:
         return Verdict(False, f"Flower does not answer on port {settings.flower_port}: {error}")
     return Verdict(status == http.client.OK, f"Flower answers {status} on port {settings.flower_port}")
