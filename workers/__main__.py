@@ -41,7 +41,7 @@ def main() -> int:
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         name = f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}"
         # While there are no threads and no connections yet.
-        leaving.be_seen_by(witness.post(witness.burying(settings, name)))
+        leaving.be_seen_by(witness.post(lambda: witness.burying(settings, name)))
         bus = Bus.connect(settings.redis_url, settings)
         bus.check()
         check_flavour(flavour)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tropilla.common.bus import Bus
+from tropilla.common.errors import StoreUnavailable
 from tropilla.common.generation import new_request_id
 from tropilla.common.room import Room
 from tropilla.common.settings import Settings
@@ -32,8 +33,9 @@ from tropilla.common.tasks import create_celery, submit
 
 #: The worker leaves in order: whatever it held has been given back.
 BYE = b"bye\n"
-#: Redis may be away, too, and the worker's successor of the same name may have taken something by then.
-BURY_SECONDS = 2
+#: Redis may be away, too; then the leases run out. What a successor of the same name takes meanwhile would be taken from it,
+#: and go on.
+BURY_SECONDS = 10
 READ_BYTES = 65536
 #: What `ps -o comm` shows of it: 15 characters are all it has.
 NAME = b"witness"
@@ -66,25 +68,31 @@ class Witness:
             return
 
 
-def post(bury: Callable[[bool], None]) -> Witness:
-    """Forks the witness; it calls bury(killed) when this process ends without having dismissed it."""
+#: What there is to do at the end of a worker; True: it was killed from outside.
+Bury = Callable[[bool], None]
+
+
+def post(prepare: Callable[[], Bury]) -> Witness:
+    """Forks the witness. What it prepares there is called when this process ends without having dismissed it."""
     read, write = os.pipe()
     gc.freeze()
     pid = os.fork()
     if not pid:
-        _watch(read, bury)
+        _watch(read, prepare)
     os.close(read)
     faulthandler.enable(file=write)
     return Witness(pid, write)
 
 
-def burying(settings: Settings, worker: str) -> Callable[[bool], None]:
-    """What there is to do when that worker has ended."""
+def burying(settings: Settings, worker: str) -> Bury:
+    """For the worker of that name. Connects now: on a busy machine that may take longer than a lease."""
+    bus = Bus.connect(settings.redis_url, settings)
+    room, celery = Room(bus), create_celery(settings)
+    with suppress(StoreUnavailable):
+        bus.ping()
 
     def bury(killed: bool) -> None:
-        bus = Bus.connect(settings.redis_url, settings)
-        lanes = Room(bus).bury(worker, killed=killed)
-        celery = create_celery(settings)
+        lanes = room.bury(worker, killed=killed)
         for lane in lanes:
             submit(celery, lane.name, ticket=new_request_id(), shown=lane.pin)
         if lanes or not killed:
@@ -94,7 +102,7 @@ def burying(settings: Settings, worker: str) -> Callable[[bool], None]:
     return bury
 
 
-def _watch(pipe: int, bury: Callable[[bool], None]) -> NoReturn:
+def _watch(pipe: int, prepare: Callable[[], Bury]) -> NoReturn:
     """In the fork, to its end. It shares nothing with the worker: no signal to a group, no socket, no terminal."""
     try:
         gc.disable()
@@ -108,6 +116,7 @@ def _watch(pipe: int, bury: Callable[[bool], None]) -> NoReturn:
         os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
         ctypes.CDLL(None).prctl(PR_SET_NAME, NAME)
         killed_for_memory = out_of_memory_kills()
+        bury = prepare()
         said = b""
         while not said.endswith(BYE) and (some := os.read(pipe, READ_BYTES)):
             said += some

@@ -21,7 +21,7 @@ WORKER = textwrap.dedent(
     from tropilla.workers import leaving, witness
 
     seen = Path(sys.argv[1])
-    leaving.be_seen_by(witness.post(lambda killed: seen.write_text(str(killed)) and None))
+    leaving.be_seen_by(witness.post(lambda: lambda killed: seen.write_text(str(killed)) and None))
     print("there", flush=True)
     """
 )
@@ -99,7 +99,7 @@ def test_the_witness_holds_nothing_of_the_worker_s(tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:
         os.close(read)
-        one = witness.post(lambda killed: None)
+        one = witness.post(lambda: lambda killed: None)
         (child,) = psutil.Process().children()
         # The last thing it does before it watches.
         while child.name() != witness.NAME.decode():
