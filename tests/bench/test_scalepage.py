@@ -10,19 +10,19 @@ import pytest
 
 from bench import page, scalepage
 from bench.places import RESULTS, ROOT, BenchError
-from bench.scalepage import beginnings, carries, costs, kept_up, knees, section
+from bench.scalepage import beginnings, carries, costs, fullest, knees, section
 
 
-def stream(count: int, heard: float, **token: float) -> dict[str, Any]:
+def stream(count: int, busy: float, **token: float) -> dict[str, Any]:
     return {
         "streams": count,
         "workers": 1,
         "wanted_per_second": 10.0 * count,
-        "tokens_per_second": heard,
+        "tokens_per_second": 9.0 * count,
         "gap_p50_ms": 100.0,
         "gap_p99_ms": 120.0,
         "memory_kb_each": 90.0,
-        "cores": dict.fromkeys(("worker", "redis", "api", "load"), 0.5),
+        "cores": {"worker": 0.1, "redis": 0.1, "api": busy, "load": 1.0},
         "cpu_us_each": {"load": 1.0, **token},
     }
 
@@ -53,20 +53,20 @@ def result(*streams: dict[str, Any]) -> dict[str, Any]:
 
 
 WHOLE = result(
-    stream(64, 640, worker=50, redis=25, api=200),
-    stream(256, 2330, worker=40, redis=20, api=100),
-    stream(512, 3000, worker=1, redis=1, api=1),
+    stream(64, 0.2, worker=50, redis=25, api=200),
+    stream(256, 0.7, worker=40, redis=20, api=100),
+    stream(512, 0.9, worker=1, redis=1, api=1),
 )
 
 
-def test_costs_are_taken_where_everybody_was_served_in_time() -> None:
-    assert kept_up(WHOLE)["streams"] == 256
+def test_costs_are_taken_where_nobody_of_ours_was_late() -> None:
+    assert fullest(WHOLE)["streams"] == 256
     assert costs(WHOLE) == {"worker": 40, "redis": 20, "api": 100}
 
 
-def test_who_never_kept_up_has_no_costs() -> None:
+def test_who_never_fullest_has_no_costs() -> None:
     with pytest.raises(BenchError, match="measure fewer"):
-        costs(result(stream(64, 500, worker=1, redis=1, api=1)))
+        costs(result(stream(64, 0.8, worker=1, redis=1, api=1)))
 
 
 def test_a_request_costs_what_its_tokens_do_not() -> None:

@@ -185,6 +185,19 @@ def test_redis_has_one_password_for_all_who_need_it(chart: Chart) -> None:
     assert password not in shown
 
 
+def test_redis_throws_nothing_away_and_starts_again_only_for_its_own_settings(chart: Chart) -> None:
+    def found(values: Mapping[str, Any]) -> tuple[str, Document]:
+        documents = chart.render(values)
+        conf = one(documents, "ConfigMap", "tropilla-redis")["data"]["redis.conf"]
+        return conf, rules.pod(one(documents, "StatefulSet", "tropilla-redis"))["metadata"]
+
+    conf, pod = found({})
+    assert {"appendonly yes", "maxmemory 1gb", "maxmemory-policy noeviction"} <= set(conf.splitlines())
+    assert found({"settings": {"slots": 2}}) == (conf, pod)
+    assert found({"redis": {"maxmemory": "4gb"}})[1] != pod
+    assert not any("version" in label or "chart" in label for label in pod["labels"])
+
+
 def test_a_redis_of_ones_own_is_the_only_one(chart: Chart) -> None:
     documents = chart.render(CASES["a Redis of one's own"])
     assert not any("redis" in name.lower() for name in kinds(documents))
@@ -201,9 +214,11 @@ def test_workers_scale_by_how_long_their_model_is_waited_for(chart: Chart) -> No
     scaled = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "ScaledObject"}
     assert set(scaled) == {"tropilla-worker-cpu", "tropilla-worker-gpu-8b"}
     query = scaled["tropilla-worker-gpu-8b"]["triggers"][0]["metadata"]["query"]
-    assert query == 'max(tropilla_queue_oldest_seconds{namespace="llm",flavour="gpu",model="llama3.1:8b"})'
+    assert (
+        query == 'max(tropilla_queue_oldest_seconds{namespace="llm",flavour="gpu",class!="batch",model="llama3.1:8b"})'
+    )
     any_model = scaled["tropilla-worker-cpu"]["triggers"][0]["metadata"]["query"]
-    assert any_model == 'max(tropilla_queue_oldest_seconds{namespace="llm",flavour="cpu"})'
+    assert any_model == 'max(tropilla_queue_oldest_seconds{namespace="llm",flavour="cpu",class!="batch"})'
     assert scaled["tropilla-worker-gpu-8b"]["fallback"]["replicas"] == GPU["replicas"]
     assert one(documents, "Deployment", "tropilla-worker-pocket")["spec"]["replicas"] == 2
 
