@@ -38,12 +38,12 @@ ROLES: Mapping[str, str] = {
     "api": f"~tropilla:* {CELERY} {NO_KEY} &* {CAREFUL}",
     "worker": f"{' '.join(f'~tropilla:{key}' for key in WORKER)} {CELERY} {NO_KEY} &* {CAREFUL}",
     "store": f"{' '.join(f'~tropilla:{key}' for key in STORE)} {CELERY} {NO_KEY} &* {CAREFUL}",
-    # It hears events, asks workers how they are, and counts what lies in lanes: nothing that adds to a list, and no script of
-    # its own. Two of kombu's keep its queues; they are there once a worker has loaded them, and run with these rights.
+    # It hears events, asks workers how they are, and counts what lies in lanes: nothing that adds to a list, and no script
+    # of its own. Two of kombu's keep its queues; they are there once a worker has loaded them, and run with these rights.
     "flower": (
         "~_kombu.binding* ~*.reply.celery.pidbox* ~celeryev.* &/0.celeryev/* &/0.celery.pidbox &/0.reply.celery.pidbox "
-        "-@all +@connection +@pubsub +@transaction +evalsha +time +sadd +srem +smembers +zadd +zrem +zrangebyscore "
-        "+brpop +rpop +llen +del +exists +pexpire +expire +info (~* +llen)"
+        "-@all +@connection +@pubsub +@transaction +evalsha +script|exists +time +sadd +srem +smembers +zadd +zrem "
+        "+zrangebyscore +brpop +rpop +llen +del +exists +pexpire +expire +info (~* +llen)"
     ),
     "metrics": "resetchannels -@all +ping +info",
     "operator": "~* &* +@all",
