@@ -4,8 +4,8 @@ Each part of the cluster has a user of its own, so that a worker that was taken 
 make itself an API key nor read what is kept of other people's batches, and Flower, which people look at, can put no task
 into a queue. `default`, whom Redis gives to those who do not say who they are, is nobody.
 
-Rules are in https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/ and, but for Flower's last one,
-understood by Redis 6.2.
+Rules are in https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/ and, but for
+Flower's in brackets, understood by Redis 6.2.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ ROLES: Mapping[str, str] = {
     "flower": (
         "~_kombu.binding* ~*.reply.celery.pidbox* ~celeryev.* &/0.celeryev/* &/0.celery.pidbox &/0.reply.celery.pidbox "
         "-@all +@connection +@pubsub +@transaction +evalsha +script|exists +time +sadd +srem +smembers +zadd +zrem "
-        "+zrangebyscore +brpop +rpop +llen +del +exists +pexpire +expire +info (~* +llen)"
+        "+zrangebyscore +brpop +rpop +llen +del +exists +pexpire +expire +info (~* +llen) "
+        # Whoever waits for an answer looks for tickets that nobody has acknowledged meanwhile; none is old enough for it.
+        "(~unacked_mutex +set +get +del +evalsha) (~unacked_index +zrange)"
     ),
     "metrics": "resetchannels -@all +ping +info",
     "operator": "~* &* +@all",
