@@ -42,7 +42,8 @@ def test_no_part_of_the_cluster_may_empty_stop_or_rule_redis(role: str) -> None:
 
 
 def test_flower_has_no_script_of_its_own_and_adds_to_no_queue() -> None:
-    words = lines()["flower"]
+    rules, *brackets = " ".join(lines()["flower"]).split(" (")
+    words = rules.split()
     forbidden = {
         "+@all",
         "+@write",
@@ -56,6 +57,9 @@ def test_flower_has_no_script_of_its_own_and_adds_to_no_queue() -> None:
         "+hset",
     }
     assert not forbidden & set(words)
+    # Rules in brackets hold for their keys only.
+    assert [bracket.split()[0] for bracket in brackets] == ["~*", "~unacked_mutex", "~unacked_index"]
+    assert brackets[0] == "~* +llen)"
     assert not any(may_touch("flower", key) for key in ("pocket.cpu", names.STORE_QUEUE, names.COUNTS_KEY))
 
 
