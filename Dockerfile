@@ -39,7 +39,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
 # One user for all of ours, with a number that volumes can be given to. No shell, no password, nothing of its own.
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/tropilla --shell /usr/sbin/nologin tropilla \
+RUN groupadd --system --gid 10001 tropilla \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/tropilla --shell /usr/sbin/nologin tropilla \
     && install -d -o tropilla -g tropilla -m 700 /var/lib/tropilla
 COPY --from=cpu-build /opt/tropilla /opt/tropilla
 ENV PATH=/opt/tropilla/bin:$PATH \
@@ -83,7 +84,8 @@ FROM nvidia/cuda:${CUDA_VERSION}-runtime-${CUDA_SYSTEM} AS cuda
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/tropilla --shell /usr/sbin/nologin tropilla \
+RUN groupadd --system --gid 10001 tropilla \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/tropilla --shell /usr/sbin/nologin tropilla \
     && install -d -o tropilla -g tropilla -m 700 /var/lib/tropilla
 COPY --from=cuda-build /opt/tropilla /opt/tropilla
 ENV PATH=/opt/tropilla/bin:$PATH \

@@ -4,8 +4,8 @@ Each part of the cluster has a user of its own, so that a worker that was taken 
 make itself an API key nor read what is kept of other people's batches, and Flower, which people look at, can put no task
 into a queue. `default`, whom Redis gives to those who do not say who they are, is nobody.
 
-Rules are in https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/ and, but for Flower's last one,
-understood by Redis 6.2.
+Rules are in https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/ and, but for
+Flower's in brackets, understood by Redis 6.2.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ ROLES: Mapping[str, str] = {
     "api": f"~tropilla:* {CELERY} {NO_KEY} &* {CAREFUL}",
     "worker": f"{' '.join(f'~tropilla:{key}' for key in WORKER)} {CELERY} {NO_KEY} &* {CAREFUL}",
     "store": f"{' '.join(f'~tropilla:{key}' for key in STORE)} {CELERY} {NO_KEY} &* {CAREFUL}",
-    # No script, nothing that adds to a list: it hears events, asks workers how they are, and counts what lies in lanes.
+    # It hears events, asks workers how they are, and counts what lies in lanes: nothing that adds to a list, and no script
+    # of its own. Two of kombu's keep its queues; they are there once a worker has loaded them, and run with these rights.
     "flower": (
         "~_kombu.binding* ~*.reply.celery.pidbox* ~celeryev.* &/0.celeryev/* &/0.celery.pidbox &/0.reply.celery.pidbox "
-        "-@all +@connection +@pubsub +@transaction +sadd +srem +smembers +brpop +rpop +llen +del +exists +pexpire "
-        "+expire +info (~* +llen)"
+        "-@all +@connection +@pubsub +@transaction +evalsha +script|exists +time +sadd +srem +smembers +zadd +zrem "
+        "+zrangebyscore +brpop +rpop +llen +del +exists +pexpire +expire +info (~* +llen) "
+        # Whoever waits for an answer looks for tickets that nobody has acknowledged meanwhile; none is old enough for it.
+        "(~unacked_mutex +set +get +del +evalsha) (~unacked_index +zrange)"
     ),
     "metrics": "resetchannels -@all +ping +info",
     "operator": "~* &* +@all",

@@ -41,11 +41,25 @@ def test_no_part_of_the_cluster_may_empty_stop_or_rule_redis(role: str) -> None:
     assert allowed == ["+script|load", "+script|exists", "+info", "+config|get"]
 
 
-def test_flower_runs_no_script_and_adds_to_no_queue() -> None:
-    words = lines()["flower"]
-    assert not {"+@all", "+@write", "+@scripting", "+eval", "+evalsha", "+lpush", "+rpush", "+set", "+hset"} & set(
-        words
-    )
+def test_flower_has_no_script_of_its_own_and_adds_to_no_queue() -> None:
+    rules, *brackets = " ".join(lines()["flower"]).split(" (")
+    words = rules.split()
+    forbidden = {
+        "+@all",
+        "+@write",
+        "+@scripting",
+        "+eval",
+        "+script",
+        "+script|load",
+        "+lpush",
+        "+rpush",
+        "+set",
+        "+hset",
+    }
+    assert not forbidden & set(words)
+    # Rules in brackets hold for their keys only.
+    assert [bracket.split()[0] for bracket in brackets] == ["~*", "~unacked_mutex", "~unacked_index"]
+    assert brackets[0] == "~* +llen)"
     assert not any(may_touch("flower", key) for key in ("pocket.cpu", names.STORE_QUEUE, names.COUNTS_KEY))
 
 
