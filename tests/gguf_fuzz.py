@@ -1,4 +1,4 @@
-"""Spoils the headers of a sound GGUF file by the thousand: `PYTHONPATH=tests python -m gguf_fuzz 1000000`.
+"""Spoils the headers of a sound GGUF file by the thousand: `PYTHONPATH=tests python -m gguf_fuzz 20000`.
 
 Whatever comes in, the checker reads it or refuses it, and never takes long: llama.cpp's own parser has overflowed on such
 files (Talos 2024, CVE-2026-7482).
