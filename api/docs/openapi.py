@@ -53,7 +53,7 @@ def document(dialects: tuple[Dialect, ...], settings: Settings) -> dict[str, JSO
     )
     for name, header in HEADERS.items():
         spec.components.parameter(name, "header", {"name": name, **header})
-    for name, scheme in _SCHEMES.items():
+    for name, scheme in _SCHEMES.items() if settings.keys_on else ():
         spec.components.security_scheme(name, dict(scheme))
     told = _Told(spec, settings, Owners(dialects))
     for dialect in dialects:

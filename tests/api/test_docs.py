@@ -34,6 +34,7 @@ from tropilla.api.surface import (
     Stopping,
     Surroundings,
     method_of,
+    scopes_of,
 )
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.jan.lifecycle import parse_start
@@ -107,6 +108,22 @@ def test_the_document_names_its_version_its_servers_and_a_tag_for_each_dialect()
 def test_every_route_is_documented_and_every_documented_operation_exists() -> None:
     documented = {(verb, path) for verb, path, _ in operations()}
     assert documented == {(method(route), template(route.path)) for _, route in ROUTES}
+
+
+def test_every_operation_says_which_keys_open_it_and_how_they_are_given() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    for _, route in ROUTES:
+        operation = DOCUMENT["paths"][template(route.path)][method(route)]
+        wanted = [{name: [scope]} for name in schemes for scope in sorted(scopes_of(route))]
+        assert operation["security"] == wanted
+        assert ({"401", "403"} <= set(operation["responses"])) is bool(wanted), route.path
+
+
+def test_where_callers_need_no_key_nothing_is_said_of_any() -> None:
+    free = document(ALL, Settings(keys="off"))
+    assert "securitySchemes" not in free["components"]
+    told = [operation for methods in free["paths"].values() for operation in methods.values()]
+    assert not [each for each in told if "security" in each or "401" in each["responses"]]
 
 
 def test_operation_ids_are_unique() -> None:

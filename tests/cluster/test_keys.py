@@ -20,6 +20,8 @@ from cluster.herd import Herd, Process, wait_for
 from fakes import request
 from huggingface_hub import errors as hub_errors
 from text_generation.errors import OverloadedError, UnknownError
+from tropilla.api.batches.book import Book
+from tropilla.api.batches.records import Asked, new_batch_id
 from tropilla.common import names
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
@@ -232,6 +234,27 @@ def test_a_key_is_made_listed_used_and_revoked(herd: Herd, typed: Callable[..., 
     assert typed("create", "--name", "ci")
     usage = sum_of(herd, told["id"])
     assert usage == listed()["tokens_today"]
+
+
+def test_what_a_key_has_begun_does_not_go_on_without_it(herd: Herd, capsys: pytest.CaptureFixture[str]) -> None:
+    # Where nobody runs batches.
+    url = herd.redis_url.replace("/0", "/6")
+    bus = Bus.connect(url)
+    mine, theirs = (new_key(name=name, created=1)[0] for name in ("mine", "theirs"))
+    book = Book(bus)
+    batches = []
+    assert [Keystore(bus).keep(key) for key in (mine, theirs)] == ["kept", "kept"]
+    for key in (mine, mine, theirs):
+        asked = Asked(new_batch_id(1.0), "/v1/embeddings", "file-x", "1h", 1, 9, 60, key=key.id)
+        batches.append(book.begin(asked).asked.id)
+    assert cli.main(["keys", "revoke", "mine", "--redis", url]) == 0
+    assert f"mine (...{mine.last_four}) is revoked, and 2 of its batches are cancelled." in capsys.readouterr().err
+    found = [book.find(each) for each in batches]
+    assert [each and each.status for each in found] == ["cancelling", "cancelling", "validating"]
+    assert cli.main(["keys", "revoke", "nobody", "theirs", "--redis", url]) == 1
+    assert "there is no key nobody" in capsys.readouterr().err
+    assert {key.name: key.revoked is None for key in Keystore(bus).all()} == {"mine": False, "theirs": True}
+    bus.close()
 
 
 def sum_of(herd: Herd, key: str) -> int:
