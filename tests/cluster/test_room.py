@@ -12,6 +12,7 @@ from fakes import request
 from tropilla.common import codec, names
 from tropilla.common.bus import Bus, Entry, Lease, Listener
 from tropilla.common.catalogue import Lane
+from tropilla.common.gauges import Gauges
 from tropilla.common.generation import Failed, Finished, TextPrompt, new_request_id
 from tropilla.common.room import MAX_LOST_IN_ALL, Admitted, Position, Room, Taken, arrival
 from tropilla.common.terms import NO_TERMS, PRIORITIES, Bounds, Newcomer, Priority, Terms
@@ -694,3 +695,56 @@ def test_whose_turn_it_was_is_forgotten_in_the_end(queue: Queue) -> None:
     turns = f"{names.room_key(queue.lane.name)}:turns:normal"
     assert queue.herd.redis.zrange(turns, 0, -1) == [b"late"]
     assert queue.herd.redis.pttl(turns) > 0
+
+
+# -- who waits, since when ------------------------------------------------------------------------------------------------
+
+
+def standing(queue: Queue) -> dict[str, tuple[int, float]]:
+    """Class -> how many wait, and for how long the first has, of this file's model."""
+    found = Gauges(queue.bus).queued()
+    return {each.priority: (each.count, each.oldest_seconds) for each in found if each.model == "m"}
+
+
+def test_the_first_of_each_class_is_told_by_when_it_was_admitted_not_by_its_turn(queue: Queue) -> None:
+    queue.ask("a", key("heavy"), tokens=100)
+    queue.ask("b", key("heavy"))
+    first = standing(queue)["normal"][1]
+    while standing(queue)["normal"][1] <= first + 0.02:
+        pass
+    # Came last, and has his turn first.
+    queue.ask("c", key("light", "interactive"))
+    queue.ask("d", key("light", "batch"))
+    assert {each: number for each, (number, _) in standing(queue).items()} == {
+        "interactive": 1,
+        "normal": 2,
+        "batch": 1,
+    }
+    assert standing(queue)["normal"][1] > standing(queue)["interactive"][1]
+    assert queue.names[queue.take().request_id] == "c"
+    assert {each: number for each, (number, _) in standing(queue).items()} == {"normal": 2, "batch": 1}
+    assert queue.order() == "abd"
+    assert standing(queue) == {}
+
+
+def test_who_is_put_back_has_waited_since_it_was_admitted(queue: Queue) -> None:
+    queue.ask("a")
+    while standing(queue)["normal"][1] < 0.02:
+        pass
+    taken = queue.take(lease_seconds=0.01)
+    assert standing(queue) == {}
+    queue.until_lapsed(taken.request_id)
+    queue.room.put_back(taken.request_id)
+    assert standing(queue)["normal"][0] == 1
+    assert standing(queue)["normal"][1] >= 0.02
+
+
+def test_who_has_left_without_a_word_is_not_told_of(queue: Queue) -> None:
+    ghost = f"{names.QUEUE_PREFIX}cpu\tnormal\tm"
+    queue.herd.redis.zadd(ghost, {"nobody": 1})
+    queue.herd.redis.sadd(names.QUEUES_KEY, "cpu\tnormal\tm")
+    assert standing(queue) == {}
+    assert not queue.herd.redis.exists(ghost, names.QUEUES_KEY)
+    queue.herd.redis.zadd(ghost, {"nobody": 1})
+    queue.ask("a")
+    assert standing(queue)["normal"][1] < 60

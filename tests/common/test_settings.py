@@ -87,6 +87,13 @@ def test_hosts_that_models_come_from_are_checked_at_the_start() -> None:
     assert "'https://h', wanted are" in refusal(pull_hosts="*,https://h")
 
 
+@pytest.mark.parametrize("auth", ["ann", "ann:", ":secret", "ann:sec,ret"])
+def test_flowers_password_has_its_form_and_is_not_said(auth: str) -> None:
+    with pytest.raises(ConfigurationError, match="TROPILLA_FLOWER_AUTH must be USER:PASSWORD") as refused:
+        Settings.from_environment({"TROPILLA_FLOWER_AUTH": auth})
+    assert "sec" not in refused.value.message
+
+
 def test_every_default_is_within_its_own_bounds() -> None:
     assert Settings.from_environment(Settings().to_environment()) == Settings.from_environment({})
 
