@@ -33,8 +33,8 @@ from tropilla.common.tasks import create_celery, submit
 
 #: The worker leaves in order: whatever it held has been given back.
 BYE = b"bye\n"
-#: Redis may be away, too; then the leases run out. What a successor of the same name takes meanwhile would be taken from it,
-#: and go on.
+#: Redis may be away, too; then the leases run out. What a successor of the same name takes meanwhile is taken from it, and
+#: goes on.
 BURY_SECONDS = 10
 READ_BYTES = 65536
 #: What `ps -o comm` shows of it: 15 characters are all it has.
