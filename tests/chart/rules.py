@@ -13,8 +13,6 @@ Rule = Callable[[Sequence[Document]], Iterator[str]]
 
 WORKLOADS = ("Deployment", "StatefulSet")
 SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
-#: Flower's, which settings.py gets with its password.
-FLOWERS = frozenset({"flower_host", "flower_auth_file"})
 #: What the container's own process needs beyond its drain time: gunicorn five seconds, then the end of Python.
 MARGIN_SECONDS = 10
 
@@ -95,9 +93,7 @@ def configured(documents: Sequence[Document]) -> Iterator[str]:
 
 def _known(name: str) -> bool:
     stem = name.removesuffix("_file")
-    return (
-        name in SETTINGS or name in FLOWERS or (stem in SETTINGS and bool(SETTINGS[stem].metadata.get("secret", False)))
-    )
+    return name in SETTINGS or (stem in SETTINGS and bool(SETTINGS[stem].metadata.get("secret", False)))
 
 
 def selected(documents: Sequence[Document]) -> Iterator[str]:
