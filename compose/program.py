@@ -99,7 +99,14 @@ def child_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, 
 def web(settings: Settings, base: Mapping[str, str], *, listener: int | None = None) -> Program:
     """listener: the open file of a bound socket, for it to listen on; else it binds one itself."""
     bound = () if listener is None else ("--bind", f"fd://{listener}")
-    argv = ("-m", "gunicorn", "--config", "python:tropilla.api.server", *bound, "tropilla.api.app:from_environment()")
+    argv = (
+        "-m",
+        "gunicorn",
+        "--config",
+        "python:tropilla.api.server",
+        *bound,
+        "tropilla.api.wiring:from_environment()",
+    )
     inherits = () if listener is None else (listener,)
     return Program("api", "api", (sys.executable, *argv), child_environment(settings, base), inherits)
 

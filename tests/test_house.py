@@ -165,6 +165,7 @@ LONG_FILES = {
     "api/relay.py": "every way in which a request begins, is joined and is left",
     "api/watch.py": "one request's supervision: every question it asks, and what follows from the answers",
     "common/errors.py": "the whole tree",
+    "common/settings.py": "every setting, in one table",
     "common/room.py": "everything that a place in the queue is asked, beside its scripts",
     "workers/tickets.py": "one ticket's way, and whoever gets its place after it",
     "api/surface.py": "the whole contract between dialects and the rest",

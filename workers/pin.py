@@ -73,21 +73,9 @@ class Pin:
         )
         self._loop = self._proven_loop()
         self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
-        definition = charge.definition
         self._room = Room(bus)
         self._usher = Usher(self._room, self._loop, lanes=self.lanes, holders=self.holders)
-        self._tickets = Tickets(
-            bus,
-            self._room,
-            keeper,
-            self._settings,
-            Entry(bus, self._engine, self._loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
-            self._loop,
-            self._usher,
-            self._diary,
-            heirs=self._heirs,
-            keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
-        )
+        self._tickets = self._ticket_holders(load_seconds)
         self.hearing = Hearing(
             self._settings.deaf_seconds,
             could_hold=self.holders,
@@ -105,6 +93,21 @@ class Pin:
         #: For good; and whether it takes no new tickets because it leaves, for good or not.
         self.told_to_stop = self.drains = False
         keeper.mind(self)
+
+    def _ticket_holders(self, load_seconds: float) -> Tickets:
+        definition, loop = self._charge.definition, self._loop
+        return Tickets(
+            self._bus,
+            self._room,
+            self._keeper,
+            self._settings,
+            Entry(self._bus, self._engine, loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
+            loop,
+            self._usher,
+            self._diary,
+            heirs=self._heirs,
+            keep_alive=FOR_EVER if definition.preload or definition.keeps else self._settings.keep_alive_seconds,
+        )
 
     def _proven_loop(self) -> Loop:
         """One that has computed something. Raises `CannotLoad`."""

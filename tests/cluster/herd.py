@@ -151,7 +151,7 @@ class Herd:
 
     def start_api(self, **settings: object) -> Process:
         argv = [sys.executable, "-m", "gunicorn", "--config", "python:tropilla.api.server"]
-        return self._start_api([*argv, "tropilla.api.app:from_environment()"], settings)
+        return self._start_api([*argv, "tropilla.api.wiring:from_environment()"], settings)
 
     def start_web(self, **settings: object) -> Process:
         """As `start_api`, by the command that people use."""
