@@ -45,6 +45,9 @@ def _pass_over_junk(channel: Any) -> None:
         try:
             return read(**options)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
+            # Not what came over it is at fault, but the connection, which is lost: so kombu may say that, too.
+            if getattr(channel.client.connection, "_sock", None) is None:
+                raise
             log.error("what lay in a lane is no ticket, and is dropped: %s: %.200s", type(error).__name__, error)
             return None
 
