@@ -29,8 +29,11 @@ class Guarded(Herd):
         address = self.redis_url.removeprefix("redis://")
         self.urls = {user: f"redis://{user}:{password}@{address}" for user, password in PASSWORDS.items()}
         self.redis_url = self.urls["operator"]
-        argv = [str(redis_server.find().path), "--port", address.partition(":")[2].partition("/")[0],
-                "--bind", "127.0.0.1", "--dir", str(self.folder), "--appendonly", "yes", "--save", "",
+        return self.restart_redis()
+
+    def restart_redis(self) -> Process:
+        argv = [str(redis_server.find().path), "--port", str(self._redis_port), "--bind", "127.0.0.1",
+                "--dir", str(self.folder), "--appendonly", "yes", "--save", "",
                 "--aclfile", str(self.folder / "users.acl")]  # fmt: skip
         process = self._start("redis", argv, {})
         wait_for(self._redis_answers, "Redis")
@@ -101,6 +104,17 @@ def test_redis_refuses_whoever_does_not_say_who_he_is(guarded: Guarded) -> None:
     for url in (f"redis://{address}", f"redis://:guessed@{address}", f"redis://api:guessed@{address}"):
         with redis.Redis.from_url(url) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
             stranger.ping()
+
+
+def test_redis_comes_back_with_what_it_was_told_at_once(guarded: Guarded) -> None:
+    """It reads its log as a user, too, and leaves out what that one may not do."""
+    with guarded.as_user("api") as connection, connection.pipeline(transaction=True) as together:
+        together.set("tropilla:one", 1)
+        together.set("tropilla:two", 2)
+        together.execute()
+    guarded.redis_process.stop()
+    guarded.redis_process = guarded.restart_redis()
+    assert guarded.redis.mget("tropilla:one", "tropilla:two") == [b"1", b"2"]
 
 
 def test_redis_is_told_no_password(guarded: Guarded) -> None:

@@ -20,8 +20,8 @@ def may_touch(role: str, key: str) -> bool:
     return any(fnmatchcase(key, word[1:]) for word in lines()[role] if word.startswith("~"))
 
 
-def test_whoever_does_not_say_who_he_is_is_nobody() -> None:
-    assert lines()["default"] == ["reset", "off"]
+def test_nobody_can_be_the_user_as_whom_redis_reads_its_own_log() -> None:
+    assert lines()["default"] == ["reset", "off", "~*", "&*", "+@all"]
 
 
 @pytest.mark.parametrize("role", roles.ROLES)
