@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tropilla.common import tracing
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError, TropillaError
 from tropilla.common.settings import PREFIX, Settings
@@ -141,6 +142,7 @@ def run_up(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def up_options(asked: argparse.Namespace, environment: Mapping[str, str]) -> prepare.Options:
     """What `tropilla up` was asked for, flags before environment before defaults."""
     settings = read_settings(asked, environment)
+    tracing.check(settings, environment)
     wanted = _wanted(asked, settings)
     gpu = asked.gpu or 0
     cpu = asked.cpu if asked.cpu is not None else int(gpu == 0)
@@ -175,6 +177,7 @@ def _wanted(asked: argparse.Namespace, settings: Settings) -> Wanted | None:
 
 def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = read_settings(asked, environment)
+    tracing.check(settings, environment)
     with Reservations() as ports:
         ports.reserve(settings.host, settings.port, "the API")
     return become(program.web(settings, environment))
