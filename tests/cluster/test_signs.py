@@ -279,7 +279,7 @@ def test_nothing_that_is_asked_or_answered_is_ever_logged(herd: Herd, collector:
         ("/api/generate", {"model": "pocket", "prompt": SECRET, "stream": False, "template": f"{{{{ {SECRET} }}}}"},
          500),
         ("/api/generate", {"model": "pocket", "prompt": SECRET, "stream": False,
-                           "template": "{{ index .Prompt .Prompt }}"}, 500),
+                           "template": "{{ index .Prompt .Prompt }}"}, 400),
         ("/generate", {"inputs": SECRET, "parameters": {"max_new_tokens": 4}}, 200),
         ("/generate", {"inputs": SECRET, "parameters": {"max_new_tokens": 4, "grammar": {
             "type": "regex", "value": f"[{SECRET}"}}}, 422),
