@@ -62,7 +62,7 @@ class Conversation:
         HTTP request; None where it is nobody's.
         """
         self.asked, self.account = asked, account
-        self._entry, self._key = entry, terms.key
+        self._entry, self._key, self._resumed = entry, terms.key, resumed
         if entry is not None and entry.place is not None:
             terms = replace(terms, trace=entry.traceparent)
         #: What is done to a whole answer's text; streams have gone out by then.
@@ -100,7 +100,7 @@ class Conversation:
         if self._entry is None:
             return self.events
         self._entry.streams = streams
-        self._entry.ask(self.asked, self._key)
+        self._entry.ask(self.asked, self._key, joins=self._resumed)
         return self._noted(self._entry)
 
     def _noted(self, entry: Entry) -> Iterator[Event | Pulse]:

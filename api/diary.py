@@ -15,7 +15,17 @@ from tropilla.api import genai
 from tropilla.api.watch import ClientGone, Pulse
 from tropilla.common import logs, tracing
 from tropilla.common.errors import GenerationFailed
-from tropilla.common.generation import Embedded, Event, Failed, Finished, GenerationRequest, Request, Token
+from tropilla.common.generation import (
+    Embedded,
+    Event,
+    Failed,
+    Finished,
+    GenerationRequest,
+    Loaded,
+    Request,
+    Token,
+    Tokenized,
+)
 from tropilla.common.settings import Settings
 from tropilla.common.spans import Place, Span, Value, parse
 from tropilla.common.tracing import Collector
@@ -67,10 +77,14 @@ class Entry:
         """For whoever goes on below it; "" where nobody collects."""
         return self.place.traceparent if self.place else ""
 
-    def ask(self, asked: Request, key: str) -> None:
-        """It asks for that on behalf of a key's digest."""
+    def ask(self, asked: Request, key: str, *, joins: bool = False) -> None:
+        """It asks for that on behalf of a key's digest. joins: instead of what it has asked for so far, which turned out to
+        be asked for already.
+        """
+        if joins:
+            self._asked.clear()
         self._asked.append(asked)
-        self._key = key
+        self._key = key or self._key
         self._queued_at = self._queued_at or self._diary.clock()
 
     def hear(self, event: Event | Pulse, asked: Request) -> None:
@@ -87,6 +101,8 @@ class Entry:
         elif isinstance(event, Embedded):
             self._ended += 1
             self._prompt += event.tokens
+        elif isinstance(event, Tokenized | Loaded):
+            self._ended += 1
         elif isinstance(event, Failed):
             self._failure = self._failure or event.code
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tropilla.common import tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Flavour
 from tropilla.common.environment import is_given
@@ -145,6 +146,7 @@ def run_up(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
 def up_options(asked: argparse.Namespace, environment: Mapping[str, str]) -> prepare.Options:
     """What `tropilla up` was asked for, flags before environment before defaults."""
     settings = read_settings(asked, environment)
+    tracing.check(settings, environment)
     wanted = _wanted(asked, settings)
     gpu = asked.gpu or 0
     cpu = asked.cpu if asked.cpu is not None else int(gpu == 0)
@@ -179,6 +181,7 @@ def _wanted(asked: argparse.Namespace, settings: Settings) -> Wanted | None:
 
 def run_web(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = read_settings(asked, environment)
+    tracing.check(settings, environment)
     with Reservations() as ports:
         ports.reserve(settings.host, settings.port, "the API")
     # Here, since gunicorn has nothing but a traceback for what its processes refuse.

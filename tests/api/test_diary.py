@@ -17,12 +17,16 @@ from tropilla.common.generation import (
     Event,
     Failed,
     Finished,
+    Loaded,
+    LoadRequest,
     Message,
     Request,
     Sampling,
     TextPrompt,
     Timings,
     Token,
+    Tokenized,
+    TokenizeRequest,
     Usage,
 )
 from tropilla.common.settings import Settings
@@ -210,3 +214,24 @@ def test_a_header_that_is_no_trace_context_begins_a_trace() -> None:
     scene = Scene(traceparent="nonsense")
     scene.close()
     assert (scene.told.above, scene.told.spans[0].parent) == (None, None)
+
+
+def test_what_is_only_counted_or_loaded_comes_to_its_end_too() -> None:
+    for asked, event in (
+        (TokenizeRequest("t", "m", (TextPrompt("a"),)), Tokenized(0, 0, (), "a")),
+        (LoadRequest("l", "m"), Loaded(0, 0, 0.5)),
+    ):
+        scene = Scene()
+        scene.hear(asked, event)
+        assert scene.close(route="/tokenize")["request"]["outcome"] == "completed"
+        assert scene.told.spans[0].name == "POST /tokenize"
+
+
+def test_who_joins_what_was_asked_before_has_asked_for_one_thing() -> None:
+    scene = Scene()
+    scene.entry.ask(CHAT, "k")
+    scene.entry.ask(request("before", prompts=CHAT.prompts), "", joins=True)
+    scene.entry.hear(finished(), CHAT)
+    line = scene.close()
+    assert (line["request_id"], line["request"]["outcome"]) == ("req_before", "completed")
+    assert (line["request"]["client_request_id"], line["request"]["key"]) == ("req_r", "k")

@@ -39,6 +39,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(ConfigurationError, match=r"is not installed: pip install 'tropilla\[otel\]'"):
         tracing.collector(Settings(), "api", environment=SOMEWHERE)
+    tracing.check(Settings(), {})
 
 
 def test_nothing_of_it_is_imported_where_nobody_collects() -> None:

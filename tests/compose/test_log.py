@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 
 import pytest
 from tropilla.compose.log import LONGEST_LINE_BYTES, Lines, Log, prefixes, wants_colour
@@ -70,3 +71,22 @@ def test_a_log_nobody_reads_any_more_is_remembered_and_a_full_disk_is_not(proble
     log = Log(Broken(), prefixes([], colour=False))
     log.say("hello")
     assert log.gone is gone
+
+
+def test_json_lines_pass_as_they_are_and_all_others_are_put_into_one() -> None:
+    output = io.StringIO()
+    log = Log(output, prefixes(["api", "redis"], colour=True), json_lines=True)
+    own = '{"level":"info","message":"x","role":"api"}'
+    log.line("api", own)
+    log.line("redis", "Ready to accept {connections}")
+    log.line("api", '{"torn": ')
+    log.block("Tropilla is up.\n  API  http://127.0.0.1:8000")
+    first, *others = output.getvalue().splitlines()
+    assert first == own
+    said = [json.loads(line) for line in others]
+    assert [(line["role"], line["message"]) for line in said] == [
+        ("redis", "Ready to accept {connections}"),
+        ("api", '{"torn": '),
+        ("up", "Tropilla is up.\n  API  http://127.0.0.1:8000"),
+    ]
+    assert all(line["time"].endswith("+00:00") for line in said)
