@@ -107,7 +107,7 @@ def test_redis_refuses_whoever_does_not_say_who_he_is(guarded: Guarded) -> None:
 
 
 def test_redis_comes_back_with_what_it_was_told_at_once(guarded: Guarded) -> None:
-    """It reads its log as a user, too, and leaves out what that one may not do."""
+    """It reads its log as a user, too: since Redis 7, with what that one may not do left out."""
     with guarded.as_user("api") as connection, connection.pipeline(transaction=True) as together:
         together.set("tropilla:one", 1)
         together.set("tropilla:two", 2)
