@@ -98,7 +98,8 @@ class Herd:
         self.redis_process = self.start_redis()
         self.bus = Bus.connect(self.redis_url)
         self.room = Room(self.bus)
-        self.redis = redis.Redis.from_url(self.redis_url)
+        # Longer than any test waits for an event: redis-py's own 5 s would end those that block.
+        self.redis = redis.Redis.from_url(self.redis_url, socket_timeout=60)
 
     def admit(self, request: Request, lane: Lane, *, inbox: str = "", terms: Terms = NO_TERMS) -> None:
         """The request waits, as far as Redis is concerned; its ticket is another matter."""
