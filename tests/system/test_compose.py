@@ -255,7 +255,8 @@ class Stream:
                 event: Any = json.loads(value)
                 assert "error" not in event, event
                 self.text += "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-            if until(self):
+            # Behind an event, whose number may be its last line.
+            if not line.strip() and until(self):
                 return self
         self.close()
         return self
