@@ -96,6 +96,13 @@ def _workers(catalogue: Catalogue, loads: tuple[Load, ...]) -> Iterator[Family]:
         ),
     ):
         yield _gauge(name, help_text, zip((labels for labels, _ in known), values, strict=True))
+    signs = [(_place(worker), worker.sign) for worker in workers.values() if worker.sign is not None]
+    for name, help_text, told in (
+        ("canary_age_seconds", "Since a worker's model computed anything.", [sign.age for _, sign in signs]),
+        ("canary_seconds", "What its last canary took.", [sign.seconds for _, sign in signs]),
+        ("canary_missed", "1 where nothing comes of what it is asked.", [float(bool(s.trouble)) for _, s in signs]),
+    ):
+        yield _gauge(name, help_text, zip((labels for labels, _ in signs), told, strict=True))
     pinned = [worker for worker in workers.values() if worker.model]
     for name, help_text, sizes in (
         ("model_resident_bytes", "Memory that a worker's model takes.", [worker.resident_bytes for worker in pinned]),

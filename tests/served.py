@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tropilla.api.counted import COUNTED
 from tropilla.api.surface import Surroundings
 from tropilla.api.surfaces.tgi.metrics import METRICS, metrics
-from tropilla.common.catalogue import Catalogue
+from tropilla.common.catalogue import Catalogue, Sign
 from tropilla.common.metrics import SUM, Key, Load, Queued, Reading, Standing
 from tropilla.common.settings import Settings
 
@@ -30,7 +30,7 @@ def page() -> str:
         (Load("m", 1, 2, 3, worker=WORKER.name),),
         Standing(disk=(1, 2), version="1"),
     )
-    around = Surroundings(Catalogue((replace(WORKER, resident_bytes=1),)), Settings(), 0.0)
+    around = Surroundings(Catalogue((replace(WORKER, resident_bytes=1, sign=Sign(1.0, 0.1)),)), Settings(), 0.0)
     return str(metrics(around, reading).body)
 
 

@@ -148,6 +148,20 @@ MODELS = Dashboard(
         ),
         (
             Panel(
+                "Since a worker computed anything",
+                (
+                    Query(once(f"tropilla_canary_age_seconds{{{OF}}}"), "{{model}} {{worker}}"),
+                    Query(once(f"tropilla_canary_seconds{{{OF}}}"), "{{model}} {{worker}}, its canary took"),
+                ),
+                "s",
+            ),
+            Panel(
+                "Workers that compute nothing",
+                (Query(summed(f"tropilla_canary_missed{{{OF}}}", "model"), "{{model}}"),),
+            ),
+        ),
+        (
+            Panel(
                 "Loading and letting go",
                 (
                     *percentiles("tropilla_model_load_seconds", OF, "model")[:2],

@@ -45,7 +45,7 @@ def test_the_page_is_what_prometheus_reads() -> None:
 
 def test_the_configuration_and_its_alerts_are_sound(folder: Path) -> None:
     told = promtool("check", "config", str(folder / "prometheus.yml"))
-    assert "11 rules found" in told
+    assert "12 rules found" in told
 
 
 def test_each_alert_wakes_up_for_its_trouble_and_for_nothing_else(folder: Path) -> None:
