@@ -114,7 +114,7 @@ class Integer(_Bounded[int]):
         number = int(self._within(int(value)))
         # 1e300 is whole, too, and goes into no message of ours.
         if abs(number) > LARGEST:
-            raise Wrong(f"integer out of range. Expected 64 bits, but got {value} instead.", "above")
+            raise Wrong(f"integer out of range. Expected 64 bits, but got {value} instead.", "value")
         return number
 
 

@@ -51,9 +51,10 @@ class Integer(_Option[int]):
     shape = INTEGER
 
     def read(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= BEYOND:
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong_type()
-        return int(value)
+        # 1e300 is a number, too: the largest there is to Go.
+        return int(min(max(value, -BEYOND), BEYOND - 1))
 
 
 class Mode(Integer):
