@@ -31,6 +31,7 @@ class Book(Protocol):
     def hear(self, errand_id: str, after: str = "0", *, wait_seconds: float = 0.0) -> list[tuple[str, Word]]: ...
     def attend(self, errand_id: str, more: int) -> int: ...
     def stop_errand(self, errand_id: str, *, discard: bool) -> None: ...
+    def paused(self, errand_id: str) -> bool: ...
 
 
 class Errands:
@@ -87,6 +88,10 @@ class Errands:
         """For good."""
         self._book.stop_errand(errand_id, discard=True)
 
+    def paused(self, errand_id: str) -> bool:
+        """Whether its caller has left, and whoever asks for the same goes on where it was."""
+        return self._book.paused(errand_id)
+
     def attend(self, errand_id: str) -> None:
         """Somebody listens from now on."""
         self._book.attend(errand_id, 1)
@@ -136,16 +141,26 @@ class _Hearing:
     """
 
     def __init__(self, errands: Errands, call: ErrandCall, errand_id: str) -> None:
-        self._errands, self._errand_id = errands, errand_id
-        self._stops = call.stops and errand_id == call.errand.id
+        self._errands, self._call = errands, call
+        self._listen_to(errand_id)
         self._left: list[bool] = []
         self._unwatch = hangup.watch(request.environ, lambda: self._left.append(True))
         self.over = False
         self.words = self._words()
-        errands.attend(errand_id)
+
+    def _listen_to(self, errand_id: str) -> None:
+        self._errand_id, self._joined = errand_id, errand_id != self._call.errand.id
+        self._stops = self._call.stops and not self._joined
+        self._errands.attend(errand_id)
 
     def _words(self) -> Iterator[Word | None]:
         for word in self._errands.words(self._errand_id, lambda: bool(self._left)):
+            if isinstance(word, Refused) and self._joined and self._errands.paused(self._errand_id):
+                # Whoever had asked for it left just before this one came, who wants it.
+                self._errands.leave(self._errand_id, stops=False)
+                self._listen_to(self._errands.begin(self._call))
+                yield from self._words()
+                return
             self.over = isinstance(word, Done | Refused)
             yield word
 

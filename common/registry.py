@@ -298,3 +298,7 @@ class Registry:
         """How somebody wants it to stop, if somebody does."""
         found = cast("bytes | None", self._redis.get(names.errand_stop_key(errand_id)))
         return cast(Stop, found.decode()) if found is not None else None
+
+    def paused(self, errand_id: str) -> bool:
+        """Whether somebody wants it to stop, so that the next one like it goes on."""
+        return self.stopped(errand_id) == "pause"

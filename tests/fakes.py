@@ -684,6 +684,9 @@ class FakeBook:
         self.listeners += more
         return self.listeners
 
+    def paused(self, errand_id: str) -> bool:
+        return False
+
     def stop_errand(self, errand_id: str, *, discard: bool) -> None:
         self.stopped.append(errand_id)
         self.discarded = discard

@@ -113,6 +113,23 @@ def test_who_comes_second_listens_to_the_first_and_submits_nothing() -> None:
     assert world.submitted == []
 
 
+def test_who_joins_a_download_that_is_just_being_stopped_goes_on_with_it() -> None:
+    world = World(DONE)
+    book = world.book
+    book.flights["hf.co/o/r"] = "another"
+    book.said["another"] = [HALF, Refused("cancelled", "the download was stopped")]
+
+    def paused(errand_id: str) -> bool:
+        # A flight is over with its last word.
+        book.flights.clear()
+        return errand_id == "another"
+
+    book.paused = paused  # type: ignore[method-assign]
+    assert world.ask(flight="hf.co/o/r", stops=True).json == {"said": ["Progress", "Done"]}
+    assert world.submitted == [(PULL, "hf.co/o/r")]
+    assert (book.stopped, book.listeners) == ([], 0)
+
+
 def test_who_does_not_wait_hears_that_it_has_begun() -> None:
     world = World(HALF)
     assert (world.ask(wait=False).status_code, world.ask(wait=False).json) == (202, {"said": []})

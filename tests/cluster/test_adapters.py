@@ -94,5 +94,6 @@ def test_streams_of_all_adapters_at_once_all_come_to_an_end(adapted: Herd) -> No
 def test_an_adapter_that_does_not_fit_stops_its_worker_with_one_sentence(adapted: Herd) -> None:
     worker = adapted.start_worker(ready=False, adapters=f"poet={pocket.path()}")
     assert worker.wait() == 2
-    assert worker.log.count("\n") == 1
-    assert f"{pocket.path()} cannot be an adapter of pocket: it is a GGUF of something else" in worker.log
+    # Beside a warning of this Redis's release, which anybody here could reach.
+    (said,) = [line for line in worker.log.splitlines() if not line.startswith("WARNING tropilla.common.bus")]
+    assert f"{pocket.path()} cannot be an adapter of pocket: it is a GGUF of something else" in said

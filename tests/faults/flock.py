@@ -91,7 +91,7 @@ class Flock(Herd):
         return {name: worker for name, worker in found.items() if name in self.living}
 
     def kill(self, sheep: Sheep, number: int = signal.SIGKILL) -> None:
-        if number in (signal.SIGKILL, signal.SIGTERM):
+        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
             del self.living[sheep.name]
         os.kill(sheep.pid, number)
 
