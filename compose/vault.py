@@ -3,6 +3,7 @@
     /secrets/ROLE/redis_url    how a role gets into Redis: api, worker, store, flower
     /secrets/flower/auth       USER:PASSWORD for people who look at Flower
     /secrets/grafana/password  of Grafana's `admin`
+    /secrets/prometheus        a folder: scrape_key.py keeps a key in it, once there is a cluster
     /secrets/redis/users.acl   what Redis is told of all of them (roles.py)
     /secrets/redis/operator    the passwords of two users that are needed nowhere else: who may do everything, and
     /secrets/redis/metrics     who may only look at figures
@@ -52,6 +53,7 @@ class Vault:
         """Makes what is missing. Answers what people need to know of it: USER:PASSWORD by whoever asks for that."""
         passwords = {role: self._password(role) for role in roles.ROLES}
         self._write(self.secrets / "redis" / "users.acl", roles.acl(passwords))
+        self._folder(self.secrets / "prometheus")
         return {**self._news("Flower", "flower/auth", "tropilla:"), **self._news("Grafana", "grafana/password", "")}
 
     def _news(self, whose: str, name: str, user: str) -> dict[str, str]:
@@ -77,10 +79,13 @@ class Vault:
         return file.read_text().strip()
 
     def _write(self, file: Path, text: str) -> None:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.parent.chmod(0o700)
-        self.give(file.parent)
+        self._folder(file.parent)
         write(file, text, self.give)
+
+    def _folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self.give(folder)
 
 
 def write(file: Path, text: str, give: Callable[[Path], None] = lambda _: None) -> None:
