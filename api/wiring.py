@@ -96,6 +96,8 @@ def from_environment() -> Flask:
                     "inbox": lambda: inbox.turned_at,
                     "counters": lambda: counters.turned_at,
                     "steward": lambda: steward.turned_at,
+                    # One that stands still would take revoked keys for ever.
+                    **({"keyring": lambda: keyring.turned_at} if settings.keys_on else {}),
                 }
             ),
             tracing.collector(settings, "api"),
