@@ -35,7 +35,8 @@ class Changes:
 
     def view(self, dialect: Dialect, chore: Chore) -> Callable[..., Response]:
         def view(**variables: str) -> Response:
-            if chore.scopes == ADMIN and cors.from_elsewhere(request.headers):
+            said = request.headers
+            if chore.scopes == ADMIN and cors.from_elsewhere(said.get("Origin", ""), said.get("Sec-Fetch-Site", "")):
                 raise ForbiddenOrigin("another server")
             data = self.asking.data(dialect)
             body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data)
