@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from flask import Response
-from tropilla.api import chores, listening
+from flask import Response, request
+from tropilla.api import chores, cors, listening
 from tropilla.api.asking import Asking
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
 from tropilla.api.conversation import respond
 from tropilla.api.surface import Chore, Dialect, Dismissal, ErrandCall, Listening, Reply, Stopping
+from tropilla.common.errors import ForbiddenOrigin
+from tropilla.common.keys import ADMIN
 from tropilla.common.orders import Order
 
 
@@ -33,6 +35,9 @@ class Changes:
 
     def view(self, dialect: Dialect, chore: Chore) -> Callable[..., Response]:
         def view(**variables: str) -> Response:
+            said = request.headers
+            if chore.scopes == ADMIN and cors.from_elsewhere(said.get("Origin", ""), said.get("Sec-Fetch-Site", "")):
+                raise ForbiddenOrigin("another server")
             data = self.asking.data(dialect)
             body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data)
             call = chore.parse(body, self.asking.around(variables, fresh=True))

@@ -62,6 +62,13 @@ def preflight(wanted: str) -> Mapping[str, str]:
     }
 
 
+def from_elsewhere(origin: str, site: str) -> bool:
+    """A page of another server has a browser ask for this, and it does not say which: an image, a link. site: what it
+    says of Sec-Fetch-Site.
+    """
+    return not origin and site in ("cross-site", "same-site")
+
+
 def same_origin(origin: str, host: str) -> bool:
     """The page came from this server itself: CORS has no say."""
     return origin.partition("://")[2] == host

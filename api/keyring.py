@@ -42,6 +42,8 @@ class Keyring:
         #: Not told to Redis yet: which keys were used, and when, in Unix seconds.
         self._used: dict[str, int] = {}
         self._refreshed_at = float("-inf")
+        #: When its thread was last seen to turn.
+        self.turned_at = clock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keyring", daemon=True)
 
@@ -85,6 +87,7 @@ class Keyring:
     def _run(self) -> None:
         """Supervised: a revoked key would open everything for ever."""
         while not self._stopping.is_set():
+            self.turned_at = self._clock()
             try:
                 listener = self._keys.listen()
                 try:
@@ -102,6 +105,7 @@ class Keyring:
 
     def _follow(self, listener: Listener) -> None:
         while not self._stopping.is_set():
+            self.turned_at = self._clock()
             heard = listener.read()
             if heard is not None or self._clock() - self._refreshed_at >= REFRESH_SECONDS:
                 self.refresh()

@@ -22,7 +22,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
 def install(app: Flask, settings: Settings, owners: Owners, diary: Diary) -> None:
-    labels = _Labels(owners, diary, cors.Origins.read(settings.cors_origins))
+    labels = _Labels(owners, diary, cors.Origins.read(settings.pages))
     app.before_request(labels.begin)
     app.after_request(labels.finish)
 

@@ -91,17 +91,23 @@ def from_environment() -> Flask:
             counters,
             Departure(inbox.close_all),
             Guard(keyring if settings.keys_on else None, keystore.internal_secret),
-            Liveness(
-                {
-                    "inbox": lambda: inbox.turned_at,
-                    "counters": lambda: counters.turned_at,
-                    "steward": lambda: steward.turned_at,
-                }
-            ),
+            _liveness(inbox, counters, steward, keyring if settings.keys_on else None),
             tracing.collector(settings, "api"),
             foreman.stop,
         )
     )
+
+
+def _liveness(inbox: Inbox, counters: Counters, steward: Steward, keyring: Keyring | None) -> Liveness:
+    """keyring: one that stands still would take revoked keys for ever; None where there are none."""
+    turns: dict[str, Callable[[], float]] = {
+        "inbox": lambda: inbox.turned_at,
+        "counters": lambda: counters.turned_at,
+        "steward": lambda: steward.turned_at,
+    }
+    if keyring is not None:
+        turns["keyring"] = lambda: keyring.turned_at
+    return Liveness(turns)
 
 
 def _steward(

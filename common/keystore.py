@@ -28,6 +28,8 @@ class Keystore:
     def __init__(self, bus: Bus) -> None:
         self._bus, self._redis = bus, bus.connection
         self._keep = bus.script("keep_key", grows=True)
+        # Also of a Redis that is full.
+        self._revoke = bus.script("revoke_key")
 
     @redis_errors_translated
     def keep(self, key: Key, *, first: bool = False) -> Literal["kept", "taken", "later"]:
@@ -47,12 +49,8 @@ class Keystore:
     def revoke(self, key: Key, *, now: int) -> Key:
         """It opens nothing from now on; its name is free for another one."""
         revoked = replace(key, revoked=now)
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hset(names.KEYS_KEY, key.id, _encoded(revoked))
-        if key.name:
-            pipeline.hdel(names.KEY_NAMES_KEY, key.name)
-        pipeline.publish(names.KEYS_CHANNEL, key.id)
-        pipeline.execute()
+        args = [key.id, _encoded(revoked), key.name, names.KEYS_CHANNEL]
+        self._revoke(keys=[names.KEYS_KEY, names.KEY_NAMES_KEY], args=args)
         return revoked
 
     @redis_errors_translated
@@ -79,8 +77,11 @@ class Keystore:
     @redis_errors_translated
     def internal_secret(self) -> str:
         """What our own processes show each other, the same for all of one Redis; made by whoever asks first."""
-        self._redis.set(names.INTERNAL_SECRET_KEY, secrets.token_urlsafe(32), nx=True)
-        return cast(bytes, self._redis.get(names.INTERNAL_SECRET_KEY)).decode()
+        found = cast("bytes | None", self._redis.get(names.INTERNAL_SECRET_KEY))
+        if found is None:
+            self._redis.set(names.INTERNAL_SECRET_KEY, secrets.token_urlsafe(32), nx=True)
+            found = cast(bytes, self._redis.get(names.INTERNAL_SECRET_KEY))
+        return found.decode()
 
 
 def _encoded(key: Key) -> bytes:

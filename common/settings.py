@@ -86,8 +86,9 @@ class Settings:
     default_max_tokens: int = dataclasses.field(default=1024, metadata={"low": -1, "high": 1 << 22})
     #: Further names of models: ALIAS=NAME, several with commas.
     model_aliases: str = ""
-    #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas.
-    cors_origins: str = "*"
+    #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas. `auto`:
+    #: all where callers need a key, which no page has by itself, and none elsewhere.
+    cors_origins: str = "auto"
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
     #: Of a file that is uploaded for a model (Ollama's blobs).
     max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
@@ -187,6 +188,12 @@ class Settings:
         """Whether callers need an API key."""
         return self.keys == "on" or (self.keys == "auto" and not is_loopback(self.host))
 
+    @property
+    def pages(self) -> str:
+        """`cors_origins`, as a list."""
+        everywhere = "*" if self.keys_on else ""
+        return everywhere if self.cors_origins == "auto" else self.cors_origins
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read every `TROPILLA_*` variable, and the files that stand for secret ones. Raises `ConfigurationError` naming
@@ -206,7 +213,7 @@ class Settings:
         aliases(settings.model_aliases)
         parse_hosts(settings.pull_hosts)
         _check_flower(settings.flower_auth)
-        checked_origins(f"{PREFIX}CORS_ORIGINS", settings.cors_origins)
+        checked_origins(f"{PREFIX}CORS_ORIGINS", settings.pages)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 

@@ -3,12 +3,14 @@
     /secrets/ROLE/redis_url    how a role gets into Redis: api, worker, store, flower
     /secrets/flower/auth       USER:PASSWORD for people who look at Flower
     /secrets/grafana/password  of Grafana's `admin`
+    /secrets/prometheus        a folder: scrape_key.py keeps a key in it, once there is a cluster
     /secrets/redis/users.acl   what Redis is told of all of them (roles.py)
     /secrets/redis/operator    the passwords of two users that are needed nowhere else: who may do everything, and
     /secrets/redis/metrics     who may only look at figures
 
 Each folder is a volume, and a container sees its own role's alone. What is there stays, the ACL file excepted, which is
-written anew at every start, since the rules belong to the release. `--renew` makes all passwords new.
+written anew at every start, since the rules belong to the release. `--renew` makes all passwords new but Grafana's, which it
+reads at its first start only.
 
 The only container that runs as root: volumes are made as root's, and this gives them to the one user of all others.
 """
@@ -52,13 +54,17 @@ class Vault:
         """Makes what is missing. Answers what people need to know of it: USER:PASSWORD by whoever asks for that."""
         passwords = {role: self._password(role) for role in roles.ROLES}
         self._write(self.secrets / "redis" / "users.acl", roles.acl(passwords))
-        return {**self._news("Flower", "flower/auth", "tropilla:"), **self._news("Grafana", "grafana/password", "")}
+        self._folder(self.secrets / "prometheus")
+        flower = self._news("Flower", "flower/auth", "tropilla:", renew=self.renew)
+        return {**flower, **self._news("Grafana", "grafana/password", "", renew=False)}
 
-    def _news(self, whose: str, name: str, user: str) -> dict[str, str]:
+    def _news(self, whose: str, name: str, user: str, *, renew: bool) -> dict[str, str]:
         """What one asks people for, where that is new."""
         file = self.secrets / name
-        known = file.is_file() and not self.renew
-        secret = self._kept(file, lambda: user + _fresh())
+        known = file.is_file() and not renew
+        if not known:
+            self._write(file, user + _fresh())
+        secret = file.read_text().strip()
         return {} if known else {whose: secret if user else f"admin:{secret}"}
 
     def _password(self, role: str) -> str:
@@ -77,10 +83,13 @@ class Vault:
         return file.read_text().strip()
 
     def _write(self, file: Path, text: str) -> None:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.parent.chmod(0o700)
-        self.give(file.parent)
+        self._folder(file.parent)
         write(file, text, self.give)
+
+    def _folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self.give(folder)
 
 
 def write(file: Path, text: str, give: Callable[[Path], None] = lambda _: None) -> None:
@@ -107,7 +116,9 @@ def prepare(volumes: Path, give: Callable[[Path], None]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tropilla.compose.vault", description="The secrets of docker compose up.")
-    parser.add_argument("--renew", action="store_true", help="make all passwords new; recreate all containers then")
+    parser.add_argument(
+        "--renew", action="store_true", help="make all passwords new but Grafana's; recreate all containers then"
+    )
     asked = parser.parse_args(arguments)
     try:
         prepare(VOLUMES, _give)

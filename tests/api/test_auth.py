@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +396,22 @@ def test_the_use_of_a_key_is_told_once_and_kept_until_it_can_be(tmp_path: Path) 
     world.keys.uses.clear()
     world.ring.refresh()
     assert world.keys.uses == {}
+
+
+def test_the_ring_says_that_it_still_turns() -> None:
+    def unheard() -> Any:
+        raise StoreUnavailable("Redis cannot serve")
+
+    keys = FakeKeys()
+    keys.listen = unheard  # type: ignore[method-assign]
+    ring = Keyring(keys)
+    began = ring.turned_at = 0.0
+    ring.start()
+    until = time.monotonic() + 5
+    while ring.turned_at == began and time.monotonic() < until:
+        time.sleep(0.01)
+    ring.stop()
+    assert ring.turned_at > began
 
 
 def unable(_: Any) -> None:

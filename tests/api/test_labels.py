@@ -63,7 +63,7 @@ def test_a_browser_may_ask_about_any_path(path: str) -> None:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang",
     }
-    found = client().options(path, headers=asked)
+    found = client(cors_origins="*").options(path, headers=asked)
     assert found.status_code == (204 if path.startswith("/api") else 200)
     assert found.headers["Access-Control-Allow-Origin"] == "*"
     assert found.headers["Access-Control-Allow-Headers"] == "authorization,content-type,x-stainless-lang"
@@ -94,6 +94,26 @@ def test_a_page_that_may_not_ask_gets_nothing(path: str, method: str) -> None:
     assert found.status_code == 403
     assert "Access-Control-Allow-Origin" not in found.headers
     assert THERE in found.text
+
+
+@pytest.mark.parametrize(
+    ("given", "may"),
+    [({}, False), ({"keys": "off", "host": "0.0.0.0"}, False), ({"keys": "on"}, True), ({"host": "0.0.0.0"}, True)],
+    ids=["on this machine", "without keys", "with keys", "on any address"],
+)
+def test_pages_of_strangers_may_ask_only_where_they_need_a_key(given: dict[str, str], may: bool) -> None:
+    for origin, admitted in ((THERE, may), (HERE, True)):
+        asked = client(**given).get("/api/version", headers={"Origin": origin})
+        assert (asked.status_code != 403) is admitted
+
+
+@pytest.mark.parametrize(("site", "refused"), [("cross-site", True), ("same-site", True), ("none", False), ("", False)])
+def test_no_image_on_a_page_changes_models(site: str, refused: bool) -> None:
+    """It is asked for without an origin, and with whatever password the browser has for us."""
+    asked = client(cors_origins="*").get("/v1/models/download/m", headers={"Sec-Fetch-Site": site} if site else {})
+    assert (asked.status_code == 403) is refused
+    # What changes nothing is not read by who may not, either.
+    assert client().get("/v1/models", headers={"Sec-Fetch-Site": site}).status_code == 200
 
 
 def test_nobody_but_browsers_hears_of_cors() -> None:

@@ -15,7 +15,7 @@ HerdMaker = Callable[..., Herd]
 @pytest.fixture(scope="session")
 def herd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Herd]:
     """The built-in model on one worker with 8 slots, behind one API process."""
-    herd = Herd(tmp_path_factory.mktemp("herd"))
+    herd = Herd(tmp_path_factory.mktemp("herd"), cors_origins="*")
     try:
         herd.start_worker(slots=8)
         herd.start_api()

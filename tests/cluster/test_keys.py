@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import anthropic
@@ -25,6 +26,7 @@ from tropilla.api.batches.records import Asked, new_batch_id
 from tropilla.common import names
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
+from tropilla.common.errors import StoreUnavailable
 from tropilla.common.generation import new_request_id
 from tropilla.common.keys import Key, Limits, new_key
 from tropilla.common.keystore import DAY_SECONDS, Keystore
@@ -195,6 +197,39 @@ def test_several_that_start_at_once_make_one_first_key(herd: Herd) -> None:
     assert len({store.internal_secret() for store in stores}) == 1
     for bus in buses:
         bus.close()
+
+
+def test_whoever_asks_again_after_a_broken_connection_has_kept_his_key(herd: Herd) -> None:
+    with closing(Bus.connect(herd.redis_url.replace("/0", "/7"))) as bus:
+        store = Keystore(bus)
+        key, other = (new_key(name="first", created=1)[0] for _ in range(2))
+        assert [store.keep(key, first=True) for _ in range(2)] == ["kept", "kept"]
+        assert [store.keep(key), store.keep(other), store.keep(other, first=True)] == ["kept", "taken", "later"]
+        # Nor does it bring back what was revoked.
+        store.revoke(key, now=2)
+        store.keep(key)
+        assert [each.revoked for each in store.all()] == [2]
+
+
+def test_a_key_is_revoked_and_a_secret_told_though_redis_is_full(herd: Herd) -> None:
+    with closing(Bus.connect(herd.redis_url.replace("/0", "/8"))) as bus:
+        store = Keystore(bus)
+        key, other = (new_key(name="one", created=1)[0] for _ in range(2))
+        secret = store.internal_secret()
+        assert store.keep(key) == "kept"
+        herd.redis.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreUnavailable):
+                store.keep(new_key(created=1)[0])
+            store.revoke(key, now=2)
+            assert store.internal_secret() == secret
+        finally:
+            herd.redis.config_set("maxmemory", 0)
+        assert [each.revoked for each in store.all()] == [2]
+        assert store.keep(other) == "kept"
+        # Somebody revoked it, too, and was late: the name is another one's by now.
+        store.revoke(key, now=3)
+        assert store.keep(new_key(name="one", created=1)[0]) == "taken"
 
 
 def test_a_key_is_made_listed_used_and_revoked(herd: Herd, typed: Callable[..., str]) -> None:

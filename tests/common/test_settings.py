@@ -45,7 +45,9 @@ def test_where_none_is_near_the_known_ones_are_listed() -> None:
     assert "TROPILLA_PORT" in message
 
 
-@pytest.mark.parametrize("fine", ["", "*", "https://a.example,http://*.b.example:8080", "tauri://*", "app://x, *"])
+@pytest.mark.parametrize(
+    "fine", ["", "auto", "*", "https://a.example,http://*.b.example:8080", "tauri://*", "app://x, *"]
+)
 def test_origins_of_pages_are_taken(fine: str) -> None:
     Settings.from_environment({"TROPILLA_CORS_ORIGINS": fine})
 

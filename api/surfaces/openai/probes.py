@@ -1,16 +1,17 @@
 """GET /livez, whether a restart would help this process, and GET /readyz, whether models can be answered. For programs: the
-names of their fields stay.
+names of their fields stay. Nobody needs a key to ask, so names of models and workers are told to those alone who have one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tropilla.api.surface import Reply, Surroundings
 from tropilla.api.surfaces.openai.models import known, unable
-from tropilla.common.catalogue import Model, Worker
-from tropilla.common.errors import StoreUnavailable
+from tropilla.common.catalogue import Catalogue, Model, Worker
+from tropilla.common.errors import StoreUnavailable, UnknownModel
 
 #: The code of a model whose workers all compute nothing any more.
 WEDGED = "wedged"
@@ -26,6 +27,17 @@ def readiness(surroundings: Surroundings, _: Mapping[str, str]) -> Reply:
     """Which models can answer, at once or once they are loaded, and why the others cannot; whether this process stays.
     `?model=` asks for one. Raises `UnknownModel` for one that nobody knows, unless nobody is known at all.
     """
+    if surroundings.principal.scopes:
+        return _readiness(surroundings)
+    try:
+        told = _readiness(surroundings)
+    except UnknownModel:
+        # To a stranger it is one that cannot answer.
+        told = _readiness(replace(surroundings, catalogue=Catalogue(), query={}))
+    return replace(told, body={**told.body, "models": [], "unavailable": {}, "workers": {}})
+
+
+def _readiness(surroundings: Surroundings) -> Reply:
     catalogue = surroundings.catalogue
     reached, wanted = surroundings.answered is not None, surroundings.query.get("model", "")
     name = _asked(surroundings, wanted) if wanted and reached else ""

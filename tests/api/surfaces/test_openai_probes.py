@@ -11,6 +11,7 @@ from tropilla.api.surface import Surroundings
 from tropilla.api.surfaces.openai.probes import liveness, readiness
 from tropilla.common.catalogue import Catalogue, Sign, Trouble, Worker, catalogue
 from tropilla.common.errors import StoreUnavailable, UnknownModel
+from tropilla.common.keys import Principal
 from tropilla.common.settings import Settings
 
 WELL = replace(WORKER, sign=Sign(1.5, 0.02))
@@ -87,6 +88,20 @@ def test_one_model_can_be_asked_for() -> None:
     assert (asked.status, list(asked.body["unavailable"]), list(asked.body["workers"])) == (503, ["other"], ["other"])
     with pytest.raises(UnknownModel):
         readiness(around(WELL, query={"model": "nobody"}), {})
+
+
+@pytest.mark.parametrize(("query", "status"), [("", 200), ("m", 200), ("broken", 503), ("nobody", 503)])
+def test_a_stranger_hears_whether_and_no_names(query: str, status: int) -> None:
+    stranger = Principal(private=True, scopes=())
+    workers, troubles = catalogue([WELL, WEDGED]), {"broken": Trouble("not_gguf", "of w@host")}
+    seen = replace(around(), catalogue=replace(workers, troubles=troubles), query={"model": query} if query else {})
+    told = readiness(replace(seen, principal=stranger), {})
+    assert (told.status, told.body["status"]) == (status, "ready" if status == 200 else "unready")
+    assert (told.body["models"], told.body["unavailable"], told.body["workers"]) == ([], {}, {})
+    assert "host" not in str(told.body)
+    assert (told.body["redis"], told.body["store"]) == ({"answers": True, "seconds": 0.0}, {"lives": True})
+    if query != "nobody":
+        assert "host" in str(readiness(replace(seen, principal=Principal("k", scopes=("metrics",))), {}).body)
 
 
 def test_where_redis_is_away_nobody_is_said_to_be_unknown() -> None:
