@@ -62,8 +62,7 @@ class Pin:
                 on_progress=keeper.progress,
             )
         load_seconds = time.monotonic() - began
-        size = charge.size
-        self._pace = Pace(charge.model.name, self._tally, slots=size.slots, cells=size.cells)
+        self._pace = Pace(charge.model.name, self._tally, slots=charge.size.slots, cells=charge.size.cells)
         self._publisher = Publisher(
             bus,
             cancel=self.cancel,
