@@ -108,6 +108,13 @@ class Conversation:
             entry.hear(event, self.asked)
             yield event
 
+    def fail(self, error: BaseException) -> None:
+        """Its answer breaks off with this."""
+        if self._entry is not None:
+            self._entry.fail(error)
+        if self.account is not None:
+            self.account.fail(error)
+
     def completion(self) -> Completion:
         """What it comes to once it is over. Raises the `GenerationFailed` it ended with, or `ClientGone`."""
         fold = Fold(self.asked.choices)

@@ -79,8 +79,7 @@ def _body(
     except Exception as error:
         # A bug of ours: the stream has begun, so it ends with the dialect's last words instead of a torn line.
         log.exception("a stream broke")
-        if account is not None:
-            account.fail(error)
+        conversation.fail(error)
         failed = Failed(0, "internal", f"the server failed: {type(error).__name__}")
         yield b"".join(framing.frame(frame.data, frame.event) for frame in surface.frames(call, time.time).feed(failed))
 

@@ -180,7 +180,8 @@ class Room:
         return Taken(
             outcome.decode(),
             request_id.decode(),
-            attempt,
+            # Of one that is given up it is a field of its state, and comes as text.
+            int(attempt),
             next_index,
             payload,
             key.decode(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -20,6 +21,8 @@ from tropilla.common.spans import Place, Span
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 EXTRA = "pip install 'tropilla[otel]'"
+#: How long whoever leaves waits for its last spans to go out.
+CLOSE_SECONDS = 2.0
 
 
 class Collector(Protocol):
@@ -32,7 +35,7 @@ class Collector(Protocol):
         """Spans that are over; never waits, and never raises."""
 
     def close(self) -> None:
-        """Sends what was told and has not gone out."""
+        """Sends what was told and has not gone out, if that takes no longer than a moment."""
 
 
 def wanted(settings: Settings, environment: Mapping[str, str]) -> bool:
@@ -98,7 +101,10 @@ class _Otlp:
                 self._processor.on_end(self._made(span))
 
     def close(self) -> None:
-        self._processor.shutdown()
+        # The exporter tries again for ten seconds: no process that leaves waits for a collector that is away.
+        sending = threading.Thread(target=self._processor.shutdown, name="last spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
 
     def _made(self, span: Span) -> Any:
         api = self._api

@@ -16,6 +16,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tropilla.common import logs
 from tropilla.common.errors import GenerationFailed, to_failed
 from tropilla.common.generation import Alternative, Event, Finished, Prompted, PromptToken
 from tropilla.common.terms import Newcomer, Priority
@@ -508,7 +509,9 @@ class Loop:
             # Another choice of the request has just failed it.
             return []
         if isinstance(drawn, Exception):
-            log.error("request %s: a token could not be drawn", sequence.request_id, exc_info=drawn)
+            # What a grammar says of it quotes the answer: with its request a line has no words of what was raised.
+            about = {"facts": {"request_id": logs.named(sequence.request_id)}}
+            log.error("request %s: a token could not be drawn", sequence.request_id, exc_info=drawn, extra=about)
             return self._fail(sequence.request_id, GenerationFailed(f"a token could not be drawn: {drawn}"))
         now, vocabulary = self._clock(), self._model.vocabulary
         piece, ends = vocabulary.piece(drawn.id), vocabulary.ends_turn(drawn.id)

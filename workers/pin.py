@@ -29,7 +29,7 @@ from tropilla.workers.stay import FOR_EVER
 from tropilla.workers.tickets import Submit, Tickets
 from tropilla.workers.trouble import blamed
 from tropilla.workers.usher import Usher
-from tropilla.workers.watchdog import Watchdog
+from tropilla.workers.watchdog import Watchdog, watched
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ class Pin:
                 on_progress=keeper.progress,
             )
         load_seconds = time.monotonic() - began
-        size = charge.size
-        self._pace = Pace(charge.model.name, self._tally, slots=size.slots, cells=size.cells)
+        self._pace = Pace(charge.model.name, self._tally, slots=charge.size.slots, cells=charge.size.cells)
         self._publisher = Publisher(
             bus,
             cancel=self.cancel,
@@ -115,7 +114,8 @@ class Pin:
         self._canary = Canary(self._publisher.put, seconds=settings.canary_seconds, step_seconds=settings.step_seconds)
         loop = self._engine.loop(self._canary.put, worker=self.worker.name, pace=self._pace)
         self._canary.mind(loop, lambda job: self._engine.probe(loop, job))
-        self._canary.prove()
+        with watched(lambda: loop.busy_since, settings.step_seconds, leaving.leave_hanging):
+            self._canary.prove()
         return loop
 
     @property

@@ -9,13 +9,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: How often a step is looked at.
 CHECK_SECONDS = 1.0
 #: At the most so much is counted from one look to the next: a process that was stopped (SIGSTOP, a debugger, a paused
 #: virtual machine) was not hanging.
 MOST_COUNTED_SECONDS = 5.0
+
+
+@contextmanager
+def watched(
+    busy_since: Callable[[], float | None], step_seconds: float, on_hang: Callable[[float], None]
+) -> Iterator[None]:
+    """While the block lasts a thread looks at the steps in it, as `Watchdog` does."""
+    watchdog = Watchdog(busy_since, step_seconds, on_hang)
+    thread = threading.Thread(target=watchdog.run, name="watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
+        thread.join()
 
 
 class Watchdog:

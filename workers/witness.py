@@ -120,13 +120,20 @@ def _watch(pipe: int, prepare: Callable[[], Bury]) -> NoReturn:
         said = b""
         while not said.endswith(BYE) and (some := os.read(pipe, READ_BYTES)):
             said += some
+            if not said.endswith(BYE):
+                _tell(some)
         if not said.endswith(BYE):
-            os.write(2, said)
             signal.alarm(BURY_SECONDS)
             bury(not said and out_of_memory_kills() == killed_for_memory)
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _tell(word: bytes) -> None:
+    """At once: when the worker is gone, whoever has started it may not read its errors any more."""
+    with suppress(OSError):
+        os.write(2, word)
 
 
 def out_of_memory_kills() -> int:

@@ -85,6 +85,8 @@ class Words:
         match event:
             case Token(text="~"):
                 return []
+            case Token(text="!"):
+                raise RuntimeError("a bug that quotes what was said")
             case Token():
                 return [Frame({"word": event.text})]
             case Failed():
@@ -602,6 +604,18 @@ def test_a_failure_after_the_first_event_is_told_in_the_stream(world: World) -> 
     response = world.say(stream=True)
     assert response.status_code == 200
     assert frames(response.data) == ['data: {"word":"h"}', 'event: error\ndata: {"oops":"broken"}']
+
+
+def test_a_stream_that_a_bug_of_ours_breaks_is_written_down_as_failed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="tropilla.api.diary")
+    world.will_say(*answer("h!i"))
+    response = world.say(stream=True)
+    assert frames(response.data)[-1].startswith("event: error")
+    response.close()
+    (line,) = [record.facts["request"] for record in caplog.records if hasattr(record, "facts")]
+    assert line["outcome"] == "failed:runtime_error"
 
 
 def test_a_failure_after_the_first_event_is_an_error_when_nothing_is_streamed(world: World) -> None:

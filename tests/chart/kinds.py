@@ -59,7 +59,7 @@ _SCALED_OBJECT = _exactly(
 #: prometheus-operator.dev: ServiceMonitor.
 _SERVICE_MONITOR = _exactly(
     "selector endpoints",
-    "namespaceSelector",
+    "namespaceSelector jobLabel",
     selector=_exactly("matchLabels", matchLabels=_WORDS),
     endpoints={
         "type": "array",

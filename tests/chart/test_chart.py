@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -276,6 +277,16 @@ def test_alerts_are_taken_as_they_are(chart: Chart) -> None:
     assert list(complaints(rule)) == []
     assert rule["spec"] == yaml.safe_load(ALERTS)
     assert rule["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_job_that_is_scraped_has_the_name_that_alerts_ask_for(made: Mapping[str, Sequence[Document]]) -> None:
+    """Left to itself it would be called as the Service is, which is called as the release is."""
+    documents = made["Prometheus' operator"]
+    monitor = one(documents, "ServiceMonitor", "tropilla")
+    service = one(documents, "Service", "tropilla-api")
+    job = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    asked = set(re.findall(r'job="([^"]*)"', (CHART / "files" / "alerts.yml").read_text()))
+    assert asked == {job}
 
 
 #: Values that no schema can refuse, and the sentence.

@@ -275,7 +275,8 @@ def test_a_request_is_blamed_for_workers_that_are_lost_in_a_row_without_a_word(
         else:
             queue.until_lapsed(request_id)
             queue.room.put_back(request_id)
-    assert queue.take().outcome == outcome
+    last, attempts = queue.take(), len(fates.split())
+    assert (last.outcome, last.attempt) == (outcome, attempts if outcome == "crashed" else attempts + 1)
 
 
 def test_what_nobody_else_serves_waits_again_too(queue: Queue) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 
 import pytest
@@ -103,4 +104,23 @@ def test_a_trace_that_its_caller_does_not_collect_is_not_collected_here(
     assert not place.sampled
     otlp.tell([Span("x", place, None, 1, 2, {})])
     assert kept.spans == []
+    monkeypatch.undo()
+
+
+def test_nobody_who_leaves_waits_for_a_collector_that_is_away(
+    otlp: tracing.Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    class Away:
+        def shutdown(self) -> None:
+            asked.set()
+            over.wait(60)
+
+    monkeypatch.setattr(otlp, "_processor", Away())
+    monkeypatch.setattr(tracing, "CLOSE_SECONDS", 0.01)
+    otlp.close()
+    assert asked.wait(10)
+    assert not over.is_set()
+    over.set()
     monkeypatch.undo()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fakes import EOS, Clock, FakeModel, FakeOutbox, job, sequence
 from tropilla.common.generation import Prompted, Token, Usage
+from tropilla.common.logs import JsonLines, TextLines
 from tropilla.common.terms import PRIORITIES, Priority
 from tropilla.workers.fairness import Held
 from tropilla.workers.loop import Job, Loop
@@ -363,7 +364,7 @@ def test_a_prompt_of_one_token_has_nothing_to_score() -> None:
     assert [type(event) for event in bench.out.events["a"][:2]] == [Prompted, Token]
 
 
-def test_a_draw_that_goes_wrong_fails_its_request_and_no_other() -> None:
+def test_a_draw_that_goes_wrong_fails_its_request_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(slots=3)
     broken = sequence("a", script="aaaa")
     bench.submit(broken, sequence("a", script="aaaa", choice=1))
@@ -376,6 +377,10 @@ def test_a_draw_that_goes_wrong_fails_its_request_and_no_other() -> None:
     broken.sampler.draw = refuse  # type: ignore[attr-defined]
     bench.finish()
     assert "nothing may come next" in bench.out.failed("a").message
+    # What a grammar says quotes the answer so far: its caller hears it, and no log.
+    told = [TextLines().format(record) + JsonLines("worker", "w").format(record) for record in caplog.records]
+    assert told
+    assert not [line for line in told if "nothing may come next" in line]
     assert bench.out.text("b") == "bbbb"
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tropilla.workers.watchdog import MOST_COUNTED_SECONDS, Watchdog
+from tropilla.workers.watchdog import MOST_COUNTED_SECONDS, Watchdog, watched
 
 STEP_SECONDS = 10.0
 
@@ -95,3 +95,10 @@ def test_the_thread_looks_until_it_is_stopped() -> None:
     watchdog.stop()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_what_is_computed_before_the_loop_has_a_thread_is_watched_as_well() -> None:
+    told = threading.Event()
+    with watched(lambda: 0.0, 0.02, lambda _: told.set()):
+        assert told.wait(10)
+    assert "watchdog" not in [thread.name for thread in threading.enumerate()]

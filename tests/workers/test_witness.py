@@ -55,6 +55,22 @@ def test_a_crash_is_told_from_a_kill_and_shown(tmp_path: Path, number: signal.Si
     assert "Fatal Python error" in worker.stderr
 
 
+def test_a_crash_is_seen_where_nobody_reads_what_is_said_of_it(tmp_path: Path) -> None:
+    """As when the supervisor has closed the pipe by then."""
+    seen, (read, write) = tmp_path / "seen", os.pipe()
+    how = "import signal; sys.stdin.readline(); signal.raise_signal(signal.SIGSEGV)"
+    program = [sys.executable, "-c", WORKER + how, str(seen)]
+    worker = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write, text=True)
+    os.close(write)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "there\n"
+    (watching,) = psutil.Process(worker.pid).children()
+    os.close(read)
+    worker.communicate("\n", timeout=30)
+    watching.wait(30)
+    assert seen.read_text() == "False"
+
+
 @pytest.mark.parametrize(
     ("how", "status"),
     [
