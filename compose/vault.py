@@ -9,8 +9,8 @@
     /secrets/redis/metrics     who may only look at figures
 
 Each folder is a volume, and a container sees its own role's alone. What is there stays, the ACL file excepted, which is
-written anew at every start, since the rules belong to the release. `--renew` makes all passwords new but Grafana's, which it
-reads at its first start only.
+written anew at every start, since the rules belong to the release. `--renew` makes all passwords new but Grafana's, which
+it reads at its first start only.
 
 The only container that runs as root: volumes are made as root's, and this gives them to the one user of all others.
 """

@@ -48,14 +48,15 @@ def main() -> int:
         own = None if flags.idle and not flags.own else _own(settings, bus, name, anew=flags.own)
         again = [IDLE, OWN] if own else [IDLE]
         life = Life(settings, bus, name=name, own=own, again=lambda: leaving.begin_anew(again, without=(IDLE, OWN)))
-        return life.run(idle=flags.idle)
+        status = life.run(idle=flags.idle)
     except TropillaError as error:
         print(f"tropilla worker: {error.message}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigurationError) else 1
+        status = 2 if isinstance(error, ConfigurationError) else 1
     except leaving.Stopped:
-        return 0
-    finally:
-        leaving.be_seen_no_more()
+        status = 0
+    # What else ends it is no orderly end: the witness sees to what it holds.
+    leaving.be_seen_no_more()
+    return status
 
 
 def _flags() -> argparse.Namespace:
