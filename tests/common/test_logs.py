@@ -20,6 +20,8 @@ LOG = logging.getLogger("tropilla.tests")
 def as_before() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger(logs.OURS)
     before = root.handlers[:], root.level, ours.level
+    # Whatever ran in this thread before.
+    logs.bind()
     yield
     root.handlers[:] = before[0]
     root.setLevel(before[1])

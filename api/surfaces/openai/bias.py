@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from marshmallow import ValidationError
-from tropilla.api.about import INTEGER, TEXT, Nested, Shape, either, several
+from tropilla.api.about import TEXT, Nested, Shape, either, several
 from tropilla.api.fields import Integer, Number, Strict, wrong_type
 from tropilla.api.surfaces.openai.wrong import at
 from tropilla.common.generation import BAN
@@ -23,7 +23,8 @@ Pair = tuple[int | str, float]
 
 #: Documented by OpenAI.
 _WEIGHT = Number(-100, 100)
-_ID = Integer()
+#: Of any vocabulary.
+_ID = Integer(-(2**31), 2**31 - 1)
 _LOOKS_LIKE_AN_ID = re.compile(r"-?[0-9]+")
 
 
@@ -43,7 +44,7 @@ class Bias(Strict[tuple[Pair, ...]]):
 
     def described(self, nested: Nested, /) -> Shape:
         weight = either(_WEIGHT.described(nested), {"const": False})
-        pair = {"type": "array", "prefixItems": [either(INTEGER, TEXT), weight], "minItems": 2, "maxItems": 2}
+        pair = {"type": "array", "prefixItems": [either(_ID.described(nested), TEXT), weight], "minItems": 2, "maxItems": 2}
         named = {"type": "object", "additionalProperties": weight}
         return either(named, several(weight), several(pair))
 
