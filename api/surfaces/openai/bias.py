@@ -44,7 +44,12 @@ class Bias(Strict[tuple[Pair, ...]]):
 
     def described(self, nested: Nested, /) -> Shape:
         weight = either(_WEIGHT.described(nested), {"const": False})
-        pair = {"type": "array", "prefixItems": [either(_ID.described(nested), TEXT), weight], "minItems": 2, "maxItems": 2}
+        pair = {
+            "type": "array",
+            "prefixItems": [either(_ID.described(nested), TEXT), weight],
+            "minItems": 2,
+            "maxItems": 2,
+        }
         named = {"type": "object", "additionalProperties": weight}
         return either(named, several(weight), several(pair))
 
