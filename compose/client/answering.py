@@ -31,8 +31,9 @@ def show(pieces: Iterable[Piece], screen: Screen, answer: Answer, *, waiting: st
             thinking.feed(piece.thinking)
             if piece.text:
                 thinking.close()
-                screen.write(piece.text)
+                # First: Ctrl-C may come between the two, and what was seen has been said.
                 answer.text += piece.text
+                screen.write(piece.text)
             if piece.done:
                 answer.last = piece
     finally:
