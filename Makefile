@@ -14,7 +14,7 @@ test:
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest tests --ignore=tests/cluster --ignore=tests/system -n auto $(ARGS) || $(NONE_CHOSEN)
-	.venv/bin/pytest tests/cluster -n 2 --dist loadfile $(ARGS) || $(NONE_CHOSEN)
+	.venv/bin/pytest tests/cluster -n 2 --dist loadfile --reruns 1 $(ARGS) || $(NONE_CHOSEN)
 
 # Side by side with llama-server and llama_cpp.server: docs/benchmarks.md. `make bench ARGS="--models 135m-q8_0 --quick"`
 bench:
