@@ -43,6 +43,8 @@ class Model:
     overlay: Overlay = BARE
     #: The model it was made from by an overlay; "" for none.
     parent: str = ""
+    #: Digest of the file that reads images for it; "" for none.
+    projector: str = ""
 
     @property
     def pin(self) -> str:

@@ -40,6 +40,7 @@ from tropilla.common.generation import (
     Finished,
     Fit,
     GenerationRequest,
+    Image,
     InfillPrompt,
     Loaded,
     LoadRequest,
@@ -60,6 +61,7 @@ from tropilla.common.generation import (
     Tool,
     ToolCall,
     Usage,
+    with_images,
 )
 from tropilla.common.metrics import Load
 from tropilla.common.orders import Order
@@ -69,7 +71,7 @@ from tropilla.common.records import record
 T = TypeVar("T")
 
 #: Raised with every change that an older reader would misread. A worker refuses a newer ticket and leaves it queued.
-VERSION = 5
+VERSION = 6
 
 
 def _bytes_out(piece: bytes) -> str:
@@ -248,7 +250,8 @@ _REQUEST_TAGS: Mapping[type, str] = {kind: tag for tag, kind in REQUESTS.items()
 
 
 def encode_request(request: Request) -> bytes:
-    """The ticket's payload."""
+    """The ticket's payload. Its images are named, not shown: they lie in Redis by then (pictures.py)."""
+    request = with_images(request, lambda image: Image(image.digest, param=image.param))
     prompts = [{"kind": _PROMPT_TAGS[type(prompt)], "prompt": prompt} for prompt in request.prompts]
     fields = {name: getattr(request, name) for name in type(request).__slots__ if name != "prompts"}
     kind = _REQUEST_TAGS[type(request)]
@@ -292,7 +295,8 @@ def _prompt_in(entry: dict[str, Any]) -> Prompt:
         return ChatPrompt(messages, tools, tuple(fields.pop("context")), template=template, **fields)
     if kind is TextPrompt:
         template = fields["template"] and record(LocalTemplates, fields["template"])
-        return TextPrompt(fields["text"], fields["special"], tuple(fields["context"]), template)
+        text, images = fields["text"], _images_in(fields["images"])
+        return TextPrompt(text, fields["special"], tuple(fields["context"]), template, images)
     if kind is MixedPrompt:
         return MixedPrompt(tuple(fields["parts"]))
     if kind is InfillPrompt:
@@ -301,7 +305,12 @@ def _prompt_in(entry: dict[str, Any]) -> Prompt:
 
 
 def _message_in(fields: dict[str, Any]) -> Message:
-    return Message(**{**fields, "tool_calls": tuple(ToolCall(**call) for call in fields["tool_calls"])})
+    calls = tuple(ToolCall(**call) for call in fields["tool_calls"])
+    return Message(**{**fields, "tool_calls": calls, "images": _images_in(fields["images"])})
+
+
+def _images_in(rows: list[dict[str, Any]]) -> tuple[Image, ...]:
+    return tuple(Image(**row) for row in rows)
 
 
 def encode_line(facts: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 #: Seeds are 32 bits in llama.cpp; 0xFFFFFFFF means "draw one yourself" there, which would not repeat on a second attempt.
 MAX_SEED = 2**32 - 2
@@ -46,9 +46,31 @@ class ToolCall:
     id: str = ""
 
 
+#: Where an image stands in a text: the k-th of them is the k-th of its `images`. A Unicode noncharacter: no text has it,
+#: and whoever sends it anyway loses it.
+PICTURE = "\ufdd2"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a prompt, by its content: `digest` is the SHA-256 over its file, in hex.
+
+    `data` is that file (PNG, JPEG, WebP or GIF); None once it lies in Redis (pictures.py), where a worker reads it. One
+    that nobody has fetched yet has its `url` instead of both. `param` is the field it came from, for whoever refuses it
+    later.
+    """
+
+    digest: str = ""
+    data: bytes | None = field(default=None, repr=False)
+    url: str = ""
+    param: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat turn. `role` is free text (templates know more roles than we do)."""
+    """One chat turn. `role` is free text (templates know more roles than we do). `content` has a `PICTURE` for each of the
+    `images`.
+    """
 
     role: str
     content: str
@@ -56,6 +78,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     reasoning: str = ""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +143,15 @@ class ChatPrompt:
 class TextPrompt:
     """Text as it stands. `special` says whether `<|im_start|>` and its like in it are markers or plain characters.
 
-    With a `template` the text is what that one's `completion` gets as its input.
+    With a `template` the text is what that one's `completion` gets as its input. It has a `PICTURE` for each of the
+    `images`.
     """
 
     text: str
     special: bool = False
     context: tuple[int, ...] = ()
     template: LocalTemplates | None = None
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +368,39 @@ class LoadRequest:
 
 
 Request = GenerationRequest | EmbeddingRequest | TokenizeRequest | LoadRequest
+_Asked = TypeVar("_Asked", bound=Request)
+
+
+def images_of(request: Request) -> tuple[Image, ...]:
+    """All of a request's, in the order of its prompts."""
+    return tuple(image for prompt in request.prompts for image in _pictured(prompt))
+
+
+def with_images(request: _Asked, change: Callable[[Image], Image]) -> _Asked:
+    """The request with each of its images changed."""
+    if not images_of(request):
+        return request
+    return replace(request, prompts=tuple(_changed(prompt, change) for prompt in request.prompts))
+
+
+def _pictured(prompt: Prompt) -> tuple[Image, ...]:
+    match prompt:
+        case ChatPrompt(messages=messages):
+            return tuple(image for message in messages for image in message.images)
+        case TextPrompt(images=images):
+            return images
+    return ()
+
+
+def _changed(prompt: Prompt, change: Callable[[Image], Image]) -> Prompt:
+    match prompt:
+        case ChatPrompt(messages=messages):
+            return replace(
+                prompt, messages=tuple(replace(each, images=tuple(map(change, each.images))) for each in messages)
+            )
+        case TextPrompt(images=images):
+            return replace(prompt, images=tuple(map(change, images)))
+    return prompt
 
 
 @dataclass(frozen=True, slots=True)

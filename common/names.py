@@ -70,6 +70,11 @@ INTERNAL_SECRET_KEY = "tropilla:internal"
 #: A set of `pin TAB worker` that failed a while ago.
 FAILURES_KEY = "tropilla:failures"
 
+#: Images of requests: a sorted set of their digests by when they expire, in Redis's ms; and a hash of their sizes in bytes,
+#: with `all` in sum. See keep_image.lua.
+IMAGES_KEY = "tropilla:images"
+IMAGE_SIZES_KEY = "tropilla:images:sizes"
+
 
 #: What the scripts make the names of keys of, as they call it.
 SCRIPT_NAMES = {
@@ -134,6 +139,11 @@ def dead_key(request_id: str) -> str:
 def dead_journal_key(request_id: str) -> str:
     """What had been said of it by then, as in its journal."""
     return f"{DEAD_KEY}:{request_id}:journal"
+
+
+def image_key(digest: str) -> str:
+    """The file of an image that requests name by its digest."""
+    return f"tropilla:image:{digest}"
 
 
 def call_key(request_id: str) -> str:

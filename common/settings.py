@@ -50,6 +50,8 @@ class Settings:
 
     # One worker: which model it pins, and how. `model` is NAME=PATH; empty is the built-in pocket.
     model: str = ""
+    #: The GGUF file (mmproj) that reads images for that model.
+    projector: str = ""
     #: LoRA adapters for that model: NAME=PATH, several with commas between them.
     adapters: str = ""
     flavour: str = dataclasses.field(default="cpu", metadata={"among": ("cpu", "gpu")})
@@ -65,6 +67,8 @@ class Settings:
     threads: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1024})
     #: Layers kept on the GPU by a gpu worker; -1 is all.
     gpu_layers: int = dataclasses.field(default=-1, metadata={"low": -1, "high": 10_000})
+    #: Images that a worker has read are kept for those who show them again: so many bytes of embeddings.
+    image_cache_bytes: int = dataclasses.field(default=256 << 20, metadata={"low": 0, "high": 1 << 40})
     #: Tokens evaluated in one step at the most: the prefill chunk that running streams wait for.
     step_tokens: int = dataclasses.field(default=256, metadata={"low": 16, "high": 8192})
 
@@ -89,7 +93,17 @@ class Settings:
     #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas. `auto`:
     #: all where callers need a key, which no page has by itself, and none elsewhere.
     cors_origins: str = "auto"
+    #: Without the images in it.
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
+    #: Images in one request, the bytes and pixels of each, and the bytes of all in a body, as base64 has them.
+    max_images: int = dataclasses.field(default=16, metadata={"low": 0, "high": 1024})
+    max_image_bytes: int = dataclasses.field(default=20 << 20, metadata={"low": 64, "high": 1 << 30})
+    max_image_pixels: int = dataclasses.field(default=40_000_000, metadata={"low": 64, "high": 1 << 30})
+    max_image_body_bytes: int = dataclasses.field(default=48 << 20, metadata={"low": 0, "high": 1 << 30})
+    #: Whether an image may be named by an http(s) URL, which the store then fetches from where `pull_hosts` allows.
+    image_urls: str = dataclasses.field(default="off", metadata={"among": ("on", "off")})
+    #: What the images of requests may take of Redis.
+    images_bytes_in_all: int = dataclasses.field(default=512 << 20, metadata={"low": 1024, "high": 1 << 50})
     #: Of a file that is uploaded for a model (Ollama's blobs).
     max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
     #: Of a file that is uploaded for a batch, and how many requests it may hold.
@@ -162,6 +176,8 @@ class Settings:
     deadline_seconds: float = dataclasses.field(default=3600.0, metadata={"low": 1, "high": 86_400})
     #: How long the journal of an ended request is kept.
     journal_seconds: float = dataclasses.field(default=600.0, metadata={"low": 10, "high": 86_400})
+    #: How long an image is kept after it was last named by a request that waits or runs.
+    image_seconds: float = dataclasses.field(default=300.0, metadata={"low": 10, "high": 86_400})
     #: How long a request that has cost its workers is kept aside.
     dead_seconds: float = dataclasses.field(default=604_800.0, metadata={"low": 60, "high": 31_536_000})
     #: How long open requests wait for a Redis that cannot be reached, heartbeats going out; then they end with an error.

@@ -38,6 +38,7 @@ OWNERS = {
     "urllib3": ("compose/client/", "workers/store/wire.py"),
     "certifi": ("workers/store/wire.py",),
     "opentelemetry": ("common/tracing.py",),
+    "PIL": ("common/bitmaps.py",),
     "pickle": (),
 }
 

@@ -19,7 +19,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 #: What the file itself decides, or what has a meaning outside containers only.
 FIXED = {
     "redis_url", "api_key", "home", "host", "port", "flower_port", "url", "blobs_url", "flavour", "worker_name", "manifest",
-    "model", "adapters", "import_folders", "flower_host", "flower_auth",
+    "model", "adapters", "projector", "import_folders", "flower_host", "flower_auth",
 }  # fmt: skip
 OURS = ("api", "store", "worker-cpu", "worker-gpu", "flower")
 

@@ -1,0 +1,63 @@
+"""What an image file holds: checked before a request is let into a queue, and unpacked where a model looks at it.
+
+PNG, JPEG, WebP and GIF, of which the first frame counts. A file is untrusted: its pixels are counted by its header before
+any is unpacked, and no other of Pillow's many readers is let near it.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+#: Pillow's names of the formats, and what is said of them.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+#: Behind what is transparent.
+PAPER = "white"
+
+
+class UnreadableImage(Exception):
+    """In words for whoever sent it, without a subject: "is not ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bitmap:
+    """`pixels` are rows from the top, each pixel three bytes: red, green, blue."""
+
+    width: int
+    height: int
+    pixels: bytes
+
+
+def unpacked(data: bytes, *, most_pixels: int) -> Bitmap:
+    """The first frame, the way up that its EXIF says, on white where it is transparent. Raises `UnreadableImage`."""
+    try:
+        with warnings.catch_warnings():
+            # What Pillow thinks is many pixels is not what the operator does.
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            with Pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
+                width, height = opened.size
+                if width * height > most_pixels:
+                    raise UnreadableImage(f"has {width} x {height} pixels; at most {most_pixels} are read")
+                return _upright(opened)
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("is not a PNG, JPEG, WebP or GIF image") from error
+    except Pillow.DecompressionBombError as error:
+        raise UnreadableImage("unpacks to more than can be believed of it") from error
+    # Each format has its own ways to be broken, and Pillow raises what its readers stumble over.
+    except (OSError, ValueError, SyntaxError, IndexError, EOFError, TypeError, OverflowError, MemoryError) as error:
+        raise UnreadableImage(f"is broken or cut off: {error}") from error
+
+
+def _upright(opened: Pillow.Image) -> Bitmap:
+    opened.load()
+    image = ImageOps.exif_transpose(opened)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Pillow.new("RGBA", layer.size, PAPER)
+        image.alpha_composite(layer)
+    image = image.convert("RGB")
+    return Bitmap(*image.size, image.tobytes())
