@@ -57,8 +57,12 @@ end
 
 local function counted(state, more)
   count('all', more)
-  count('pin:' .. state.pin, more)
-  if state.key and state.key ~= '' then count('key:' .. state.key, more) end
+  local pin, key = 'pin:' .. state.pin, 'key:' .. (state.key or '')
+  count(pin, more)
+  if key ~= 'key:' then
+    count(key, more)
+    count(pin .. '\t' .. key, more)
+  end
   local queue = queue_of(state)
   if more > 0 then
     redis.call('ZADD', QUEUE .. queue, state.admitted, state.id)

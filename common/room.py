@@ -41,7 +41,19 @@ class Admitted:
     that is known.
     """
 
-    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late", "requests", "tokens"]
+    outcome: Literal[
+        "admitted",
+        "joined",
+        "conflict",
+        "model",
+        "model_share",
+        "key",
+        "all",
+        "all_share",
+        "late",
+        "requests",
+        "tokens",
+    ]
     number: int
     request_id: str
     wait: float | None = None
