@@ -467,7 +467,7 @@ def test_tickets_of_a_lane_where_nobody_waits_are_torn_up(queue: Queue) -> None:
 
 def test_positions_and_pace_are_told(queue: Queue) -> None:
     asked = [queue.ask(name).request_id for name in "abcd"]
-    assert queue.room.position(asked[2]) == Position(2, 4, None, queue.lane)
+    assert queue.room.position(asked[2]) == Position(2, 4, None, queue.lane, 0, 0)
     queue.take()
     queue.take()
     found = queue.room.position(asked[2])
