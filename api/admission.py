@@ -29,8 +29,12 @@ SECONDS_PER_WAITING = 0.25
 #: Which bound a request that is refused has met.
 _FULL: Mapping[str, str] = {
     "model": "the queue of {model} is full ({number} waiting)",
+    "model_share": "this API key has {number} requests waiting for {model}; the places that are left there are for others "
+    "until some of its own have begun",
     "key": "the queue of this API key is full ({number} waiting)",
     "all": "the queue of all models together is full ({number} waiting)",
+    "all_share": "this API key has {number} requests waiting, of all models together; the places that are left are for "
+    "others until some of its own have begun",
 }
 
 

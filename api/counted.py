@@ -54,9 +54,10 @@ COUNTED: tuple[Counted, ...] = (
         "tropilla_admissions_total",
         "admissions",
         "Requests that asked for a place in the queue, by what came of it: admitted, joined (the same was asked before), "
-        "conflict, late, the bound that refused them (model, key, all), or the key's limit (requests, tokens).",
+        "conflict, late, the bound that refused them (model, key, all), the key's share of it (model_share, all_share), or "
+        "the key's limit (requests, tokens).",
         ("outcome",),
-        starts=("admitted", "model", "key", "all", "late", "requests", "tokens"),
+        starts=("admitted", "model", "model_share", "key", "all", "all_share", "late", "requests", "tokens"),
     ),
     Counted(
         "tropilla_attempts_total",

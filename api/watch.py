@@ -5,6 +5,7 @@ means that the worker died, and another ticket is submitted: whoever takes it ra
 dead, and goes on behind what is in the journal.
 
 A request that nobody has taken yet waits as long as somebody could: while its model is loaded, or others have their turn.
+Hundreds may wait in a process, and each looks every second, beside streams that run: so one question has to do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from tropilla.api.books import Room, Store
 from tropilla.api.inbox import CLOSING, GONE, Mailbox
@@ -23,6 +24,7 @@ from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
 from tropilla.common.generation import Event, Failed, FailureCode, Finished, Last, Request
+from tropilla.common.room import Position
 from tropilla.common.settings import Settings
 from tropilla.common.terms import ending
 
@@ -34,6 +36,9 @@ ABANDONED_SECONDS = 10.0
 LOST_TICKET_SECONDS = 2.0
 #: Redis lets a key go this much after its time, in seconds.
 EXPIRY_SECONDS = 0.02
+
+
+Found = TypeVar("Found")
 
 
 class ClientGone(Exception):
@@ -85,7 +90,9 @@ class Watch:
         self.interrupted = False
         #: When somebody was last seen to hold the request, or to come for it.
         self._attended = clock()
-        self._places = Places(lambda: room.position(request.id), clock()) if places else None
+        self._places = Places(clock()) if places else None
+        #: As far as is known, nobody has taken it yet: there is no journal and no lease to be looked at.
+        self._untaken = True
         self._heard = self._pulsed = self._answered = self._put_at = clock()
         self._until = self._heard + deadline_seconds
         #: The request has more time than its listener here gives it.
@@ -164,8 +171,20 @@ class Watch:
 
     def _read(self) -> list[Delivered]:
         """What the journal has beyond what was told."""
+        return self._first_asked(lambda: self._store.read_journal(self._request.id, self._next))
+
+    def _place(self) -> Position | None:
+        """Where it waits, if nobody has taken it yet; None also where that is not known to be so."""
+        if not self._untaken or self._next or self._late:
+            return None
+        found = self._first_asked(lambda: self._room.position(self._request.id))
+        self._untaken = found is not None and found.attempts == 0
+        return found if self._untaken else None
+
+    def _first_asked(self, question: Callable[[], Found]) -> Found:
+        """What Redis answers, which may have been away."""
         try:
-            found = self._store.read_journal(self._request.id, self._next)
+            found = question()
         except StoreUnavailable:
             self._missed = True
             raise
@@ -176,9 +195,12 @@ class Watch:
     def _look(self) -> Iterator[Event | Pulse]:
         now = self._clock()
         try:
-            yield from self._from_journal()
-            if not self._over and (self._heard < now or self._late):
-                yield from self._supervise(now)
+            if (place := self._place()) is not None:
+                yield from self._queue(now, 0, place)
+            else:
+                yield from self._from_journal()
+                if not self._over and (self._heard < now or self._late):
+                    yield from self._supervise(now)
             self._answered = self._clock()
         except StoreUnavailable as error:
             if (away := now - self._answered) > self._settings.outage_seconds:
@@ -213,7 +235,7 @@ class Watch:
             for lane in lanes:
                 self._put(lane)
         else:
-            yield from self._queue(now, attempts)
+            yield from self._queue(now, attempts, None)
 
     def _expire(self) -> Iterator[Event]:
         text = f"no answer within {self._deadline_seconds:g} s"
@@ -225,8 +247,10 @@ class Watch:
             # Also where Redis knows nothing of it any more, and there is nobody to end.
             yield self._end_here("expired", text)
 
-    def _queue(self, now: float, attempts: int) -> Iterator[Event | Pulse]:
-        """Whether somebody will come for a request that nobody holds, and to which lane."""
+    def _queue(self, now: float, attempts: int, place: Position | None) -> Iterator[Event | Pulse]:
+        """Whether somebody will come for a request that nobody holds, and to which lane. place: None where it was not asked
+        for yet.
+        """
         found = self._look_again(self._request.model, self._lane)
         if isinstance(found, Lane):
             self._attended = now
@@ -235,14 +259,22 @@ class Watch:
                     log.warning("request %s: nobody comes to %s; it waits in %s", self._request.id, self._lane, found)
                     self._lane = found
                     self._put(found)
-            elif now - self._put_at >= LOST_TICKET_SECONDS and not self._room.tickets(self._lane.name):
+            elif now - self._put_at >= LOST_TICKET_SECONDS and not self._tickets(place):
                 self._replace_ticket()
-            if self._places and (position := self._places.news(now)):
-                self._pulsed = now
-                yield Pulse(position.before, position.wait)
+            if self._places and self._places.due(now):
+                place = place or self._room.position(self._request.id)
+                if self._places.is_news(now, place) and place:
+                    self._pulsed = now
+                    yield Pulse(place.before, place.wait)
         # A worker that died is being replaced; what else is the matter stays so for a while.
         elif found.code != "no_worker" or now - max(self._heard, self._attended) > ABANDONED_SECONDS:
             yield from self._conclude("model_unavailable", found.message, attempts)
+
+    def _tickets(self, place: Position | None) -> int:
+        """How many nobody has popped in its lane."""
+        if place is not None and place.lane == self._lane:
+            return place.tickets
+        return self._room.tickets(self._lane.name)
 
     def _replace_ticket(self) -> None:
         """Redis gave it to a worker that was just killed, and who cannot say so. One too many does no harm."""

@@ -2,7 +2,8 @@
 
 One worker of `tropilla up`, asked over HTTP in an open loop: first by the light keys alone, then at the very same times by
 all. Reported are the light keys' times to first token and their ratio, Jain's index of what each key had of its fair part,
-and the tokens per second beside those of a server that has exactly as much to do as it can.
+and the tokens per second beside those of a server that has exactly as much to do as it can. --keep keeps the result and
+writes the table of docs/durability.md.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import measure, models, servers, sharing
+from bench import fairpage, measure, models, servers, sharing
 from bench.cells import SAMPLING
 from bench.client import DONE, PATH, READ_BYTES
 from bench.figures import MILLISECONDS, percentile
-from bench.places import RESULTS, BenchError, say
+from bench.places import RESULTS, ROOT, BenchError, say
 from bench.sharing import Arrival
 from bench.wire import Answer, post
+
+KEPT = RESULTS / "fairness"
+PAGE = ROOT / "docs" / "durability.md"
 
 PROMPT_WORDS = 4
 #: How often every slot is filled to learn what the server can do.
@@ -110,25 +114,35 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--threads", type=int, default=1, metavar="N", help="(1)")
     top.add_argument("--tokens", type=int, default=32, metavar="N", help="of each answer (32)")
     top.add_argument("--keep", action="store_true", help="keep the result")
+    top.add_argument("--render-only", action="store_true", help="only write the page again")
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
-    setup = servers.Setup(asked.threads, asked.slots, models.CONTEXT)
+    if asked.render_only:
+        return _render()
+    load, setup = os.getloadavg(), servers.Setup(asked.threads, asked.slots, models.CONTEXT)
     try:
         if asked.model == POCKET:
             server, file = servers.ours_alone(POCKET), models.model_file("135m-q4_0")
         else:
             server, file = servers.ours(), models.make(models.model_file(asked.model))
         with servers.running(server, file, setup) as up:
-            result = run(up.port, asked)
+            result = {**run(up.port, asked), "load_average": load}
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     say(json.dumps(result, indent=1))
     if asked.keep:
-        measure.keep(RESULTS / "fairness" / f"{result['date']}-{asked.model}.json", result)
+        measure.keep(KEPT / f"{result['date']}-{asked.model}.json", result)
+        return _render()
+    return 0
+
+
+def _render() -> int:
+    fairpage.write(PAGE, fairpage.latest(KEPT))
+    say(f"written: {PAGE}")
     return 0
 
 
@@ -148,7 +162,6 @@ def run(port: int, asked: argparse.Namespace) -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "setup": vars(asked),
-        "load_average": os.getloadavg(),
         "capacity": capacity,
         "phases": seen,
         "ttft_p50_ratio": together["ttft_p50_ms"] / alone["ttft_p50_ms"],

@@ -12,12 +12,17 @@
 -- Returns {outcome, number, id, about how long it would wait in ms or -1 where that is not known}; outcome is
 --   admitted  number: how many go before it
 --   all, model, key  too many wait (in all, for the model, of the key); number: how many
+--   model_share, all_share  the key has its share of these places: those that are left are for others; number: how many it has
 --   late      those who go before it take longer than its deadline; number: how many
 --   requests, tokens  the key's limits are reached; number: the limit, and instead of how long it would wait when the next
 --             one may be admitted
 --   joined    the very same was asked for before; id: of that request
 --   conflict  something else was asked for by the same word
 -- Whoever asks again, because he has not heard the answer, is told that it was admitted.
+
+-- A key may have so many places for each one that it leaves free: alone it has three quarters of them, two have three
+-- sevenths each, and a key that has none finds one however many ask for more. (Dynamic thresholds; Choudhury, Hahne 1998.)
+local FOR_EACH_FREE = 3
 
 -- What came of it, counted where it is decided.
 local function answer(outcome, number, id, wait)
@@ -49,9 +54,21 @@ local before = redis.call('ZCOUNT', room, '-inf', '(' .. string.format('%.17g', 
 local pace = pace_of(lane, now)
 local wait = pace and math.floor(before * pace) or -1
 
-local function full(field, bound)
-  local waiting = tonumber(redis.call('HGET', WAITING, field) or 0)
-  return waiting >= tonumber(bound) and waiting
+-- Which bound it meets, and how many wait there; nil where it may wait. Whoever names no key is bounded with all others
+-- only: he may be anybody.
+local function met()
+  local pin, key = 'pin:' .. ARGV[6], 'key:' .. ARGV[8]
+  local found = redis.call('HMGET', WAITING, pin, 'all', key, pin .. '\t' .. key)
+  for at = 1, 4 do found[at] = tonumber(found[at] or 0) end
+  local for_model, in_all, of_key, of_key_for_model = unpack(found)
+  local free, free_in_all = ARGV[14] - for_model, ARGV[13] - in_all
+  if free <= 0 then return 'model', for_model end
+  if ARGV[8] ~= '' then
+    if of_key >= tonumber(ARGV[15]) then return 'key', of_key end
+    if of_key_for_model > FOR_EACH_FREE * (free - 1) then return 'model_share', of_key_for_model end
+    if free_in_all > 0 and of_key > FOR_EACH_FREE * (free_in_all - 1) then return 'all_share', of_key end
+  end
+  if free_in_all <= 0 then return 'all', in_all end
 end
 
 -- The times of the last so many that were admitted: it is the oldest of them that has to be a minute ago.
@@ -64,12 +81,8 @@ if each_day > 0 and tonumber(redis.call('HGET', spent_on(now), ARGV[8]) or 0) >=
   return answer('tokens', each_day, '', DAY - now % DAY)
 end
 
-local waiting = full('pin:' .. ARGV[6], ARGV[14])
-if waiting then return answer('model', waiting, '', wait) end
-waiting = ARGV[8] ~= '' and full('key:' .. ARGV[8], ARGV[15])
-if waiting then return answer('key', waiting, '', wait) end
-waiting = full('all', ARGV[13])
-if waiting then return answer('all', waiting, '', wait) end
+local bound, waiting = met()
+if bound then return answer(bound, waiting, '', wait) end
 if wait > tonumber(ARGV[11]) then return answer('late', before, '', wait) end
 
 if each_minute > 0 then

@@ -30,6 +30,23 @@ for number = 1, requests do
   end
 end
 
+-- Whether the event is the next one of its journal, where it stands then.
+local function added(state, journal, index, id, payload)
+  if not state.next then
+    -- As many as there should be, and Redis refuses an id that is not the last: so it is the next one, and nothing is
+    -- missing. Where that is not so, what stands there is read.
+    if redis.call('XLEN', journal) == index and not redis.pcall('XADD', journal, id, 'e', payload).err then
+      state.next = index + 1
+      return true
+    end
+    state.next = next_index(journal)
+  end
+  if state.next ~= index then return false end
+  redis.call('XADD', journal, id, 'e', payload)
+  state.next = index + 1
+  return true
+end
+
 -- A writer whose connection broke asks again: what stands in the journal already, word for word, was accepted.
 local function stands(journal, id, payload)
   local found = redis.call('XRANGE', journal, id, id)
@@ -61,14 +78,12 @@ for at = 2 * requests + 2, #ARGV, 6 do
   local state, journal = states[number], KEYS[2 * number]
   local id = (tonumber(index) + 1) .. '-0'
   if not state.refused then
-    state.next = state.next or next_index(journal)
-    if not state.done and state.next == tonumber(index) then
-      redis.call('XADD', journal, id, 'e', payload)
-      state.next = state.next + 1
+    if not state.done and added(state, journal, tonumber(index), id, payload) then
       state.tokens, state.cached = state.tokens + ARGV[at + 3], state.cached + ARGV[at + 4]
       if ends ~= '' then
         state.done = ends
         count_tokens(number, state)
+        local read, over = room()
         over(read(KEYS[2 * number - 1]), ends, kept)
       elseif index == '0' then
         -- None while it waits: its lease had run out, it was put back, and its writer still lives. Less than none is now.

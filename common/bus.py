@@ -191,7 +191,7 @@ class Bus:
         self._settings = settings
         self._redis = _connect(url)
         self.connection = self._redis
-        self._append = self.script("append")
+        self._append = self.script("append", seldom=True)
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
         self._give_up = self.script("give_up")
@@ -216,9 +216,10 @@ class Bus:
     def close(self) -> None:
         self._redis.close()
 
-    def script(self, name: str, *, grows: bool = False) -> Any:
-        """One of the scripts of this folder, with what room.lua has for all of them. grows: a Redis at its maxmemory
-        refuses it; the others finish what was admitted before, whatever that takes.
+    def script(self, name: str, *, grows: bool = False, seldom: bool = False) -> Any:
+        """One of the scripts of this folder, with what shared.lua and room.lua have for all of them. grows: a Redis at its
+        maxmemory refuses it; the others finish what was admitted before, whatever that takes. seldom: it needs room.lua
+        so seldom that it calls `room` for it.
         """
         folder = importlib.resources.files("tropilla.common")
         constants = "".join(f"local {name} = {value!r}\n" for name, value in names.SCRIPT_NAMES.items())
@@ -229,9 +230,12 @@ class Bus:
             "JOURNAL_MS": int(self._settings.journal_seconds * 1000),
         }
         constants += "".join(f"local {name} = {number}\n" for name, number in kept.items())
-        constants += f"local WAIT_BOUNDS = {{{', '.join(repr(repr(bound)) for bound in WAITS)}}}\n"
-        shared, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("room", name))
-        return self._redis.register_script(constants + ("" if grows else BEYOND_MAXMEMORY) + shared + own)
+        bounds = f"local WAIT_BOUNDS = {{{', '.join(repr(repr(bound)) for bound in WAITS)}}}\n"
+        shared, room, own = (folder.joinpath(f"{part}.lua").read_text() for part in ("shared", "room", name))
+        room = bounds + room
+        if seldom:
+            room = f"local function room()\n{room}\nreturn read, over\nend\n"
+        return self._redis.register_script(constants + ("" if grows else BEYOND_MAXMEMORY) + shared + room + own)
 
     # -- start-up ------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ STORE_QUEUE = "tropilla.store"
 STORE_DISK_KEY = "tropilla:store:disk"
 #: The office of the process that does errands: one at a time.
 STORE_OFFICE = "store"
-#: A hash of how many requests wait: `all`, `pin:<pin>`, `key:<key>`; where none do there is nothing.
+#: A hash of how many requests wait: `all`, `pin:<pin>`, `key:<key>`, and both with a tab between; where none do there is
+#: nothing.
 WAITING_KEY = "tropilla:waiting"
 #: A set of the queues somebody has waited in, `flavour TAB class TAB model`; and of each, those that wait by when they were
 #: admitted, in Redis's ms.

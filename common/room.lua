@@ -1,5 +1,5 @@
--- What the scripts share: a request's state, and its place among those that wait. Stands before each of them; the names of
--- keys come from names.py.
+-- What the scripts share: a request's state, and its place among those that wait. Stands before each of them, behind
+-- shared.lua; append.lua builds it only where a request ends.
 --
 -- The state of a request is a hash:
 --   id, inboxes (channels, with spaces between), listeners, at:<channel> (how many of them there), listener:<name> (his channel),
@@ -26,13 +26,6 @@ local FORGOTTEN = 86400000
 
 local MINUTE, DAY = 60000, 86400000
 
-local function key_of(id, what) return REQUEST .. id .. ':' .. what end
-
-local function milliseconds()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
 local FIELDS = {'id', 'inboxes', 'background', 'named', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
                 'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'killed', 'done', 'prompt',
                 'cached', 'generated', 'worker', 'lost_workers'}
@@ -57,8 +50,12 @@ end
 
 local function counted(state, more)
   count('all', more)
-  count('pin:' .. state.pin, more)
-  if state.key and state.key ~= '' then count('key:' .. state.key, more) end
+  local pin, key = 'pin:' .. state.pin, 'key:' .. (state.key or '')
+  count(pin, more)
+  if key ~= 'key:' then
+    count(key, more)
+    count(pin .. '\t' .. key, more)
+  end
   local queue = queue_of(state)
   if more > 0 then
     redis.call('ZADD', QUEUE .. queue, state.admitted, state.id)
@@ -109,11 +106,6 @@ end
 -- Where the tokens of a day are counted, by API key; see keys.py.
 local function spent_on(now) return SPENT .. math.floor(now / DAY) end
 
--- A count of Prometheus's, in the field that metrics.py reads it from.
-local function tally(name, model, label, more)
-  redis.call('HINCRBY', COUNTS, name .. '\t' .. model .. '\t' .. label .. '\t', more)
-end
-
 -- How long somebody waited, into a histogram of Prometheus's: WAIT_BOUNDS are its buckets, as metrics.py writes them.
 local function tally_wait(model, label, waited)
   local field, place = 'queue_wait\t' .. model .. '\t' .. label .. '\t', '+Inf'
@@ -162,12 +154,6 @@ local function over(state, outcome, kept)
   if finish > now then redis.call('ZADD', turns, finish, state.key) else redis.call('ZREM', turns, state.key) end
   -- Whoever was alone in there had been forgotten when his turn came.
   redis.call('PEXPIRE', turns, FORGOTTEN)
-end
-
--- The index of a journal's next event: also behind one that Redis has lost, where a count would fall short.
-local function next_index(journal)
-  local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', 1)[1]
-  return last and tonumber(string.match(last[1], '^%d+')) or 0
 end
 
 -- Ends it from outside its worker, whom the attempt's number fences. Answers the index of the last event.

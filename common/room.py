@@ -41,7 +41,19 @@ class Admitted:
     that is known.
     """
 
-    outcome: Literal["admitted", "joined", "conflict", "model", "key", "all", "late", "requests", "tokens"]
+    outcome: Literal[
+        "admitted",
+        "joined",
+        "conflict",
+        "model",
+        "model_share",
+        "key",
+        "all",
+        "all_share",
+        "late",
+        "requests",
+        "tokens",
+    ]
     number: int
     request_id: str
     wait: float | None = None
@@ -70,12 +82,16 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """`before` go first, of `waiting` in the `lane`; one is taken every `pace` seconds, where that is known."""
+    """`before` go first, of `waiting` in the `lane`; one is taken every `pace` seconds, where that is known. Nobody has
+    popped so many `tickets` of the lane, and the request was taken so many times (`attempts`) and waits again.
+    """
 
     before: int
     waiting: int
     pace: float | None
     lane: Lane
+    tickets: int
+    attempts: int
 
     @property
     def wait(self) -> float | None:
@@ -234,10 +250,11 @@ class Room:
     @redis_errors_translated
     def position(self, request_id: str) -> Position | None:
         """Where a request stands; None when it does not wait."""
-        before, waiting, pace, lane = self._position(keys=[names.state_key(request_id)])
+        before, waiting, pace, lane, tickets, attempts = self._position(keys=[names.state_key(request_id)])
         if before < 0:
             return None
-        return Position(before, waiting, pace / 1000 if pace >= 0 else None, Lane.named(lane.decode()))
+        seconds = pace / 1000 if pace >= 0 else None
+        return Position(before, waiting, seconds, Lane.named(lane.decode()), tickets, attempts)
 
     @redis_errors_translated
     def told(self, request_id: str) -> Told | None:

@@ -110,6 +110,7 @@ class Settings:
     max_file_bytes: int = dataclasses.field(default=200 << 20, metadata={"low": 1024, "high": 1 << 40})
     max_batch_lines: int = dataclasses.field(default=50_000, metadata={"low": 1, "high": 1_000_000})
     #: Requests that may wait for one model, of one API key (0: as many as for a model), and in all; one more is refused.
+    #: The last places are not for whoever has most of the others (admit.lua).
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
     max_queue_per_key: int = dataclasses.field(default=0, metadata={"low": 0, "high": 1_000_000})
     max_queue_in_all: int = dataclasses.field(default=4096, metadata={"low": 1, "high": 10_000_000})

@@ -45,6 +45,8 @@ def create_celery(settings: Settings) -> Celery:
             "socket_timeout": ANSWER_SECONDS,
             "socket_keepalive": True,
         },
+        # Each takes some 20 ms of this process to make: two hundred callers at once are served 10 times as fast by ten of
+        # them as by one each.
         broker_pool_limit=10,
         broker_connection_retry_on_startup=True,
         # Redis may be away for as long as it likes. And a command that it refuses, as it does at its maxmemory, is no

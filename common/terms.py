@@ -59,7 +59,9 @@ NO_TERMS = Terms()
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many requests may wait: for one model, for one key (0: as many as for a model), and in all."""
+    """How many requests may wait: for one model, for one key (0: as many as for a model), and in all. Of a model's places,
+    and of all, a key may have its share only; see admit.lua.
+    """
 
     model: int
     key: int

@@ -448,7 +448,11 @@ class FakeStore:
 
     def position(self, request_id: str) -> Position | None:
         self._answer()
-        return Position(self.before, self.before + 1, self.pace, self.lane) if self.waits else None
+        if self.attempt is None or not self.waits:
+            return None
+        # What has a journal was taken.
+        attempts = self.attempt or int(bool(self.journal))
+        return Position(self.before, self.before + 1, self.pace, self.lane, self.unpopped, attempts)
 
     def tickets(self, lane: str) -> int:
         self._answer()

@@ -100,6 +100,22 @@ def test_who_says_nothing_is_nobody_in_no_hurry() -> None:
         ("model", 512, 40.4, "the queue of m is full (512 waiting)", 40),
         ("key", 8, 0.2, "the queue of this API key is full (8 waiting)", 1),
         ("all", 4096, None, "the queue of all models together is full (4096 waiting)", 1024),
+        (
+            "model_share",
+            384,
+            40.4,
+            "this API key has 384 requests waiting for m; the places that are left there are for others until some of its "
+            "own have begun",
+            40,
+        ),
+        (
+            "all_share",
+            3072,
+            None,
+            "this API key has 3072 requests waiting, of all models together; the places that are left are for others until "
+            "some of its own have begun",
+            768,
+        ),
         ("model", 1, None, "the queue of m is full (1 waiting)", 1),
         ("late", 7, 9.26, "it could not begin within 2.5 s: 7 go first, which takes about 9.3 s", 7),
         ("late", 1, 2.6, "it could not begin within 2.5 s: 1 go first, which takes about 2.6 s", 1),

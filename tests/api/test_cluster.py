@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import pytest
 from fakes import WORKER, Clock, FakeAnnouncements
-from tropilla.api.cluster import FRESH_SECONDS, FULL_RETRY_SECONDS, Cluster
+from tropilla.api.cluster import FRESH_SECONDS, FULL_RETRY_SECONDS, Cluster, Glance
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Overloaded, StoreUnavailable
 
@@ -67,3 +71,76 @@ def test_a_request_is_looked_after_by_what_is_seen_now() -> None:
     redis.workers.clear()
     clock.advance(1)
     assert cluster.look_again("m", lane) == Trouble("no_worker", "no worker serves m any more")
+
+
+class Slow:
+    """Redis, from a question to whatever is to happen before its answer."""
+
+    def __init__(self) -> None:
+        self.clock, self.asked = Clock(), 0
+        self.meanwhile: Callable[[], None] = lambda: None
+        #: How often somebody has come by, who knows by then whether another one asks.
+        self.comers = threading.Semaphore(0)
+        self.glance = Glance(self._answer, self._time)
+
+    def _time(self) -> float:
+        self.comers.release()
+        return self.clock()
+
+    def _answer(self) -> int:
+        self.asked += 1
+        answer, meanwhile = self.asked, self.meanwhile
+        self.meanwhile = lambda: None
+        meanwhile()
+        return answer
+
+
+def test_while_one_asks_the_others_have_what_was_seen_just_before() -> None:
+    redis, heard = Slow(), list[int]()
+    redis.glance.seen()
+    redis.clock.advance(FRESH_SECONDS * 1.01)
+    redis.meanwhile = lambda: heard.extend(redis.glance.seen() for _ in range(9))
+    assert (redis.glance.seen(), heard, redis.asked) == (2, [1] * 9, 2)
+    assert (redis.glance.seen(), redis.asked) == (2, 2)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["there", "away"])
+def test_who_comes_while_one_asks_and_has_seen_nothing_lately_hears_the_same_answer(away: bool) -> None:
+    redis = Slow()
+
+    def ask() -> int | str:
+        try:
+            return redis.glance.seen()
+        except StoreUnavailable as error:
+            return error.message
+
+    with ThreadPoolExecutor(9) as threads:
+        heard: list[Future[int | str]] = []
+
+        def meanwhile() -> None:
+            # Whoever asks has looked at the clock twice by now.
+            while redis.comers.acquire(blocking=False):
+                pass
+            for _ in range(9):
+                heard.append(threads.submit(ask))
+                assert redis.comers.acquire(timeout=10)
+            if away:
+                raise StoreUnavailable("away")
+
+        redis.meanwhile = meanwhile
+        assert ask() == ("away" if away else 1)
+        assert {each.result(10) for each in heard} == {"away" if away else 1}
+    assert redis.asked == 1
+
+
+def test_what_was_asked_for_before_somebody_changed_it_is_not_kept() -> None:
+    redis = Slow()
+    redis.meanwhile = redis.glance.forget
+    assert (redis.glance.seen(), redis.glance.seen()) == (1, 2)
+
+
+def test_who_has_to_see_it_as_it_is_now_asks_himself() -> None:
+    redis = Slow()
+    heard: list[int] = []
+    redis.meanwhile = lambda: heard.append(redis.glance.seen(fresh=True))
+    assert (redis.glance.seen(), heard, redis.asked) == (1, [2], 2)

@@ -803,6 +803,26 @@ def test_a_ticket_that_still_waits_is_not_doubled() -> None:
     assert world.submitted == [("r", "m.cpu")]
 
 
+def test_who_waits_asks_redis_one_question_a_look_and_the_others_once_somebody_has_come() -> None:
+    """Hundreds may wait in a process, beside streams that run."""
+    world, asked = World(), list[str]()
+
+    def noted(name: str) -> None:
+        question = getattr(world.store, name)
+        setattr(world.store, name, lambda *args: asked.append(name) or question(*args))
+
+    for name in ("position", "read_journal", "attempts", "held_for", "tickets"):
+        noted(name)
+
+    def come() -> None:
+        world.claim()
+        world.store.write(*answer("late"))
+
+    world.inbox.script = [*[None] * 5, come]
+    assert [event for event in world.events() if isinstance(event, Token)] != []
+    assert asked == [*["position"] * 6, "read_journal"]
+
+
 # -- requests that go on when nobody listens ----------------------------------------------------------------------------
 
 BATCH = Terms(priority="batch")

@@ -110,6 +110,16 @@ def test_an_event_behind_one_that_redis_has_lost_is_refused(bus: Bus, herd: Herd
     assert bus.conclude(request_id, b"over", outcome="failed:x", attempt=None, journal_seconds=60) == 6
 
 
+def test_a_journal_that_has_as_many_events_as_should_be_there_may_still_have_a_later_one(bus: Bus, herd: Herd) -> None:
+    request_id = taken(herd)
+    bus.append(entries(request_id, 1, range(5)), journal_seconds=60)
+    herd.redis.xdel(names.journal_key(request_id), "2-0")
+    other = Entry(request_id, 1, 4, "", b"another")
+    assert bus.append([other], journal_seconds=60).refused == {(request_id, 1)}
+    assert not bus.append(entries(request_id, 1, range(4, 6)), journal_seconds=60).refused
+    assert [item.payload for item in bus.read_journal(request_id)] == [b"e0", b"e2", b"e3", b"e4", b"e5"]
+
+
 def test_an_ended_request_cannot_be_concluded_or_written_to(bus: Bus, herd: Herd) -> None:
     request_id = taken(herd)
     bus.append(entries(request_id, 1, range(2), ends=True), journal_seconds=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -131,20 +132,52 @@ def test_what_an_answer_really_took_is_settled_when_it_ends(queue: Queue) -> Non
 
 
 @pytest.mark.parametrize(
-    ("bounds", "told"),
+    ("keys", "bounds", "told"),
     [
-        (Bounds(model=2, key=9, all=9), "model"),
-        (Bounds(model=9, key=2, all=9), "key"),
-        (Bounds(model=9, key=9, all=2), "all"),
+        ("abcd", Bounds(model=2, key=9, all=9), "model"),
+        ("aaaa", Bounds(model=9, key=2, all=9), "key"),
+        ("abcd", Bounds(model=9, key=9, all=2), "all"),
+        # Three places for each one that is left: two of three, and not all of two.
+        ("aaaa", Bounds(model=3, key=9, all=9), "model_share"),
+        ("aaaa", Bounds(model=9, key=9, all=3), "all_share"),
     ],
-    ids=["model", "key", "all"],
+    ids=["model", "key", "all", "share of a model's", "share of all"],
 )
-def test_bounds_are_exact(queue: Queue, bounds: Bounds, told: str) -> None:
-    asked = [queue.ask(terms=key("k"), bounds=bounds).outcome for _ in range(4)]
+def test_bounds_are_exact(queue: Queue, keys: str, bounds: Bounds, told: str) -> None:
+    asked = [queue.ask(terms=key(each), bounds=bounds).outcome for each in keys]
     assert asked == ["admitted", "admitted", told, told]
     queue.take()
-    assert queue.ask(terms=key("k"), bounds=bounds).outcome == "admitted"
-    assert queue.ask(terms=key("k"), bounds=bounds) == Admitted(told, 2, "")  # type: ignore[arg-type]
+    *_, third, fourth = keys
+    assert queue.ask(terms=key(third), bounds=bounds).outcome == "admitted"
+    assert queue.ask(terms=key(fourth), bounds=bounds) == Admitted(told, 2, "")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("heavy", "places"),
+    [("a", [12]), ("ab", [7, 7]), ("abc", [5, 5, 4]), ("abcdefgh", [2, 2, 2, 2, 2, 2, 2, 1])],
+    ids=["one", "two", "three", "eight"],
+)
+@pytest.mark.parametrize("bounds", [Bounds(16, 99, 99), Bounds(99, 99, 16)], ids=["for a model", "in all"])
+def test_however_many_fill_a_queue_one_who_has_nothing_there_finds_a_place(
+    queue: Queue, bounds: Bounds, heavy: str, places: list[int]
+) -> None:
+    let_in = Counter[str]()
+    for name in heavy * 16:
+        let_in[name] += queue.ask(terms=key(name), bounds=bounds).outcome == "admitted"
+    assert list(let_in.values()) == places
+    assert queue.ask(terms=key("light"), bounds=bounds).outcome == "admitted"
+
+
+def test_a_keys_share_is_of_each_models_places(queue: Queue) -> None:
+    bounds, other = Bounds(model=3, key=99, all=99), Queue(queue.herd)
+    assert [each.ask(terms=key("a"), bounds=bounds).outcome for each in (queue, other) * 2] == ["admitted"] * 4
+    assert {each.ask(terms=key("a"), bounds=bounds).outcome for each in (queue, other)} == {"model_share"}
+    assert {each.ask(terms=key("b"), bounds=bounds).outcome for each in (queue, other)} == {"admitted"}
+    other.order()
+
+
+def test_who_names_no_key_may_have_every_place(queue: Queue) -> None:
+    assert [queue.ask(bounds=Bounds(4, 4, 4)).outcome for _ in range(5)] == ["admitted"] * 4 + ["model"]
 
 
 def test_a_bound_of_keys_is_not_for_those_who_have_none(queue: Queue) -> None:
@@ -434,7 +467,7 @@ def test_tickets_of_a_lane_where_nobody_waits_are_torn_up(queue: Queue) -> None:
 
 def test_positions_and_pace_are_told(queue: Queue) -> None:
     asked = [queue.ask(name).request_id for name in "abcd"]
-    assert queue.room.position(asked[2]) == Position(2, 4, None, queue.lane)
+    assert queue.room.position(asked[2]) == Position(2, 4, None, queue.lane, 0, 0)
     queue.take()
     queue.take()
     found = queue.room.position(asked[2])
