@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tropilla.common.addresses import checked_origins, checked_url, is_loopback
+from tropilla.common.addresses import checked_names, checked_origins, checked_url, is_loopback
 from tropilla.common.environment import PREFIX as PREFIX
 from tropilla.common.environment import with_files
 from tropilla.common.errors import ConfigurationError
@@ -89,6 +89,8 @@ class Settings:
     #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas. `auto`:
     #: all where callers need a key, which no page has by itself, and none elsewhere.
     cors_origins: str = "auto"
+    #: Names by which the API may be called without a key, beside this machine's own: several with commas, `*` is any.
+    hosts: str = ""
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
     #: Of a file that is uploaded for a model (Ollama's blobs).
     max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
@@ -214,6 +216,7 @@ class Settings:
         parse_hosts(settings.pull_hosts)
         _check_flower(settings.flower_auth)
         checked_origins(f"{PREFIX}CORS_ORIGINS", settings.pages)
+        checked_names(f"{PREFIX}HOSTS", settings.hosts)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 

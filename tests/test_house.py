@@ -79,6 +79,7 @@ PURE = (
     "api/families.py",
     "api/framing.py",
     "api/genai.py",
+    "api/hostnames.py",
     "api/idempotency.py",
     "api/media.py",
     "api/models.py",
