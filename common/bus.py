@@ -401,6 +401,11 @@ class Bus:
         if lost:
             self.add_counts({Key("workers_lost"): lost})
 
+    @redis_errors_translated
+    def check_writes(self) -> None:
+        """Raises where Redis answers and takes nothing (any more): its disk is full, or it is another one's copy."""
+        self._redis.srem(names.WORKERS_KEY, "")
+
     # -- counts -------------------------------------------------------------------------------------------------------
 
     @redis_errors_translated

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from cluster.conftest import HerdMaker
 from cluster.herd import Herd
 from fakes import request
 from tropilla.common import names
@@ -13,6 +14,8 @@ from tropilla.common.catalogue import Lane
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import new_request_id
 from tropilla.common.metrics import Key
+from tropilla.common.settings import Settings
+from tropilla.compose import health
 
 INBOX = "test-inbox"
 LANE = Lane("nobody", "cpu")
@@ -150,3 +153,15 @@ def test_a_redis_that_is_not_there_is_one_sentence() -> None:
         bus.check()
     with pytest.raises(StoreUnavailable):
         bus.ping()
+
+
+def test_who_cannot_be_heard_because_redis_takes_nothing_is_not_called_dead(make_herd: HerdMaker) -> None:
+    """As with a full disk: it still answers, and what workers and the store say of themselves has run out meanwhile."""
+    herd = make_herd()
+    settings = Settings(redis_url=herd.redis_url)
+    for look in (health.worker, health.store):
+        assert not look(settings, "").well
+    herd.redis.config_set("min-replicas-to-write", 1)
+    for look in (health.worker, health.store):
+        assert "nothing is known against" in look(settings, "").sentence
+        assert look(settings, "").well
