@@ -195,7 +195,7 @@ class Bus:
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
         self._give_up = self.script("give_up")
-        self._announce = self.script("announce")
+        self._announce, self._forget = self.script("announce"), self.script("forget")
 
     @classmethod
     def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
@@ -371,16 +371,19 @@ class Bus:
     # -- presence ---------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def announce(self, worker: Worker, *, milliseconds: int = PRESENCE_MS) -> None:
-        """Says who this worker is and what it pins, for a while. To be repeated every second."""
+    def announce(self, worker: Worker, *, life: str = "", milliseconds: int = PRESENCE_MS) -> None:
+        """Says who this worker is and what it pins, for a while. To be repeated every second. life: no other process's
+        that bears its name, before or after; "" where this one ends, and the next is about to come.
+        """
         keys = [names.presence_key(worker.name), names.WORKERS_KEY]
-        self._announce(keys=keys, args=[codec.encode_worker(worker), milliseconds, worker.name])
+        self._announce(keys=keys, args=[codec.encode_worker(worker), milliseconds, worker.name, life])
 
     @redis_errors_translated
     def leave(self, worker: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(names.presence_key(worker))
         pipeline.srem(names.WORKERS_KEY, worker)
+        pipeline.hdel(names.LIVES_KEY, worker)
         pipeline.execute()
 
     @redis_errors_translated
@@ -397,9 +400,8 @@ class Bus:
     @redis_errors_translated
     def forget_workers(self, gone: Sequence[str]) -> None:
         """Those that have said nothing for so long that they are lost: each is counted, by whoever notices first."""
-        lost = self._redis.srem(names.WORKERS_KEY, *gone) if gone else 0
-        if lost:
-            self.add_counts({Key("workers_lost"): lost})
+        if gone:
+            self._forget(keys=[names.WORKERS_KEY, *map(names.presence_key, gone)], args=list(gone))
 
     @redis_errors_translated
     def check_writes(self) -> None:

@@ -26,6 +26,9 @@ local FORGOTTEN = 86400000
 
 local MINUTE, DAY = 60000, 86400000
 
+-- In place of a worker's life, once that was seen to end and has been counted.
+local BURIED = 'buried'
+
 local function key_of(id, what) return REQUEST .. id .. ':' .. what end
 
 local function milliseconds()
