@@ -150,6 +150,7 @@ WALL_CLOCK = {
     "api/conversation.py": "the time that answers bear",
     "api/streaming.py": "the time that answers bear",
     "api/views.py": "the time that answers bear",
+    "api/wiring.py": "whether an API key has expired, as in auth.py",
     "common/tracing.py": "spans bear the time of their own machine",
     "workers/keeper.py": "kombu's own record of tickets: one that comes back early finds nobody waiting",
     "workers/store/__main__.py": "when a model was made; to be shown",
