@@ -96,6 +96,9 @@ class Settings:
     max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
     #: Of a file that is uploaded for a batch, and how many requests it may hold.
     max_file_bytes: int = dataclasses.field(default=200 << 20, metadata={"low": 1024, "high": 1 << 40})
+    #: Of all files that are kept for batches and by them: of one API key, and in all.
+    max_files_bytes_per_key: int = dataclasses.field(default=10 << 30, metadata={"low": 1024, "high": 1 << 50})
+    max_files_bytes: int = dataclasses.field(default=100 << 30, metadata={"low": 1024, "high": 1 << 50})
     max_batch_lines: int = dataclasses.field(default=50_000, metadata={"low": 1, "high": 1_000_000})
     #: Requests that may wait for one model, of one API key (0: as many as for a model), and in all; one more is refused.
     max_queue: int = dataclasses.field(default=512, metadata={"low": 1, "high": 1_000_000})
