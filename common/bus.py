@@ -195,7 +195,9 @@ class Bus:
         self._conclude = self.script("conclude")
         self._renew = self.script("renew")
         self._give_up = self.script("give_up")
-        self._announce, self._forget = self.script("announce"), self.script("forget")
+        self._announce = self.script("announce")
+        # Its own first write is harmless, and whoever runs it need not be one who may let requests wait.
+        self._forget = self.script("forget", grows=True)
 
     @classmethod
     def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
