@@ -29,7 +29,7 @@ from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
 from tropilla.api.streams import Streams
-from tropilla.api.surface import Dialect, method_of, scopes_of
+from tropilla.api.surface import Dialect, acts, method_of, scopes_of
 from tropilla.api.surfaces import DIALECTS
 from tropilla.api.surfaces.ollama import OLLAMA
 from tropilla.api.views import View, Views
@@ -40,7 +40,7 @@ from tropilla.common.keys import ADMIN
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tracing import Collector
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +96,25 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
             method = method_of(route)
             admit = functools.partial(collaborators.guard.admit, scopes_of(route))
             view = _answered(dialect, settings, admit, views.of(dialect, route))
+            if method == "GET" and acts(route):
+                view = _without_head(view)
             app.add_url_rule(route.path, f"{method} {route.path}", view, methods=[method])
     _mount(app, settings, collaborators.guard, BlobViews(settings))
     owners = Owners(dialects)
     labels.install(app, settings, owners, Diary(settings, collaborators.collector))
     app.register_error_handler(HTTPException, misrouted(owners))
     return app
+
+
+def _without_head(view: View) -> View:
+    """Flask has HEAD do what GET does, and throws the answer away."""
+
+    def answer(**variables: str) -> Response:
+        if request.method == "HEAD":
+            raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
+        return view(**variables)
+
+    return answer
 
 
 def _mount(app: Flask, settings: Settings, guard: Guard, blobs: BlobViews) -> None:

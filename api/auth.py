@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from flask import g, request
 from tropilla.common.errors import ScopeMissing, Unauthenticated
-from tropilla.common.keys import Key, Limits, Principal, Scopes, digest_of, given
+from tropilla.common.keys import REFUSALS, Key, Limits, Principal, Scopes, digest_of, given
 
 #: What a server that is asked without a key wants to have; a dialect may want something else.
 CHALLENGE = "WWW-Authenticate"
@@ -51,7 +51,7 @@ class Guard:
         # What is open to everybody is so whatever key comes with it.
         standing = key.standing(now) if key else "unknown" if secret else "missing"
         if scopes and standing != "good":
-            raise Unauthenticated(_REFUSALS[standing])
+            raise Unauthenticated(REFUSALS[standing])
         if key is None or standing != "good":
             g.principal = Principal(private=True, scopes=())
             return
@@ -64,14 +64,6 @@ class Guard:
         secret = self.internal_secret()
         if not secret or not hmac.compare_digest(digest_of(_given()), digest_of(secret)):
             raise Unauthenticated("this is for the processes of the cluster")
-
-
-_REFUSALS = {
-    "missing": "no API key was given: send one as Authorization: Bearer KEY, or as x-api-key",
-    "unknown": "this API key is not known here",
-    "revoked": "this API key was revoked",
-    "expired": "this API key has expired",
-}
 
 
 def principal() -> Principal:

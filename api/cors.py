@@ -42,8 +42,10 @@ class Origins:
         """From a list with commas."""
         return cls(tuple(entry.strip() for entry in setting.split(",") if entry.strip()))
 
-    def allow(self, origin: str) -> bool:
-        return any(_matches(pattern, origin) for pattern in (*_LOCAL, *self.patterns))
+    def allow(self, origin: str, *, by_name: bool = False) -> bool:
+        """by_name: only one that somebody had in mind."""
+        patterns = (*_LOCAL, *self.patterns)
+        return any(_matches(pattern, origin) for pattern in patterns if not (by_name and pattern == ANYWHERE))
 
     def headers(self, origin: str) -> Mapping[str, str]:
         """What an answer to a page of an allowed origin carries."""

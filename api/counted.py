@@ -98,7 +98,7 @@ COUNTED: tuple[Counted, ...] = (
     Counted(
         "tropilla_workers_lost_total",
         "workers_lost",
-        "Workers that fell silent without leaving.",
+        "Workers that ended or fell silent without leaving.",
         model="",
         starts=("",),
     ),

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from tropilla.common.bus import Listener
 from tropilla.common.errors import StoreUnavailable
-from tropilla.common.keys import NO_LIMITS, Key, Limits, digest_of
+from tropilla.common.keys import NO_LIMITS, REFUSALS, Key, Limits, digest_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Keyring:
     def __init__(self, keys: Keys, clock: Callable[[], float] = time.monotonic) -> None:
         self._keys, self._clock = keys, clock
         self._by_digest: Mapping[str, Key] = {}
-        self._limits: Mapping[str, Limits] = {}
+        self._by_id: Mapping[str, Key] = {}
         #: Not told to Redis yet: which keys were used, and when, in Unix seconds.
         self._used: dict[str, int] = {}
         self._refreshed_at = float("-inf")
@@ -61,7 +61,14 @@ class Keyring:
         return self._by_digest.get(digest_of(secret))
 
     def limits(self, key_id: str) -> Limits:
-        return self._limits.get(key_id, NO_LIMITS)
+        key = self._by_id.get(key_id)
+        return key.limits if key else NO_LIMITS
+
+    def refusal(self, key_id: str, now: float) -> str:
+        """Why a key opens nothing any more; "" where it does, or is none that was ever made here."""
+        key = self._by_id.get(key_id)
+        standing = key.standing(now) if key else "good"
+        return "" if standing == "good" else REFUSALS[standing]
 
     def note(self, key: Key, now: float) -> None:
         """It is used."""
@@ -71,7 +78,7 @@ class Keyring:
         """Raises `StoreUnavailable`; then what was known before counts."""
         found = self._keys.all()
         self._by_digest = {key.digest: key for key in found}
-        self._limits = {key.id: key.limits for key in found}
+        self._by_id = {key.id: key for key in found}
         self._refreshed_at = self._clock()
         self._tell_of_use()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from functools import partial
 
@@ -10,10 +11,11 @@ from flask import Flask, Response, current_app, g, request
 from tropilla.api import cors
 from tropilla.api.conversation import PLACE, respond
 from tropilla.api.diary import Diary, Entry
+from tropilla.api.hostnames import Hostnames
 from tropilla.api.owners import Owners
 from tropilla.api.surface import Dialect
 from tropilla.common import logs
-from tropilla.common.errors import ForbiddenOrigin
+from tropilla.common.errors import ForbiddenHost, ForbiddenOrigin
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.settings import Settings
 
@@ -22,7 +24,8 @@ _SANE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
 def install(app: Flask, settings: Settings, owners: Owners, diary: Diary) -> None:
-    labels = _Labels(owners, diary, cors.Origins.read(settings.pages))
+    hostnames = Hostnames.read(settings, socket.gethostname())
+    labels = _Labels(owners, diary, cors.Origins.read(settings.pages), hostnames)
     app.before_request(labels.begin)
     app.after_request(labels.finish)
 
@@ -51,8 +54,9 @@ def answered_by(dialect: Dialect) -> None:
 
 
 class _Labels:
-    def __init__(self, owners: Owners, diary: Diary, origins: cors.Origins) -> None:
-        self._owners, self._diary, self._origins = owners, diary, origins
+    def __init__(self, owners: Owners, diary: Diary, origins: cors.Origins, hostnames: Hostnames | None) -> None:
+        """hostnames: None where the server may be called by any name."""
+        self._owners, self._diary, self._origins, self._hostnames = owners, diary, origins, hostnames
 
     def begin(self) -> Response | None:
         """Answers at once what is not for any route: a browser's question, and pages that may not ask."""
@@ -64,10 +68,20 @@ class _Labels:
         logs.bind(g.named or g.spare_id)
         g.entry = self._diary.open(request.method, request.headers.get("traceparent", ""))
         dialect = self._owners.of(request.path)
-        origin = _origin()
-        if origin and not self._origins.allow(origin):
-            return respond(dialect.fault(ForbiddenOrigin(origin)))
+        try:
+            self._admit(request.headers.get("Host", ""), _origin())
+        except ForbiddenOrigin as error:
+            return respond(dialect.fault(error))
         return self._options(dialect) if request.method == "OPTIONS" else None
+
+    def _admit(self, host: str, origin: str) -> None:
+        """Raises `ForbiddenOrigin`. host: whom a browser means to ask; whether a page is another server's rests on it."""
+        if self._hostnames is not None and not self._hostnames.allow(host):
+            raise ForbiddenHost(host)
+        if origin and not self._origins.allow(origin):
+            raise ForbiddenOrigin(origin)
+        if origin and _kept_by_browser() and not self._origins.allow(origin, by_name=True):
+            raise ForbiddenOrigin(origin, " with a password that the browser keeps: send the key as a Bearer token")
 
     def _options(self, dialect: Dialect) -> Response:
         response = Response(status=dialect.preflight_status)
@@ -94,6 +108,11 @@ class _Labels:
         close = partial(entry().close, route=route, dialect=dialect.name, status=response.status_code, request_id=name)
         response.call_on_close(close)
         return response
+
+
+def _kept_by_browser() -> bool:
+    """The key may be one that its user has once told the browser, and that the page itself knows nothing of."""
+    return request.headers.get("Authorization", "").strip().lower().startswith("basic")
 
 
 def _origin() -> str:

@@ -333,7 +333,7 @@ AnyRoute = Route | Enquiry | Batch | Chore | Resumption | Report | Page | Desk
 
 
 def method_of(route: AnyRoute) -> str:
-    """GET has HEAD with it."""
+    """GET has HEAD with it, unless it `acts`."""
     match route:
         case Page() | Report() | Resumption():
             return "GET"
@@ -341,6 +341,11 @@ def method_of(route: AnyRoute) -> str:
             return route.method
         case _:
             return "POST"
+
+
+def acts(route: AnyRoute) -> bool:
+    """Whether to ask does something: a GET of it has no HEAD then, which is for looking alone."""
+    return isinstance(route, Chore | Resumption)
 
 
 def scopes_of(route: AnyRoute) -> Scopes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection
 
 from flask import Flask
@@ -140,8 +141,12 @@ def _foreman(
     def answering() -> Answering:
         return Answering(OPENAI, asking, relay, limits=keyring.limits)
 
+    def refusal(key: str) -> str:
+        # Where none are asked for nobody looks at them, revoked or not.
+        return keyring.refusal(key, time.time()) if settings.keys_on else ""
+
     def begin(held: Held, window: Callable[[], int]) -> Run:
-        return Run(held, book, archive, answering(), settings, window)
+        return Run(held, book, archive, answering(), settings, window, refusal=refusal)
 
     def sweep(todo: Collection[str]) -> None:
         batches = [batch for batch_id in todo if (batch := book.find(batch_id)) is not None]

@@ -31,6 +31,20 @@ def web_address(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+#: Among the names of a server: whichever there are.
+ANY_NAME = "*"
+_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+
+def checked_names(variable: str, names: str) -> None:
+    """Raises `ConfigurationError` for a list in which something can be no name of a server: it would match nothing."""
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name != ANY_NAME and not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{variable}={names!r}: {name!r} is not the name of a server, such as llm.example.com or *.example.com"
+            )
+
+
 def checked_url(variable: str, url: str) -> str:
     """The beginning of addresses, without a slash at its end. Raises `ConfigurationError` for what cannot be one."""
     try:

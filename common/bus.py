@@ -196,6 +196,8 @@ class Bus:
         self._renew = self.script("renew")
         self._give_up = self.script("give_up")
         self._announce = self.script("announce")
+        # Its own first write is harmless, and whoever runs it need not be one who may let requests wait.
+        self._forget = self.script("forget", grows=True)
 
     @classmethod
     def connect(cls, url: str, settings: Settings = DEFAULTS) -> Bus:
@@ -375,16 +377,19 @@ class Bus:
     # -- presence ---------------------------------------------------------------------------------------------------
 
     @redis_errors_translated
-    def announce(self, worker: Worker, *, milliseconds: int = PRESENCE_MS) -> None:
-        """Says who this worker is and what it pins, for a while. To be repeated every second."""
+    def announce(self, worker: Worker, *, life: str = "", milliseconds: int = PRESENCE_MS) -> None:
+        """Says who this worker is and what it pins, for a while. To be repeated every second. life: no other process's
+        that bears its name, before or after; "" where this one ends, and the next is about to come.
+        """
         keys = [names.presence_key(worker.name), names.WORKERS_KEY]
-        self._announce(keys=keys, args=[codec.encode_worker(worker), milliseconds, worker.name])
+        self._announce(keys=keys, args=[codec.encode_worker(worker), milliseconds, worker.name, life])
 
     @redis_errors_translated
     def leave(self, worker: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(names.presence_key(worker))
         pipeline.srem(names.WORKERS_KEY, worker)
+        pipeline.hdel(names.LIVES_KEY, worker)
         pipeline.execute()
 
     @redis_errors_translated
@@ -401,9 +406,13 @@ class Bus:
     @redis_errors_translated
     def forget_workers(self, gone: Sequence[str]) -> None:
         """Those that have said nothing for so long that they are lost: each is counted, by whoever notices first."""
-        lost = self._redis.srem(names.WORKERS_KEY, *gone) if gone else 0
-        if lost:
-            self.add_counts({Key("workers_lost"): lost})
+        if gone:
+            self._forget(keys=[names.WORKERS_KEY, *map(names.presence_key, gone)], args=list(gone))
+
+    @redis_errors_translated
+    def check_writes(self) -> None:
+        """Raises where Redis answers and takes nothing (any more): its disk is full, or it is another one's copy."""
+        self._redis.srem(names.WORKERS_KEY, "")
 
     # -- counts -------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@
         ├── BodyTooLarge        more bytes than the server takes                         413
         ├── UnreadableBody      a content type or an encoding that is not read           415
         ├── ForbiddenOrigin     a web page of a site that the operator does not trust    403
+        │   └── ForbiddenHost   or whose name was made to point to this machine          403
         ├── Unauthenticated     no API key, or one that does not count                   401
         ├── ScopeMissing        an API key that does not open this route                 403
         ├── UnknownRoute        no such path                                             404
@@ -103,8 +104,17 @@ class UnreadableBody(RequestError):
 class ForbiddenOrigin(RequestError):
     status = 403
 
-    def __init__(self, origin: str) -> None:
-        super().__init__(f"pages of {origin} may not use this server")
+    def __init__(self, origin: str, how: str = "") -> None:
+        super().__init__(f"pages of {origin} may not use this server{how}")
+
+
+class ForbiddenHost(ForbiddenOrigin):
+    def __init__(self, host: str) -> None:
+        RequestError.__init__(
+            self,
+            f"this server is not called {host!r}: where callers need no key it answers to addresses and names of its own "
+            "machine alone, and to those in TROPILLA_HOSTS",
+        )
 
 
 class Unauthenticated(RequestError):

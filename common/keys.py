@@ -31,6 +31,13 @@ READING: Scopes = frozenset({"inference", "admin"})
 
 SECRET_PREFIX, ID_PREFIX = "trp_", "key_"
 SECRET = re.compile(r"trp_[A-Za-z0-9_-]{43}")
+#: Why a key opens nothing, by its standing.
+REFUSALS = {
+    "missing": "no API key was given: send one as Authorization: Bearer KEY, or as x-api-key",
+    "unknown": "this API key is not known here",
+    "revoked": "this API key was revoked",
+    "expired": "this API key has expired",
+}
 #: A name is never an id, so that either names a key.
 NAME = re.compile(r"(?!key_)[A-Za-z0-9][A-Za-z0-9_.@ -]{0,63}")
 

@@ -43,6 +43,8 @@ CANCELS_CHANNEL = "tropilla:cancels"
 ARRIVALS_CHANNEL = "tropilla:arrivals"
 #: A set of the names of workers that have announced themselves.
 WORKERS_KEY = "tropilla:workers"
+#: A hash of who each of them is: the name of the one life, from the start of a process to its end, that announced it last.
+LIVES_KEY = "tropilla:workers:lives"
 #: A hash of everything that was counted: field -> number.
 COUNTS_KEY = "tropilla:counts"
 #: Hashes by model name: its definition, or why there is none (yet). The version is raised with every change to them.
@@ -89,6 +91,7 @@ SCRIPT_NAMES = {
     "LEDGER": LEDGER_KEY,
     "DEAD": DEAD_KEY,
     "COUNTS": COUNTS_KEY,
+    "LIVES": LIVES_KEY,
     "ARRIVALS": ARRIVALS_CHANNEL,
     "SPENT": "tropilla:spent:",
     "ASKED": "tropilla:asked:",

@@ -4,7 +4,8 @@
 -- ARGV  [1] what KEYS[1] is: "running", "state" or "pins",
 --       [2] payload of the last event of a request whose time is over, [3] of one that nobody wants,
 --       [4] with "pins", a worker that was seen to end: only what it holds is looked at, and lost now; or "",
---       [5] "1": it was killed from outside, and none of its requests is to blame (take.lua)
+--       [5] "1": it was killed from outside, and none of its requests is to blame (take.lua),
+--       [6] its life (announce.lua), "" where that is not known
 --
 -- Returns the lanes in which there is one more now: each needs a ticket.
 
@@ -44,6 +45,12 @@ local function look_through(running)
     local state = read(key_of(id, 'state'))
     if state then look(state) else redis.call('SREM', running, id) end
   end
+end
+
+-- Once, and not where somebody has missed it before, or a successor of its name has come.
+if ARGV[6] ~= '' and redis.call('HGET', LIVES, ARGV[4]) == ARGV[6] then
+  tally('workers_lost', '', '', 1)
+  redis.call('HSET', LIVES, ARGV[4], BURIED)
 end
 
 if ARGV[1] == 'state' then

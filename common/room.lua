@@ -26,6 +26,9 @@ local FORGOTTEN = 86400000
 
 local MINUTE, DAY = 60000, 86400000
 
+-- In place of a worker's life, once that was seen to end and has been counted.
+local BURIED = 'buried'
+
 local FIELDS = {'id', 'inboxes', 'background', 'named', 'kind', 'model', 'pin', 'lane', 'key', 'class', 'cost', 'tag', 'admitted',
                 'expires', 'lifetime', 'version', 'attempt', 'free', 'lost', 'blamed', 'from', 'unbegun', 'killed', 'done', 'prompt',
                 'cached', 'generated', 'worker', 'lost_workers'}

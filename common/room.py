@@ -147,24 +147,26 @@ class Room:
         """A request whose worker was lost waits again, or ends if nobody wants it or its time is over. Answers the lanes
         that need a ticket now: one or none.
         """
-        return _lanes(self._put_back(keys=[names.state_key(request_id)], args=["state", _EXPIRED, _CANCELLED, "", 0]))
+        return _lanes(
+            self._put_back(keys=[names.state_key(request_id)], args=["state", _EXPIRED, _CANCELLED, "", 0, ""])
+        )
 
     @redis_errors_translated
     def put_back_lost(self, pin: str) -> list[Lane]:
         """As `put_back`, of everything that workers of a pin have taken."""
-        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["running", _EXPIRED, _CANCELLED, "", 0]))
+        return _lanes(self._put_back(keys=[names.running_key(pin)], args=["running", _EXPIRED, _CANCELLED, "", 0, ""]))
 
     @redis_errors_translated
     def put_back_all_lost(self) -> list[Lane]:
         """As `put_back`, of everything that anybody has taken, also where nobody else serves the pin."""
-        return _lanes(self._put_back(keys=[names.RUNNING_PINS_KEY], args=["pins", _EXPIRED, _CANCELLED, "", 0]))
+        return _lanes(self._put_back(keys=[names.RUNNING_PINS_KEY], args=["pins", _EXPIRED, _CANCELLED, "", 0, ""]))
 
     @redis_errors_translated
-    def bury(self, worker: str, *, killed: bool) -> list[Lane]:
+    def bury(self, worker: str, *, killed: bool, life: str = "") -> list[Lane]:
         """As `put_back`, at once, of what this worker holds, which was seen to end. killed: from outside, so that none of
-        its requests is to blame.
+        its requests is to blame. life: by which it is counted among the lost, once.
         """
-        args = ["pins", _EXPIRED, _CANCELLED, worker, int(killed)]
+        args = ["pins", _EXPIRED, _CANCELLED, worker, int(killed), life]
         return _lanes(self._put_back(keys=[names.RUNNING_PINS_KEY], args=args))
 
     @redis_errors_translated

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tropilla.common.addresses import checked_origins, checked_url, is_loopback
+from tropilla.common.addresses import checked_names, checked_origins, checked_url, is_loopback
 from tropilla.common.environment import PREFIX as PREFIX
 from tropilla.common.environment import with_files
 from tropilla.common.errors import ConfigurationError
@@ -93,6 +93,8 @@ class Settings:
     #: Web pages that may use the API beside those of this machine: origins with a `*` at most, several with commas. `auto`:
     #: all where callers need a key, which no page has by itself, and none elsewhere.
     cors_origins: str = "auto"
+    #: Names by which the API may be called without a key, beside this machine's own: several with commas, `*` is any.
+    hosts: str = ""
     #: Without the images in it.
     max_body_bytes: int = dataclasses.field(default=4 << 20, metadata={"low": 1024, "high": 1 << 30})
     #: Images in one request, the bytes and pixels of each, and the bytes of all in a body, as base64 has them.
@@ -108,6 +110,9 @@ class Settings:
     max_blob_bytes: int = dataclasses.field(default=64 << 30, metadata={"low": 1024, "high": 1 << 50})
     #: Of a file that is uploaded for a batch, and how many requests it may hold.
     max_file_bytes: int = dataclasses.field(default=200 << 20, metadata={"low": 1024, "high": 1 << 40})
+    #: Of all files that are kept for batches and by them: of one API key, and in all.
+    max_files_bytes_per_key: int = dataclasses.field(default=10 << 30, metadata={"low": 1024, "high": 1 << 50})
+    max_files_bytes: int = dataclasses.field(default=100 << 30, metadata={"low": 1024, "high": 1 << 50})
     max_batch_lines: int = dataclasses.field(default=50_000, metadata={"low": 1, "high": 1_000_000})
     #: Requests that may wait for one model, of one API key (0: as many as for a model), and in all; one more is refused.
     #: The last places are not for whoever has most of the others (admit.lua).
@@ -231,6 +236,7 @@ class Settings:
         parse_hosts(settings.pull_hosts)
         _check_flower(settings.flower_auth)
         checked_origins(f"{PREFIX}CORS_ORIGINS", settings.pages)
+        checked_names(f"{PREFIX}HOSTS", settings.hosts)
         blobs_url = settings.blobs_url and checked_url(f"{PREFIX}BLOBS_URL", settings.blobs_url)
         return dataclasses.replace(settings, home=settings.home.expanduser(), blobs_url=blobs_url)
 

@@ -20,20 +20,18 @@ from tropilla.common.catalogue import Flavour
 from tropilla.common.environment import is_given
 from tropilla.common.errors import ConfigurationError, TropillaError
 from tropilla.common.settings import Settings
-from tropilla.compose import flags, health, local, prepare, program
-from tropilla.compose.client import words
+from tropilla.compose import flags, health, local, modelflags, prepare, program
 from tropilla.compose.client.arguments import STATUSES, add_commands, spelled_out
 from tropilla.compose.client.errors import UNREACHABLE_STATUS, Unreachable
 from tropilla.compose.client.screen import forget
 from tropilla.compose.first_key import first_key
-from tropilla.compose.flags import OFF, USAGE_STATUS, read_settings
+from tropilla.compose.flags import FAILURE_STATUS, OFF, USAGE_STATUS, complain, read_settings
 from tropilla.compose.manifest import Wanted, read_manifest
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import Program
 from tropilla.compose.restart import restart
 from tropilla.workers.adapters import setting_of
 
-FAILURE_STATUS = 1
 INTERRUPTED_STATUS = 130
 #: As if SIGPIPE had ended us, which Python does not let it.
 BROKEN_PIPE_STATUS = 141
@@ -58,7 +56,7 @@ def parser() -> flags.Parser:
     )
     flags.add_settings(restart, "--home")
     restart.set_defaults(run=run_restart)
-    _add_health(commands)
+    health.add_command(commands)
     version = commands.add_parser("version", help="which Tropilla this is")
     version.set_defaults(run=run_version)
     return top
@@ -66,16 +64,19 @@ def parser() -> flags.Parser:
 
 def _add_up(commands: Any) -> None:
     up = commands.add_parser("up", help="everything on this machine: Redis, API, workers, store, Flower")
-    flags.add_model(up, action="append")
-    flags.add_adapters(up, "of the --model before it")
-    flags.add_manifest(up)
+    modelflags.add_model(up, action="append")
+    modelflags.add_adapters(up, "of the --model before it")
+    modelflags.add_manifest(up)
     up.add_argument(
-        "--cpu", type=flags.count, metavar="N",
+        "--cpu", type=modelflags.count, metavar="N",
         help="CPU workers per model, or in all with --manifest; 1, or 0 where only --gpu is given",
     )  # fmt: skip
-    up.add_argument("--gpu", type=flags.count, metavar="N", help="GPU workers, likewise; 0")
-    up.add_argument("--idle", type=flags.count, metavar="N", default=0, help="workers besides, without a model of their "
-                    "own, that load what is asked for; CPU workers, or GPU ones where only --gpu is given; 0")  # fmt: skip
+    up.add_argument("--gpu", type=modelflags.count, metavar="N", help="GPU workers, likewise; 0")
+    up.add_argument(
+        "--idle", type=modelflags.count, metavar="N", default=0,
+        help="workers besides, without a model of their own, that load what is asked for; CPU workers, or GPU ones where "
+        "only --gpu is given; 0",
+    )  # fmt: skip
     flags.add_settings(up, *WORKER_FLAGS, "--host", "--port", "--redis", "--home")
     flags.add_flower_port(up)
     up.set_defaults(run=run_up)
@@ -87,8 +88,8 @@ def _add_processes(commands: Any) -> None:
     web.set_defaults(run=run_web)
 
     worker = commands.add_parser("worker", help="one worker process")
-    flags.add_model(worker, action="store")
-    flags.add_adapters(worker, "of the model")
+    modelflags.add_model(worker, action="store")
+    modelflags.add_adapters(worker, "of the model")
     worker.add_argument("--idle", action="store_true", help="start without a model, and load what is asked for")
     flags.add_settings(worker, "--flavour", "--name", *WORKER_FLAGS, "--redis", "--home")
     worker.set_defaults(run=run_worker)
@@ -103,14 +104,6 @@ def _add_processes(commands: Any) -> None:
     flower.set_defaults(run=run_flower)
 
 
-def _add_health(commands: Any) -> None:
-    check = commands.add_parser("health", help="whether one process does what it is for: status 0, or 1 and why not")
-    check.add_argument("what", choices=tuple(health.CHECKS), help="which kind of process")
-    flags.add_settings(check, "--name", "--host", "--port", "--redis", "--home")
-    flags.add_flower_port(check)
-    check.set_defaults(run=run_health)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Every error is one sentence on stderr: status 2 for what was asked, 1 for what happened."""
     # A log line that this terminal cannot show must not end the cluster.
@@ -121,22 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(asked, os.environ)
     except ConfigurationError as error:
-        return _complain(error.message, USAGE_STATUS)
+        return complain(error.message, USAGE_STATUS)
     except Unreachable as error:
-        return _complain(error.message, UNREACHABLE_STATUS)
+        return complain(error.message, UNREACHABLE_STATUS)
     except TropillaError as error:
-        return _complain(error.message, FAILURE_STATUS)
+        return complain(error.message, FAILURE_STATUS)
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
     except BrokenPipeError:
         return BROKEN_PIPE_STATUS
     finally:
         forget(sys.stdout)
-
-
-def _complain(sentence: str, status: int) -> int:
-    print(f"tropilla: {words.harmless(sentence)}", file=sys.stderr)
-    return status
 
 
 def run_up(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -226,14 +214,6 @@ def run_flower(asked: argparse.Namespace, environment: Mapping[str, str]) -> int
 
 def run_restart(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return restart(read_settings(asked, environment).home, sys.stdout)
-
-
-def run_health(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    verdict = health.CHECKS[asked.what](read_settings(asked, environment), asked.worker_name or "")
-    if verdict.well:
-        print(verdict.sentence)
-        return 0
-    return _complain(verdict.sentence, FAILURE_STATUS)
 
 
 def run_version(_asked: argparse.Namespace, _environment: Mapping[str, str]) -> int:

@@ -1,22 +1,23 @@
-"""What can be typed behind `tropilla`: flags that are settings, and how each is read and refused."""
+"""What can be typed behind `tropilla`: flags that are settings, and how each is read and refused.
+
+`tropilla health` begins anew every few seconds, so this imports nothing of what it does not need.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 from tropilla.common.environment import PREFIX, overruled
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.settings import Settings
-from tropilla.compose import prepare, program
-from tropilla.workers.adapters import parse_adapter
+from tropilla.compose.client import words
 
-USAGE_STATUS = 2
+USAGE_STATUS, FAILURE_STATUS = 2, 1
 OFF = "off"
-MOST_WORKERS = 64
 
 #: flag -> (setting, what it is called in the help, what it is)
 FLAGS: Mapping[str, tuple[str, str, str]] = {
@@ -84,26 +85,6 @@ def add_settings(command: argparse.ArgumentParser, *flags: str) -> None:
         command.add_argument(flag, dest=setting, metavar=shown, type=_setting(setting), help=what + shown_default)
 
 
-def add_model(command: argparse.ArgumentParser, *, action: str) -> None:
-    what = "a name and its GGUF file; the built-in pocket without"
-    command.add_argument("--model", action=action, type=_model, metavar="NAME=PATH", help=what)
-
-
-class _Adapter(argparse.Action):
-    """Remembers how many --model stood before it."""
-
-    def __call__(
-        self, _: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, __: str | None = None
-    ) -> None:
-        before = len(namespace.model) if isinstance(namespace.model, list) else 0
-        namespace.adapter = [*namespace.adapter, (before, values)]
-
-
-def add_adapters(command: argparse.ArgumentParser, whose: str) -> None:
-    what = f"a LoRA adapter {whose}: the name by which requests ask for it, and its GGUF file; any number of them"
-    command.add_argument("--adapter", action=_Adapter, type=_adapter, default=(), metavar="NAME=PATH", help=what)
-
-
 def add_flower_port(command: argparse.ArgumentParser) -> None:
     read = _setting("flower_port")
     command.add_argument(
@@ -112,15 +93,6 @@ def add_flower_port(command: argparse.ArgumentParser) -> None:
         type=lambda text: text if text == OFF else read(text),
         help=f"Flower's port; 0 is any free one, {OFF} is no Flower ({Settings().flower_port})",
     )
-
-
-def add_manifest(command: argparse.ArgumentParser) -> None:
-    """aikit's build arguments have the same names without the prefix."""
-    add_settings(command, "--manifest")
-    model = "a source that takes the place of all models of the manifest"
-    command.add_argument("--manifest-model", default="", metavar="SOURCE", help=model)
-    runtime = "takes the place of the manifest's runtime: avx, avx2, avx512, cuda, or nothing for any"
-    command.add_argument("--manifest-runtime", metavar="RUNTIME", help=runtime)
 
 
 def _setting(name: str) -> Callable[[str], str]:
@@ -137,21 +109,7 @@ def _setting(name: str) -> Callable[[str], str]:
     return read
 
 
-def _model(text: str) -> program.ModelFile:
-    try:
-        return prepare.parse_model(text or "=")
-    except ConfigurationError as error:
-        raise argparse.ArgumentTypeError(error.message) from error
-
-
-def _adapter(text: str) -> tuple[str, Path]:
-    try:
-        return parse_adapter(text)
-    except ConfigurationError as error:
-        raise argparse.ArgumentTypeError(error.message) from error
-
-
-def count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MOST_WORKERS}")
-    return int(text)
+def complain(sentence: str, status: int) -> int:
+    """Says it on stderr; answers the status."""
+    print(f"tropilla: {words.harmless(sentence)}", file=sys.stderr)
+    return status

@@ -1,25 +1,29 @@
 """`tropilla health`: whether one process of ours does what it is for, in one sentence and an exit status.
 
 For container health checks, so it takes as wrong only what starting that process again may help against: a Redis that is
-away is not a worker's fault, and restarting one would cost it its model.
+away, or takes nothing because its disk is full, is not a worker's fault, and restarting one would cost it its model.
+
+It is started every few seconds beside whatever it asks after, and costs little else than what it imports: so it has a way
+of its own in (entry.py), and Redis's client, half of it all, is imported only where Redis is asked.
 """
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
-from tropilla.common import names
 from tropilla.common.addresses import reachable_host
-from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Worker
-from tropilla.common.errors import StoreUnavailable
-from tropilla.common.registry import Registry
+from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.settings import Settings
+from tropilla.compose import flags
 
 #: Docker gives a health check 30 s, and Kubernetes 1 unless it is told otherwise.
 ANSWER_SECONDS = 5.0
@@ -50,12 +54,17 @@ def _threads(body: bytes) -> str:
 
 def worker(settings: Settings, name: str) -> Verdict:
     """Of the worker that is called so, or of all of this machine."""
+    from tropilla.common.bus import Bus
+
     try:
         with closing(Bus.connect(settings.redis_url, settings)) as bus:
-            workers = bus.catalogue().workers
+            verdict = judged(bus.catalogue().workers, name or settings.worker_name, socket.gethostname())
+            if not verdict.well:
+                # It may be silent only because nobody takes down what it says.
+                bus.check_writes()
     except StoreUnavailable as error:
         return Verdict(True, f"nothing is known against the worker, since {error.message}")
-    return judged(workers, name or settings.worker_name, socket.gethostname())
+    return verdict
 
 
 def judged(workers: Iterable[Worker], name: str, machine: str) -> Verdict:
@@ -78,9 +87,15 @@ def _shown(one: Worker) -> str:
 
 
 def store(settings: Settings, _: str) -> Verdict:
+    from tropilla.common import names
+    from tropilla.common.bus import Bus
+    from tropilla.common.registry import Registry
+
     try:
         with closing(Bus.connect(settings.redis_url, settings)) as bus:
             staffed = Registry(bus).staffed(names.STORE_OFFICE)
+            if not staffed:
+                bus.check_writes()
     except StoreUnavailable as error:
         return Verdict(True, f"nothing is known against the store, since {error.message}")
     return Verdict(staffed, "the store takes errands" if staffed else "no store holds the office")
@@ -109,3 +124,30 @@ CHECKS: Mapping[str, Callable[[Settings, str], Verdict]] = {
     "store": store,
     "flower": flower,
 }
+
+
+def add_command(commands: Any) -> None:
+    check = commands.add_parser("health", help="whether one process does what it is for: status 0, or 1 and why not")
+    check.add_argument("what", choices=tuple(CHECKS), help="which kind of process")
+    flags.add_settings(check, "--name", "--host", "--port", "--redis", "--home")
+    flags.add_flower_port(check)
+    check.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    verdict = CHECKS[asked.what](flags.read_settings(asked, environment), asked.worker_name or "")
+    if verdict.well:
+        print(verdict.sentence)
+        return 0
+    return flags.complain(verdict.sentence, flags.FAILURE_STATUS)
+
+
+def main(arguments: list[str]) -> int:
+    """As `cli.main`, of this command alone."""
+    top = flags.Parser(prog="tropilla")
+    add_command(top.add_subparsers(required=True, metavar="COMMAND", parser_class=flags.MixedParser))
+    asked = top.parse_args(arguments)
+    try:
+        return run(asked, os.environ)
+    except ConfigurationError as error:
+        return flags.complain(error.message, flags.USAGE_STATUS)

@@ -25,6 +25,8 @@ from tropilla.compose.log import Lines
 from tropilla.compose.program import Program, Role
 from tropilla.compose.signals import Signals
 
+#: For so long after its end others may still speak for a process: a worker's witness says what it has seen of that.
+ECHO_SECONDS = 15.0
 TETHER = Path(__file__).with_name("tether.py")
 READ_BYTES = 65_536
 
@@ -115,6 +117,8 @@ class Herd:
         self._signals = signals
         self._on_line = on_line
         self._children: dict[str, Child] = {}
+        #: Dead ones to whose output somebody has the other end, and until when that is listened to.
+        self._echoes: dict[Child, float] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
 
@@ -128,6 +132,8 @@ class Herd:
         self.send(signal.SIGKILL, self._children)
         while self._children:
             self.turn(timeout_seconds=1.0)
+        for child in list(self._echoes):
+            self._silence(child)
         self._selector.close()
 
     @property
@@ -172,22 +178,32 @@ class Herd:
                 self._signals.drain()
             else:
                 self._relay(key.data)
+        for child in [child for child, until in self._echoes.items() if time.monotonic() > until]:
+            self._silence(child)
         return [self._bury(child) for child in list(self._children.values()) if child.ended]
 
     def _relay(self, child: Child) -> None:
         lines = child.read()
         if lines is None:
-            self._selector.unregister(child.output)
+            self._silence(child)
             return
         for line in lines:
             self._on_line(child.program.name, line)
+
+    def _silence(self, child: Child) -> None:
+        """Nobody has the other end of its output any more, or is listened to."""
+        self._selector.unregister(child.output)
+        if child in self._echoes:
+            del self._echoes[child]
+            child.output.close()
 
     def _bury(self, child: Child) -> Exit:
         child.signal_group(signal.SIGKILL)
         for line in child.read_rest():
             self._on_line(child.program.name, line)
         if child.output in {key.fileobj for key in self._selector.get_map().values()}:
-            self._selector.unregister(child.output)
-        child.output.close()
+            self._echoes[child] = time.monotonic() + ECHO_SECONDS
+        else:
+            child.output.close()
         del self._children[child.program.name]
         return child.reap()

@@ -25,12 +25,12 @@ CELERY = (
 NO_KEY = "~"
 #: What room.lua and its like write for whoever runs a request, and what a worker says of itself. Not: API keys, batches.
 WORKER = (
-    "request:*", "room:*", "running*", "waiting", "queue*", "ledger*", "spent:*", "dead*", "counts", "workers", "worker:*",
+    "request:*", "room:*", "running*", "waiting", "queue*", "ledger*", "spent:*", "dead*", "counts", "workers*", "worker:*",
     "load:*", "order:*", "loading:*", "failure*", "models*", "internal", "image*",
 )  # fmt: skip
 #: Its errands and offices, and the definitions of models.
 STORE = (
-    "models*", "errand*", "flight:*", "office:*", "workers", "worker:*", "failure*", "counts", "store:*", "internal",
+    "models*", "errand*", "flight:*", "office:*", "workers*", "worker:*", "failure*", "counts", "store:*", "internal",
     "image*",
 )  # fmt: skip
 

@@ -22,8 +22,12 @@ from tropilla.compose.vault import write
 NAME = "prometheus"
 
 
+class Taken(TropillaError):
+    """Another process has made the key between our look and our making one: its secret is not ours to write down."""
+
+
 def ensure(store: Keystore, file: Path, now: int) -> bool:
-    """Whether a new key had to be made. Raises `StoreUnavailable`, `OSError`."""
+    """Whether a new key had to be made. Raises `StoreUnavailable`, `Taken`, `OSError`."""
     keys = store.all()
     if file.is_file() and _opens(keys, file.read_text().strip(), now):
         return False
@@ -32,7 +36,8 @@ def ensure(store: Keystore, file: Path, now: int) -> bool:
         if lost.name == NAME and lost.revoked is None:
             store.revoke(lost, now=now)
     key, secret = new_key(name=NAME, scopes=("metrics",), created=now)
-    store.keep(key)
+    if store.keep(key) == "taken":
+        raise Taken(f"somebody else has just made a key called {NAME}: start this again")
     write(file, secret)
     return True
 

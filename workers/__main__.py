@@ -10,6 +10,7 @@ One sentence when the model or the settings cannot be served, exit status 2; 1 f
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import socket
 import sys
@@ -19,6 +20,7 @@ from tropilla.common import logs, tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Flavour
 from tropilla.common.errors import ConfigurationError, TropillaError
+from tropilla.common.generation import new_request_id
 from tropilla.common.gguf import read_header
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
@@ -40,15 +42,16 @@ def main() -> int:
         tracing.check(settings)
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         name = f"{settings.worker_name or f'{flavour}-{os.getpid()}'}@{socket.gethostname()}"
+        life = new_request_id()
         # While there are no threads and no connections yet.
-        leaving.be_seen_by(witness.post(lambda: witness.burying(settings, name)))
+        leaving.be_seen_by(witness.post(lambda: witness.burying(settings, name, life)))
         bus = Bus.connect(settings.redis_url, settings)
         bus.check()
         check_flavour(flavour)
         own = None if flags.idle and not flags.own else _own(settings, bus, name, anew=flags.own)
         again = [IDLE, OWN] if own else [IDLE]
-        life = Life(settings, bus, name=name, own=own, again=lambda: leaving.begin_anew(again, without=(IDLE, OWN)))
-        status = life.run(idle=flags.idle)
+        begin_anew = functools.partial(leaving.begin_anew, again, without=(IDLE, OWN))
+        status = Life(settings, bus, name=name, life=life, own=own, again=begin_anew).run(idle=flags.idle)
     except TropillaError as error:
         print(f"tropilla worker: {error.message}", file=sys.stderr)
         status = 2 if isinstance(error, ConfigurationError) else 1

@@ -81,9 +81,11 @@ class Nothing:
 class Keeper:
     """Of one process, from its start to its end; what it is about changes with `become` and `mind`."""
 
-    def __init__(self, bus: Bus, worker: Worker, *, lease_seconds: float) -> None:
+    def __init__(self, bus: Bus, worker: Worker, *, life: str, lease_seconds: float) -> None:
+        """life: no other process's that bears the worker's name."""
         self._bus = bus
         self._worker = worker
+        self._life = life
         self._ward: Ward = Nothing()
         self._lease_seconds = lease_seconds
         #: By request and attempt: a ticket may come back to the worker that lost it.
@@ -146,7 +148,7 @@ class Keeper:
         self._worker = dataclasses.replace(self._worker, progress=done)
 
     def _announce(self) -> None:
-        self._bus.announce(self._ward.described(self._worker))
+        self._bus.announce(self._ward.described(self._worker), life=self._life)
 
     def hold(self, held: Held) -> None:
         """Renews the request's lease and ticket until `let_go`."""

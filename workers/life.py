@@ -59,7 +59,14 @@ class Life:
     """
 
     def __init__(
-        self, settings: Settings, bus: Bus, *, name: str, own: Definition | None, again: Callable[[], NoReturn]
+        self,
+        settings: Settings,
+        bus: Bus,
+        *,
+        name: str,
+        life: str,
+        own: Definition | None,
+        again: Callable[[], NoReturn],
     ) -> None:
         flavour: Flavour = "gpu" if settings.flavour == "gpu" else "cpu"
         self._settings, self._bus, self._own = settings, bus, own
@@ -69,6 +76,7 @@ class Life:
         self._keeper = Keeper(
             bus,
             Worker(name, flavour, "idle", settings.slots, None, own=own, features=machine.features()),
+            life=life,
             lease_seconds=settings.lease_seconds,
         )
         self._milestones = Milestones(bus)

@@ -46,8 +46,9 @@ class Pace:
         """slots, cells: what the worker has."""
         self._model, self._tally = model, tally
         self._rest = self._load = Load(model, slots=slots, cells=cells)
-        #: When the last step did, of those that follow each other.
-        self._ended_at: float | None = None
+        #: Adapter -> when the last step did that was computed with it, of those that follow each other: where adapters
+        #: take turns, an answer has no token while others have theirs.
+        self._ended_at: dict[str, float] = {}
 
     @property
     def load(self) -> Load:
@@ -55,7 +56,7 @@ class Pace:
 
     def rests(self, *, used: int = 0) -> None:
         """Nothing runs any more. used: KV cells that idle prefixes keep."""
-        self._ended_at = None
+        self._ended_at.clear()
         if self._load.sequences or self._load.used != used:
             self._load = replace(self._rest, used=used)
 
@@ -93,10 +94,12 @@ class Pace:
             waiting=waiting,
             used=used,
         )
-        before, self._ended_at = self._ended_at, None if broke else lap.ended_at
+        adapter = sequences[0].adapter
+        before = self._ended_at.pop(adapter, None)
         if broke:
             count("batch_inference_failure", model, label=method)
             return
+        self._ended_at[adapter] = lap.ended_at
         count("batch_inference_success", model, label=method)
         if decoding and before is not None:
             observe("inter_token", lap.ended_at - before, BETWEEN_TOKENS, model, times=decoding)

@@ -16,9 +16,9 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +30,8 @@ from tropilla.common.generation import new_request_id
 from tropilla.common.room import Room
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit
+
+log = logging.getLogger(__name__)
 
 #: The worker leaves in order: whatever it held has been given back.
 BYE = b"bye\n"
@@ -84,20 +86,22 @@ def post(prepare: Callable[[], Bury]) -> Witness:
     return Witness(pid, write)
 
 
-def burying(settings: Settings, worker: str) -> Bury:
-    """For the worker of that name. Connects now: on a busy machine that may take longer than a lease."""
+def burying(settings: Settings, worker: str, life: str) -> Bury:
+    """For the worker of that name and life (`Bus.announce`). Connects now: on a busy machine that may take longer than a
+    lease.
+    """
     bus = Bus.connect(settings.redis_url, settings)
     room, celery = Room(bus), create_celery(settings)
     with suppress(StoreUnavailable):
         bus.ping()
 
     def bury(killed: bool) -> None:
-        lanes = room.bury(worker, killed=killed)
+        lanes = room.bury(worker, killed=killed, life=life)
         for lane in lanes:
             submit(celery, lane.name, ticket=new_request_id(), shown=lane.pin)
         if lanes or not killed:
             said = "was killed" if killed else "has crashed"
-            print(f"{worker} {said}: {len(lanes)} requests wait again", file=sys.stderr, flush=True)
+            log.warning("%s %s: %d requests wait again", worker, said, len(lanes))
 
     return bury
 

@@ -92,8 +92,15 @@ class Answering:
         self._mailboxes: dict[str, Mailbox] = {}
         #: Line -> the request that has answered it.
         self._requests: dict[int, str] = {}
+        #: Requests that are not even in the queue: for a limit, a full queue, or a model that nobody serves.
+        self._waiting: set[str] = set()
         #: Model -> when it was first found that nobody knows it.
         self._unknown: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many lines wait for what passes by itself."""
+        return len(self._waiting)
 
     def cancel(self) -> None:
         """Nobody wants the answers that are still awaited."""
@@ -142,10 +149,17 @@ class Answering:
 
     def _awaited(self, asked: Asked, request_id: str, data: bytes) -> Told:
         """Raises `_Again`, `_TooLate`, or `ClientGone` once this process has left."""
+        try:
+            return self._tried(asked, request_id, data)
+        finally:
+            self._waiting.discard(request_id)
+
+    def _tried(self, asked: Asked, request_id: str, data: bytes) -> Told:
         while not self._left.is_set():
             try:
                 return self._told(asked, request_id, data)
             except _Wait as wait:
+                self._waiting.add(request_id)
                 self._pause(wait.seconds)
             except (_Again, _TooLate, ClientGone):
                 raise
@@ -191,6 +205,7 @@ class Answering:
         began = False
         try:
             for event in events:
+                self._waiting.discard(request.id)
                 if isinstance(event, Failed):
                     raise _failure(event, began=began)
                 if isinstance(event, Finished) and event.reason == "cancelled":

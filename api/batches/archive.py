@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -82,6 +82,12 @@ class Archive:
             if file is not None and purpose in ("", file.purpose):
                 yield file
 
+    def taken(self, key: str) -> tuple[int, int]:
+        """Bytes of files that have not expired: of one API key, and of everybody with uploads that are not finished."""
+        files = [file for file_id in self._ids() if (file := self.find(file_id)) is not None]
+        own = sum(file.size_bytes for file in files if file.key == key)
+        return own, sum(file.size_bytes for file in files) + self._unfinished()
+
     def drop(self, file_id: str) -> None:
         self._card(file_id).unlink(missing_ok=True)
         self.path(file_id).unlink(missing_ok=True)
@@ -115,6 +121,15 @@ class Archive:
         for folder in (self.folder, self.folder / "partial"):
             if folder.is_dir():
                 yield from (path for path in folder.iterdir() if path.is_file() and path.suffix != _CARD)
+
+    def _unfinished(self) -> int:
+        """What lies under uploads that nobody has kept yet, in bytes."""
+        found = 0
+        for path in (self.folder / "partial").glob("*"):
+            # Somebody may keep it, or give it up, at any moment.
+            with suppress(FileNotFoundError):
+                found += path.stat().st_size
+        return found
 
     def _card(self, file_id: str) -> Path:
         return self.path(file_id).with_suffix(_CARD)

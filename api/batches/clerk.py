@@ -6,6 +6,7 @@ GET   /v1/files/<id>/content    a file's bytes, or a range of them
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -68,7 +69,8 @@ class Clerk:
         def view(**variables: str) -> Response:
             around = self._asking.around(variables)
             if desk.form:
-                with form(self._archive, self._settings.max_file_bytes) as (fields, path):
+                check = functools.partial(self._check_room, around.principal)
+                with form(self._archive, self._settings.max_file_bytes, check) as (fields, path):
                     wish = desk.parse(fields, around)
                     assert isinstance(wish, KeepFile), "only a file comes with a form"
                     return respond(desk.whole(self._keep(wish, path, around.principal)))
@@ -110,12 +112,28 @@ class Clerk:
         now = self._clock()
         created, size = int(now), path.stat().st_size
         expires = created + wish.seconds
+        # Nothing that waits comes between this and the keeping: of one process, no two go beyond the bound together.
+        self._check_room(principal, size, 0)
         kept = File(new_file_id(now), wish.name, wish.purpose, size, created, expires, principal.key)
         try:
             self._archive.keep(kept, path)
         except OSError as error:
             raise unkept(error) from error
         return kept
+
+    def _check_room(self, principal: Principal, size: int, to_come: int) -> None:
+        """For an upload of that many bytes, of which so many are not on the disk yet. Raises `InvalidField`."""
+        own, all_together = self._archive.taken(principal.key)
+        bounds = (
+            ("Your files", own + size, self._settings.max_files_bytes_per_key),
+            ("All files here", all_together + to_come, self._settings.max_files_bytes),
+        )
+        for whose, together, most in bounds:
+            if together > most:
+                text = (
+                    f"Invalid 'file': {whose} may take {most} bytes together. Delete some, or wait until they expire."
+                )
+                raise InvalidField(text, param="file")
 
     def _file(self, file_id: str, principal: Principal) -> File:
         found = self._archive.find(file_id)

@@ -31,6 +31,8 @@ PAUSE_SECONDS = 5.0
 SWEEP_SECONDS = 600.0
 #: So many batches are run at once, the oldest first: the others wait for their turn.
 MOST_RUNS = 4
+#: One that has not got on for so long while others wait gives its run to them, and is not taken again for so long.
+STUCK_SECONDS, REST_SECONDS = 10.0, 60.0
 #: Lines under way for each slot of a worker: one that runs, and one that is there when it ends. And in all, at the least (a
 #: model that nobody has loaded yet is loaded only if somebody waits) and at the most.
 LINES_PER_SLOT, LEAST_LINES = 2, 2
@@ -55,6 +57,8 @@ class Running(Protocol):
 
     def run(self) -> None: ...
     def leave(self) -> None: ...
+    @property
+    def stuck(self) -> bool: ...
 
 
 class Foreman:
@@ -79,6 +83,8 @@ class Foreman:
         self._runs: dict[str, Running] = {}
         #: Batch -> when it may be taken again.
         self._paused: dict[str, float] = {}
+        #: Batch -> since when it has been seen not to get on.
+        self._stuck: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreman", daemon=True)
 
@@ -118,9 +124,24 @@ class Foreman:
         if now - self._swept_at >= SWEEP_SECONDS:
             self._sweep(todo)
             self._swept_at = now
+        waiting = 0
         for batch_id in sorted(todo - self._runs.keys()):
-            if len(self._runs) < MOST_RUNS and self._paused.get(batch_id, now) <= now:
+            if self._paused.get(batch_id, now) > now:
+                continue
+            if len(self._runs) < MOST_RUNS:
                 self._take(batch_id)
+            else:
+                waiting += 1
+        self._make_room(waiting, now)
+
+    def _make_room(self, waiting: int, now: float) -> None:
+        """For so many batches, of those that do not get on: a key's limit of a day may hold one until midnight."""
+        runs = dict(self._runs)
+        self._stuck = {each: self._stuck.get(each, now) for each, run in runs.items() if run.stuck}
+        for batch_id in [each for each, since in self._stuck.items() if now - since >= STUCK_SECONDS][:waiting]:
+            log.info("batch %s does not get on, and lets others go first", batch_id)
+            self._paused[batch_id] = now + REST_SECONDS
+            runs[batch_id].leave()
 
     def _take(self, batch_id: str) -> None:
         held = self._book.take(batch_id)

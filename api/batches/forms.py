@@ -24,16 +24,20 @@ FORM_PARTS = 16
 
 
 @contextmanager
-def form(archive: Archive, most: int) -> Iterator[tuple[JSON, Path]]:
-    """The form's fields, and where its file lies until somebody keeps it. `a[b]` is `b` of the object `a`."""
+def form(archive: Archive, most: int, check: Callable[[int, int], None]) -> Iterator[tuple[JSON, Path]]:
+    """The form's fields, and where its file lies until somebody keeps it. `a[b]` is `b` of the object `a`. check: raises
+    where there is no room for so many bytes, of which so many are still to come; asked at first and now and then.
+    """
     kind = request.mimetype
     if kind != "multipart/form-data":
         raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'multipart/form-data'.")
     # Not the bound of other bodies, which are kept in memory.
     request.max_content_length = most + FORM_BYTES
+    announced = max(0, (request.content_length or 0) - FORM_BYTES)
+    check(announced, announced)
     with archive.partial() as (path, file), archive.partial() as (_, beside):
         # What comes beside the file is written where nobody looks.
-        ways = iter((_ToDisk(file, most), *(_ToDisk(beside, FORM_BYTES),) * FORM_PARTS))
+        ways = iter((_ToDisk(file, most, check), *(_ToDisk(beside, FORM_BYTES, check),) * FORM_PARTS))
         try:
             fields, names = _parsed(lambda *_, **__: cast("IO[bytes]", next(ways)))
             file.flush()
@@ -59,8 +63,8 @@ def unkept(error: OSError) -> TropillaError:
 class _ToDisk:
     """A file of a form as Werkzeug writes it: on the disk piece by piece, with breath for the process's other streams."""
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
+    def __init__(self, file: BinaryIO, most: int, check: Callable[[int, int], None]) -> None:
+        self._file, self._most, self._check = file, most, check
         self._written = self._unsynced = self._unbreathed = 0
 
     def write(self, data: bytes) -> int:
@@ -74,6 +78,7 @@ class _ToDisk:
             self._file.flush()
             os.fdatasync(self._file.fileno())
             self._unsynced = 0
+            self._check(self._written, 0)
         if self._unbreathed >= PIECE_BYTES:
             time.sleep(0)
             self._unbreathed = 0

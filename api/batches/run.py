@@ -25,9 +25,10 @@ from typing import Any, Protocol
 from tropilla.api.batches import book
 from tropilla.api.batches.archive import Archive
 from tropilla.api.batches.book import Held
-from tropilla.api.batches.lines import MOST_LINES, Line, Review
+from tropilla.api.batches.lines import MOST_LINES, Line
 from tropilla.api.batches.records import Asked, Batch, Ending, Objection, Status, new_file_id
 from tropilla.api.batches.results import write_results
+from tropilla.api.batches.review import looked_through
 from tropilla.api.batches.segments import Row, Segments
 from tropilla.common.settings import Settings
 
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 
 #: How long nothing may come before it is asked whether the batch is still wanted, and whose it is, in seconds.
 LOOK_SECONDS = 0.25
-#: Bytes of a file that are worked through before others have their turn: the process has streams to serve.
-PIECE_BYTES = 256 << 10
 
 
 class Writing(Protocol):
@@ -53,6 +52,8 @@ class Answering(Protocol):
     def cancel(self) -> None: ...
     def forsake(self, asked: Asked, numbers: Iterable[int]) -> None: ...
     def abandon(self) -> None: ...
+    @property
+    def waiting(self) -> int: ...
 
 
 class Lost(Exception):
@@ -60,7 +61,9 @@ class Lost(Exception):
 
 
 class Run:
-    """`run` it once. `window`: how many lines may be under way now."""
+    """`run` it once. `window`: how many lines may be under way now. `refusal`: why an API key opens nothing any more, ""
+    where it does.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,10 @@ class Run:
         settings: Settings,
         window: Callable[[], int],
         clock: Callable[[], float] = time.time,
+        *,
+        refusal: Callable[[str], str] = lambda key: "",
     ) -> None:
+        self._refusal = refusal
         self._held, self._writing, self._archive, self._answering = held, writing, archive, answering
         self._settings, self._window, self._clock = settings, window, clock
         self._asked = held.batch.asked
@@ -86,17 +92,23 @@ class Run:
         self._left = True
         self._answering.abandon()
 
+    @property
+    def stuck(self) -> bool:
+        """Nothing of it is computed or waits for a worker: each line waits for a limit of its key, or for a model."""
+        return 0 < len(self._underway) <= self._answering.waiting
+
     def run(self) -> None:
         """To the end, or until it is another's. Raises `StoreUnavailable` and `OSError`: it is to be taken once more."""
         try:
             self._run()
         except Lost:
-            log.warning("batch %s goes on at another process", self._asked.id)
+            log.warning("batch %s goes on at another process, or later", self._asked.id)
         finally:
             self._answering.abandon()
 
     def _run(self) -> None:
-        review = self._reviewed()
+        # Of a batch that goes on here it finds the same as before.
+        review = looked_through(self._asked, self._input, self._settings, self._stay)
         if review.objections:
             fields = {**book.reached("failed", self._now), **book.objected(review.objections)}
             self._write(fields, "validating", "in_progress", "finalizing", "cancelling")
@@ -116,43 +128,13 @@ class Run:
             segments.close()
         segments.remove()
 
-    # -- the file -----------------------------------------------------------------------------------------------------
-
-    def _reviewed(self) -> Review:
-        """Of a batch that goes on here it finds the same as before."""
-        settings = self._settings
-        review = Review(
-            self._asked.endpoint, max_lines=settings.max_batch_lines, max_body_bytes=settings.max_body_bytes
-        )
-        try:
-            self._look_through(review)
-        except FileNotFoundError:
-            text = "The input file is not there any more."
-            review.objections.append(Objection("file_not_found", text, "input_file_id"))
-        review.done()
-        return review
-
-    def _look_through(self, review: Review) -> None:
-        number = start = breath = 0
-        with self._input.open("rb") as file:
-            while not review.hopeless and (data := file.readline(review.longest)):
-                number += 1
-                review.see(number, start, data)
-                start += len(data)
-                while not data.endswith(b"\n") and (data := file.readline(review.longest)):
-                    # The rest of a line that is too long.
-                    start += len(data)
-                if start - breath >= PIECE_BYTES:
-                    breath = start
-                    time.sleep(0)
-                    self._stay()
-
     # -- the answers --------------------------------------------------------------------------------------------------
 
     def _answered(self, lines: list[Line], segments: Segments) -> Batch:
         """Until each has an answer, or nobody waits for the others; the batch as it ends."""
         pending = deque(line for line in lines if line.number not in segments.places)
         while True:
+            self._look_at_key()
             how = self._ending(pending)
             if how in ("cancelled", "expired"):
                 self._cancelled = True
@@ -167,6 +149,13 @@ class Run:
             while pending and len(self._underway) < self._window():
                 self._begin(pending.popleft())
             self._collect(segments, len(lines))
+
+    def _look_at_key(self) -> None:
+        """Whose key counts no more has what was done until then."""
+        why = self._refusal(self._asked.key) if self._status == "in_progress" else ""
+        if why:
+            objection = Objection("invalid_api_key", f"The batch was cancelled: {why}.")
+            self._write({**book.reached("cancelling", self._now), **book.objected([objection])}, "in_progress")
 
     def _ending(self, pending: deque[Line]) -> Ending | None:
         if self._status == "cancelling":

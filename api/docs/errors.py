@@ -11,6 +11,7 @@ from tropilla.common.errors import (
     BodyTooLarge,
     ContextExceeded,
     Expired,
+    ForbiddenHost,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
@@ -51,7 +52,9 @@ _POSTED: tuple[TropillaError, ...] = (
     ModelUnavailable("m cannot be loaded: there is not enough memory"),
     UnsupportedBackend("backend 'exllama2' of model 'm' is not supported (supported: llama-cpp)"),
 )
-#: Beside those, where callers need a key.
+#: Beside those, where callers need no key.
+_CALLED: tuple[TropillaError, ...] = (ForbiddenHost("elsewhere.example"),)
+#: And where they do.
 _KEPT: tuple[TropillaError, ...] = (
     Unauthenticated("this API key is not known here"),
     ScopeMissing("this API key may not do that: it needs the scope admin"),
@@ -64,6 +67,8 @@ PHRASES: Mapping[int, str] = {529: "Overloaded", **{status.value: status.phrase 
 def errors_of(route: AnyRoute, settings: Settings) -> tuple[TropillaError, ...]:
     posted = method_of(route) != "GET"
     common = _POSTED if posted else _ANY_ROUTE
-    if not settings.keys_on or not scopes_of(route):
+    if not settings.keys_on:
+        return (*common, *_CALLED)
+    if not scopes_of(route):
         return common
     return (*common, *_KEPT, *(_LIMITED if posted else ()))

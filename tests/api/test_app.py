@@ -28,7 +28,7 @@ from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
 from tropilla.api.framing import SSE
 from tropilla.api.inbox import CLOSING, GONE
-from tropilla.api.liveness import WEDGED_SECONDS, Liveness
+from tropilla.api.liveness import GRACE_SECONDS, WEDGED_SECONDS, Liveness
 from tropilla.api.relay import Relay
 from tropilla.api.surface import (
     Call,
@@ -653,9 +653,13 @@ def test_whether_a_process_turns_is_told_without_asking_redis(world: World) -> N
     client = create_app(world.collaborators).test_client()
     assert (client.get("/livez").status_code, client.get("/livez").json["status"]) == (200, "alive")
     assert client.head("/livez").status_code == 200
-    wedged = replace(world.collaborators, liveness=Liveness({"inbox": lambda: 0.0}, lambda: WEDGED_SECONDS + 1))
-    told = create_app(wedged).test_client().get("/livez")
-    assert (told.status_code, told.json["threads"]) == (503, {"inbox": "has not turned for 31 s"})
+    clock = Clock(WEDGED_SECONDS + 1)
+    wedged = replace(world.collaborators, liveness=Liveness({"inbox": lambda: 0.0}, clock))
+    client = create_app(wedged).test_client()
+    assert client.get("/livez").status_code == 200
+    clock.advance(GRACE_SECONDS)
+    told = client.get("/livez")
+    assert (told.status_code, told.json["threads"]) == (503, {"inbox": "has not turned for 41 s"})
     assert asked == []
 
 

@@ -381,6 +381,8 @@ def test_a_revoked_key_is_one_as_soon_as_the_ring_has_heard(tmp_path: Path) -> N
     world.ring.refresh()
     assert world.ask("GET", "/v1/models", INFERENCE[1]).status_code == 401
     assert world.ring.limits(INFERENCE[0].id) == NO_LIMITS
+    refusals = {name: world.ring.refusal(name, NOW) for name in (INFERENCE[0].id, OTHER[0].id, EXPIRED[0].id, "other")}
+    assert list(refusals.values()) == ["this API key was revoked", "", "this API key has expired", ""]
 
 
 def test_the_use_of_a_key_is_told_once_and_kept_until_it_can_be(tmp_path: Path) -> None:

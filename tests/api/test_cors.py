@@ -22,6 +22,19 @@ def test_pages_of_this_machine_are_always_allowed(setting: str, origin: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("setting", "origin", "named"),
+    [
+        ("*", "https://a.example", False),
+        ("*", "null", False),
+        ("*", "http://localhost:5173", True),
+        ("*,https://*.example", "https://a.example", True),
+    ],
+)
+def test_everywhere_names_nobody(setting: str, origin: str, named: bool) -> None:
+    assert Origins.read(setting).allow(origin, by_name=True) is named
+
+
+@pytest.mark.parametrize(
     ("setting", "origin", "allowed"),
     [
         ("*", "https://evil.example", True),

@@ -12,6 +12,8 @@ from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
 from tropilla.api.relay import Relay
+from tropilla.api.surface import AnyRoute, acts, method_of
+from tropilla.api.surfaces import DIALECTS
 from tropilla.common.settings import Settings
 
 HERE, THERE = "http://localhost:5173", "https://elsewhere.example"
@@ -42,6 +44,20 @@ def test_every_response_has_a_request_id(path: str, method: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_no_answer_is_kept_on_the_way(path: str, method: str) -> None:
     assert "no-store" in client().open(path, method=method).headers["Cache-Control"]
+
+
+ACTING = [route for dialect in DIALECTS for route in dialect.routes if method_of(route) == "GET" and acts(route)]
+
+
+@pytest.mark.parametrize("route", ACTING, ids=lambda route: route.path)
+def test_head_does_nothing(route: AnyRoute) -> None:
+    """Browsers and previews of links look by it at whatever they are shown."""
+    found = client().head(re.sub("<[^>]*>", "m", route.path))
+    assert (found.status_code, found.headers["Allow"]) == (405, "GET, OPTIONS")
+
+
+def test_a_get_that_begins_a_download_acts() -> None:
+    assert "/v1/models/download/<path:id>" in {route.path for route in ACTING}
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gone", "/v1/chat/completions", "/v1/nothing", "/models"])
@@ -116,9 +132,38 @@ def test_no_image_on_a_page_changes_models(site: str, refused: bool) -> None:
     assert client().get("/v1/models", headers={"Sec-Fetch-Site": site}).status_code == 200
 
 
+REBOUND = {"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("path", [*ROUTES, *NOWHERE])
+def test_a_page_whose_name_was_made_to_point_here_gets_nothing(path: str, method: str) -> None:
+    """To its browser we are its own server: it may read every answer."""
+    found = client(cors_origins="*").open(path, method=method, headers=REBOUND)
+    assert found.status_code == 403
+    assert "evil.example:8000" in found.text
+    assert "TROPILLA_HOSTS" in found.text
+
+
+def test_a_body_is_not_read_for_a_name_that_is_not_ours() -> None:
+    posted = client().post("/api/pull", data=b" " * 5000, headers=REBOUND)
+    assert (posted.status_code, list(posted.json)) == (403, ["error"])
+
+
+@pytest.mark.parametrize("path", ["/v1/models/download/m", "/v1/models/status/m", "/api/pull"])
+@pytest.mark.parametrize(("scheme", "refused"), [("Basic", True), ("basic", True), ("Bearer", False)])
+def test_no_page_uses_a_password_that_the_browser_keeps(path: str, scheme: str, refused: bool) -> None:
+    """A page that was given a key sends it itself; one that was not has the browser send what its user once typed."""
+    method = "POST" if path == "/api/pull" else "GET"
+    for origins, may in (("*", not refused), (f"*,{THERE}", True)):
+        headers = {"Origin": THERE, "Authorization": f"{scheme} Og=="}
+        asked = client(cors_origins=origins, keys="on").open(path, method=method, headers=headers)
+        assert (asked.status_code != 403) is may
+
+
 def test_nobody_but_browsers_hears_of_cors() -> None:
     strict = client(cors_origins="")
-    for headers in ({}, {"Origin": "http://api.example:80", "Host": "api.example:80"}):
+    for headers in ({}, {"Origin": "http://api.internal:80", "Host": "api.internal:80"}):
         found = strict.get("/v1/models", headers=headers)
         assert found.status_code == 200
         assert not [name for name, _ in found.headers if name.startswith("Access-Control")]

@@ -55,6 +55,15 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "Flower with a password of one's own": {"flower": {"enabled": True, "existingSecret": "my-flower"}},
     "Prometheus' operator": {"metrics": _MONITORING},
     "Prometheus' operator, no keys": {"api": {"keys": "off"}, "metrics": {"serviceMonitor": {"enabled": True}}},
+    "traces": {
+        "tracing": {
+            "endpoint": "http://otel-collector.monitoring:4318",
+            "headersSecret": "otel-headers",
+            "sampler": "parentbased_traceidratio",
+            "samplerArgument": "0.1",
+            "resourceAttributes": "deployment.environment.name=production",
+        }
+    },
     "more API processes under load": {"api": {"autoscaling": {"enabled": True}, "disruptionBudget": False}},
     "storage for many nodes": {"storage": {"accessMode": "ReadWriteMany", "className": "cephfs"}},
     "storage of one's own": {"storage": {"existingClaim": "shared"}},

@@ -328,3 +328,24 @@ def test_the_chart_is_of_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     said = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert said["appVersion"] == said["version"] == project["version"]
+
+
+def test_every_process_of_ours_knows_where_spans_go(made: Mapping[str, Sequence[Document]]) -> None:
+    told = one(made["traces"], "ConfigMap", "tropilla-settings")["data"]
+    assert {name: value for name, value in told.items() if name.startswith("OTEL_")} == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel-collector.monitoring:4318",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.1",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=production",
+    }
+    for name in ("tropilla-api", "tropilla-store", "tropilla-worker-cpu"):
+        (headers,) = [
+            variable
+            for variable in rules.container(spoilt(made["traces"], name))["env"]
+            if variable["name"] == "OTEL_EXPORTER_OTLP_HEADERS"
+        ]
+        assert headers["valueFrom"]["secretKeyRef"] == {"name": "otel-headers", "key": "headers"}
+
+
+def test_where_nobody_collects_spans_nothing_is_said_of_them(made: Mapping[str, Sequence[Document]]) -> None:
+    assert "OTEL_" not in str(made["defaults"])

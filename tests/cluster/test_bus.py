@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from cluster.conftest import HerdMaker
 from cluster.herd import Herd
-from fakes import request
+from fakes import WORKER, request
 from tropilla.common import names
 from tropilla.common.bus import Bus, Delivered, Entry, Lease, Listener, split_message
 from tropilla.common.catalogue import Lane
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.generation import new_request_id
+from tropilla.common.logs import JsonLines
 from tropilla.common.metrics import Key
+from tropilla.common.settings import Settings
+from tropilla.compose import health
+from tropilla.workers import witness
 
 INBOX = "test-inbox"
 LANE = Lane("nobody", "cpu")
@@ -160,3 +167,75 @@ def test_a_redis_that_is_not_there_is_one_sentence() -> None:
         bus.check()
     with pytest.raises(StoreUnavailable):
         bus.ping()
+
+
+def test_who_cannot_be_heard_because_redis_takes_nothing_is_not_called_dead(make_herd: HerdMaker) -> None:
+    """As with a full disk: it still answers, and what workers and the store say of themselves has run out meanwhile."""
+    herd = make_herd()
+    settings = Settings(redis_url=herd.redis_url)
+    for look in (health.worker, health.store):
+        assert not look(settings, "").well
+    herd.redis.config_set("min-replicas-to-write", 1)
+    for look in (health.worker, health.store):
+        assert "nothing is known against" in look(settings, "").sentence
+        assert look(settings, "").well
+
+
+#: What becomes of workers of one name, one after the other -> how many of them are lost. Capitals are lives.
+LOST = {
+    "A says, A says": 0,
+    "A says, A leaves, B says": 0,
+    "A says, A returns, B says": 0,
+    "A says, B says": 1,
+    "A says, B says, B says": 1,
+    "A says, silence": 1,
+    "A says, silence, silence, B says": 1,
+    "A says, A returns, silence": 1,
+    "A says, A is buried": 1,
+    "A says, A is buried, A is buried": 1,
+    "A says, A is buried, silence": 1,
+    "A says, A is buried, B says": 1,
+    "A says, A is buried, B says, silence": 2,
+    "A says, A is buried, B says, B is buried, C says": 2,
+    "A says, B says, A is buried": 1,
+    "A says, silence, A is buried, B says": 1,
+    "A says, silence, B says, A is buried": 1,
+    "A is buried, A says": 0,
+}
+
+
+@pytest.mark.parametrize("fates", LOST)
+def test_each_worker_that_is_lost_is_counted_once(bus: Bus, herd: Herd, fates: str) -> None:
+    worker, before = replace(WORKER, name=f"w-{new_request_id()}@host"), bus.counts().get(Key("workers_lost"), 0)
+    for fate in fates.split(", "):
+        match fate.split():
+            case [life, "says"]:
+                bus.announce(worker, life=life)
+            case [_, "leaves"]:
+                bus.leave(worker.name)
+            case [_, "returns"]:
+                bus.announce(worker)
+            case [life, "is", "buried"]:
+                herd.room.bury(worker.name, killed=True, life=life)
+            case ["silence"]:
+                herd.redis.delete(names.presence_key(worker.name))
+                bus.forget_workers([worker.name])
+    assert bus.counts().get(Key("workers_lost"), 0) - before == LOST[fates]
+    bus.leave(worker.name)
+
+
+def test_who_speaks_again_meanwhile_is_not_forgotten(bus: Bus) -> None:
+    before = bus.counts().get(Key("workers_lost"), 0)
+    bus.announce(replace(WORKER, name="late@host"), life="A")
+    bus.forget_workers(["late@host"])
+    assert "late@host" in {worker.name for worker in bus.catalogue().workers}
+    assert bus.counts().get(Key("workers_lost"), 0) == before
+    bus.leave("late@host")
+
+
+def test_what_a_witness_says_is_a_line_like_all_others(herd: Herd, caplog: pytest.LogCaptureFixture) -> None:
+    """In the form of the settings, as whatever the worker itself has logged."""
+    witness.burying(Settings(redis_url=herd.redis_url), "gone@host", "A")(False)
+    (line,) = caplog.records
+    told = json.loads(JsonLines("worker", "gone").format(line))
+    assert (told["level"], told["message"]) == ("warning", "gone@host has crashed: 0 requests wait again")

@@ -129,11 +129,14 @@ def test_a_worker_that_is_lost_is_counted_once_and_its_request_goes_on(scene: Sc
         lines = stream.lines()
         next(lines)
         scene.worker.kill()
+        # Its witness says so, before anybody could miss it.
+        wait_for(lambda: scene.number("tropilla_workers_lost_total") == 1, "the lost one", seconds=4)
         other: Process = scene.herd.start_worker()
         assert sum(1 for line in lines if line) >= 299
     assert other.alive
     assert scene.number("tropilla_attempts_total", cause="worker_lost") == 1
     assert scene.number("tropilla_worker_starts_total") == starts + 1
-    wait_for(lambda: scene.number("tropilla_workers_lost_total") == 1, "the lost one")
+    wait_for(lambda: scene.number("tropilla_workers") == 1, "the other one alone")
+    assert scene.number("tropilla_workers_lost_total") == 1
     assert scene.number("tropilla_processes", role="worker") == 1
     assert scene.number("tropilla_model_load_seconds_count", outcome="loaded") == 2

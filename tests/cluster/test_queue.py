@@ -213,7 +213,8 @@ def test_a_stream_is_never_silent_from_its_admission_on(herd: Herd) -> None:
         # Raises `TimeoutError` where it is silent for longer.
         with socket.create_connection(("127.0.0.1", herd.api_port), timeout=2 * HEARTBEAT_SECONDS) as caller:
             until = time.monotonic() + 3 * HEARTBEAT_SECONDS
-            caller.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
+            caller.sendall(head.encode() + data)
             while time.monotonic() < until:
                 assert caller.recv(4096)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 
 import ollama
 import pytest
@@ -12,6 +13,8 @@ import redis
 from cluster.herd import Herd, Process, wait_for
 from cluster.wire import OPENAI, ask, post, text_of
 from tropilla.common import names
+from tropilla.common.bus import Bus
+from tropilla.common.metrics import Key
 from tropilla.compose import redis_server, roles
 from tropilla.workers import pocket
 
@@ -97,6 +100,15 @@ def test_nobody_is_refused_what_his_part_of_the_cluster_takes(guarded: Guarded) 
 def test_redis_refuses_what_is_not_ones_business(guarded: Guarded, user: str, command: tuple[str, ...]) -> None:
     with guarded.as_user(user) as connection, pytest.raises(redis.exceptions.NoPermissionError):
         connection.execute_command(*command)
+
+
+@pytest.mark.parametrize("user", ["api", "worker", "store"])
+def test_whoever_looks_at_workers_may_find_that_one_is_lost(guarded: Guarded, user: str) -> None:
+    guarded.redis.sadd(names.WORKERS_KEY, "gone@host")
+    before = guarded.bus.counts().get(Key("workers_lost"), 0)
+    with closing(Bus.connect(guarded.urls[user])) as bus:
+        assert "gone@host" not in {worker.name for worker in bus.catalogue().workers}
+    assert guarded.bus.counts()[Key("workers_lost")] == before + 1
 
 
 def test_redis_refuses_whoever_does_not_say_who_he_is(guarded: Guarded) -> None:

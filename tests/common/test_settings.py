@@ -58,6 +58,17 @@ def test_what_can_be_no_origin_is_refused(wrong: str) -> None:
     assert message.startswith(f"TROPILLA_CORS_ORIGINS='https://fine.example,{wrong}': {wrong!r} is not the origin")
 
 
+@pytest.mark.parametrize("fine", ["", "*", "llm.example.com, *.example.org", "api", "10.0.0.1"])
+def test_names_of_the_server_are_taken(fine: str) -> None:
+    Settings.from_environment({"TROPILLA_HOSTS": fine})
+
+
+@pytest.mark.parametrize("wrong", ["http://a.example", "a.example:8000", "*example", ".example", "a b", "**"])
+def test_what_can_be_no_name_of_a_server_is_refused(wrong: str) -> None:
+    message = refusal(hosts=f"fine.example,{wrong}")
+    assert message.startswith(f"TROPILLA_HOSTS='fine.example,{wrong}': {wrong!r} is not the name of a server")
+
+
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
 def test_what_is_no_number_is_named_with_its_value(field: dataclasses.Field[object]) -> None:
     for text in ("many", "", "0x10", "nan", "inf"):

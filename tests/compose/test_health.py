@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -100,3 +102,44 @@ def test_the_command_says_one_sentence_and_has_a_status(server: Any, capsys: pyt
     server.told["/livez"] = 500, b""
     assert main(["health", "api", "--port", port]) == 1
     assert capsys.readouterr().err.startswith("tropilla: the API answers 500")
+
+
+@pytest.mark.parametrize("wrong", [["health"], ["health", "redis"], ["health", "api", "--port", "x"], ["health", "-x"]])
+def test_the_short_way_says_what_the_long_one_says(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for way in (main, health.main):
+        with pytest.raises(SystemExit) as ended:
+            way(wrong)
+        said.append((ended.value.code, capsys.readouterr().err))
+    # The long one shows every command there is.
+    assert said[0] == said[1]
+
+
+def test_the_short_way_refuses_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TROPILLA_SLOTS", "many")
+    assert health.main(["health", "api"]) == 2
+    assert capsys.readouterr().err.startswith("tropilla: TROPILLA_SLOTS='many'")
+
+
+def test_a_look_imports_little() -> None:
+    """It is taken every few seconds: with the whole command line it cost five times as much."""
+    look = (
+        "import sys; from tropilla.compose import entry; sys.argv[1:] = ['health', 'api', '--port', '1']; "
+        "entry.main(); print(*{name.partition('.')[0] for name in sys.modules}, *sys.modules)"
+    )
+    imported = set(
+        subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "tropilla.compose.health" in imported
+    assert not imported & {
+        "redis",
+        "celery",
+        "flask",
+        "numpy",
+        "urllib3",
+        "rich",
+        "tropilla.compose.cli",
+        "tropilla.api",
+    }

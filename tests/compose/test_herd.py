@@ -79,6 +79,32 @@ def test_a_flood_of_output_arrives_in_order_and_complete(herd: Herd, said: Said)
     assert [int(line) for _, line in said] == list(range(50_000))
 
 
+#: As a worker and its witness.
+SEEN = """
+import os, signal
+read, write = os.pipe()
+there, here = os.pipe()
+if os.fork():
+    os.read(there, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.setsid()
+os.close(write)
+os.write(here, b"!")
+os.read(read, 1)
+print("I have seen it end", flush=True)
+"""
+
+
+def test_who_has_seen_a_child_end_is_heard_after_it(herd: Herd, said: Said) -> None:
+    herd.start(child("a", SEEN))
+    (exited,) = turn_until(herd, lambda: not herd.names)
+    turn_until(herd, lambda: bool(said))
+    assert (exited.status, said) == (-signal.SIGKILL, [("a", "I have seen it end")])
+    herd.start(child("a", "print('again')"))
+    turn_until(herd, lambda: not herd.names)
+    assert said[1:] == [("a", "again")]
+
+
 def test_a_child_that_cannot_be_started_says_so_and_ends(herd: Herd) -> None:
     herd.start(Program("a", "worker", ("/no/such/program",), dict(os.environ)))
     (exited,) = turn_until(herd, lambda: not herd.names)

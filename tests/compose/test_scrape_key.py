@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tropilla.common.keys import Key, digest_of, new_key
-from tropilla.compose.scrape_key import NAME, ensure
+from tropilla.compose.scrape_key import NAME, Taken, ensure
 
 NOW = 1_700_000_000
 
@@ -16,12 +17,15 @@ class Store:
 
     def __init__(self) -> None:
         self.keys: dict[str, Key] = {}
+        self.before_keeping: Callable[[], None] = lambda: None
 
     def all(self) -> tuple[Key, ...]:
         return tuple(self.keys.values())
 
     def keep(self, key: Key) -> str:
-        assert not any(one.name == key.name and one.revoked is None for one in self.all())
+        self.before_keeping()
+        if any(one.name == key.name and one.revoked is None for one in self.all()):
+            return "taken"
         self.keys[key.id] = key
         return "kept"
 
@@ -75,3 +79,17 @@ def test_a_key_of_a_person_is_none_for_prometheus(store: Store, tmp_path: Path) 
     file.write_text(secret)
     assert ensure(store, file, NOW)
     assert store.keys[person.id].revoked is None
+
+
+def test_a_key_that_another_process_has_made_meanwhile_is_none_to_write_down(store: Store, tmp_path: Path) -> None:
+    """What stood in the file would open nothing, and Prometheus would be refused until somebody looked."""
+    file = tmp_path / "api_key"
+    theirs, _ = new_key(name=NAME, scopes=("metrics",), created=NOW)
+
+    def another() -> None:
+        store.keys[theirs.id] = theirs
+
+    store.before_keeping = another
+    with pytest.raises(Taken, match="start this again"):
+        ensure(store, file, NOW)
+    assert (file.exists(), good(store)) == (False, theirs)

@@ -8,7 +8,7 @@ from fakes import Clock, FakeModel, FakeOutbox, job, sequence
 from tropilla.common.metrics import SUM, Key, Load, Tally
 from tropilla.workers.loop import Loop
 from tropilla.workers.pace import Lap, Pace
-from tropilla.workers.scheduler import Limits, Scheduler
+from tropilla.workers.scheduler import Chunk, Limits, Scheduler
 
 
 class Worker:
@@ -50,6 +50,23 @@ def test_steps_are_prefills_and_decodes_with_all_their_parts() -> None:
     # Of three tokens, the first of which came with the prompt.
     assert written["inter_token", ""] == 2
     assert ("batch_concat", "joined") not in written
+
+
+def test_between_tokens_lies_what_an_answer_waits_while_other_adapters_have_their_turn() -> None:
+    """Not from step to step, where that step was another adapter's."""
+    tally, clock = Tally(), Clock()
+    pace = Pace("m", tally)
+    one, other = (sequence(name, prompt=1, script="xyz", adapter=name) for name in ("a", "b"))
+    for who, start in ((one, 0), (one, 1), (other, 0), (other, 1), (one, 2)):
+        lap = Lap(clock)
+        clock.advance(1.0)
+        lap.end("forward")
+        pace.stepped([Chunk(who, start, start + 1, samples=True)], lap, joined=0, broke=False)
+    found: dict[Key, float] = {}
+    tally.flush(found.update)
+    told = {key.place: amount for key, amount in found.items() if key.name == "inter_token"}
+    # One second for each of two steps that followed their own, and three for the one behind two of the other's.
+    assert told[SUM] == 1.0 + 1.0 + 3.0
 
 
 def test_who_joins_others_is_counted() -> None:

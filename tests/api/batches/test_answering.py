@@ -21,7 +21,7 @@ from tropilla.api.relay import Caller
 from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.watch import ABANDONED_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Worker
-from tropilla.common.errors import Overloaded, StoreUnavailable
+from tropilla.common.errors import LimitReached, Overloaded, StoreUnavailable
 from tropilla.common.generation import Embedded, Event, Failed, Finished, Request, Token, Usage
 from tropilla.common.keys import Limits
 from tropilla.common.settings import Settings
@@ -269,3 +269,14 @@ def test_what_nobody_wants_is_cancelled() -> None:
     world.relay.heard = world.answering.cancel
     assert world.answer() is None
     assert world.relay.cancelled == world.ids
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [LimitReached("enough", retry_after_seconds=9, limit="tokens"), Overloaded("full", retry_after_seconds=1)],
+)
+def test_a_line_that_is_not_even_in_the_queue_waits_until_it_is(trouble: Exception) -> None:
+    world, seen = World(trouble, trouble, answer("Hello")), []
+    world.relay.heard = lambda: seen.append(world.answering.waiting)
+    assert told(world.answer())[0] == 200
+    assert (seen, world.answering.waiting) == ([0, 1, 1], 0)

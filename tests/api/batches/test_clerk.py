@@ -40,10 +40,11 @@ class World:
         self.client: FlaskClient = create_app(collaborators, (DESKS,)).test_client()
         self.archive = Archive.below(home)
 
-    def upload(self, data: bytes = DATA, name: str = "in.jsonl", **fields: Any) -> Any:
+    def upload(self, data: bytes = DATA, name: str = "in.jsonl", *, key: str = "", **fields: Any) -> Any:
         form = {"file": (io.BytesIO(data), name), "purpose": "batch", **fields}
         given = {key: value for key, value in form.items() if value is not ...}
-        return self.client.post("/v1/files", data=given, content_type="multipart/form-data")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return self.client.post("/v1/files", data=given, headers=headers, content_type="multipart/form-data")
 
     def begin(self, **fields: Any) -> Any:
         body = {"input_file_id": self.upload().json["id"], **WANTED, **fields}
@@ -171,6 +172,57 @@ def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(tmp_path: Path, 
 def test_what_is_no_form_is_refused(world: World, kind: str, body: bytes, status: int) -> None:
     assert error(world.client.post("/v1/files", data=body, content_type=kind))[0] == status
     assert world.files == 0
+
+
+def test_the_files_of_one_caller_have_a_bound_together(tmp_path: Path) -> None:
+    world = World(tmp_path, max_files_bytes_per_key=2000)
+    first, second = world.upload(b"x" * 900), world.upload(b"x" * 1100)
+    assert (first.status_code, second.status_code) == (200, 200)
+    status, param, message = error(world.upload(b"x"))
+    assert (status, param) == (400, "file")
+    assert message == "Invalid 'file': Your files may take 2000 bytes together. Delete some, or wait until they expire."
+    assert world.files == 4, "two, and what is said of them"
+    # Others have a bound of their own; what has expired counts no more.
+    assert world.upload(b"x", key="other").status_code == 200
+    card = world.archive.find(first.json["id"])
+    assert card is not None
+    world.archive.drop(card.id)
+    assert world.upload(b"x" * 900).status_code == 200
+    assert world.upload(b"x" * 2).status_code == 400
+
+
+def test_what_has_expired_takes_no_room(tmp_path: Path) -> None:
+    world = World(tmp_path, max_files_bytes_per_key=1024)
+    with world.archive.partial() as (path, file):
+        file.write(b"x" * 1024)
+        file.close()
+        world.archive.keep(File(new_file_id(1.0), "old", "batch", 1024, 1, 2), path)
+    assert world.upload(b"x" * 1024).status_code == 200
+    assert world.upload(b"x").status_code == 400
+
+
+def test_everybodys_files_have_a_bound_together_unfinished_ones_included(tmp_path: Path) -> None:
+    world = World(tmp_path, max_files_bytes=2000)
+    with world.archive.partial() as (_, file):
+        file.write(b"x" * 1500)
+        file.flush()
+        assert world.upload(b"x" * 500, key="one").status_code == 200
+        status, param, message = error(world.upload(b"x", key="another"))
+    assert (status, param) == (400, "file")
+    assert "All files here may take 2000 bytes" in message
+    assert world.upload(b"x" * 1500, key="another").status_code == 200
+
+
+def test_an_upload_that_says_it_is_too_much_is_refused_before_it_comes(tmp_path: Path) -> None:
+    """What comes here is no form, which nobody finds out."""
+    world = World(tmp_path, max_files_bytes=200_000)
+    asked = world.client.post(
+        "/v1/files",
+        input_stream=io.BytesIO(b"no form"),
+        content_type="multipart/form-data; boundary=x",
+        environ_overrides={"CONTENT_LENGTH": "300000"},
+    )
+    assert "All files here may take 200000 bytes" in error(asked)[2]
 
 
 def test_files_are_listed_page_by_page(world: World) -> None:

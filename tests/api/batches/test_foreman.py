@@ -14,6 +14,8 @@ from tropilla.api.batches.foreman import (
     MOST_RUNS,
     PAUSE_SECONDS,
     RENEW_SECONDS,
+    REST_SECONDS,
+    STUCK_SECONDS,
     SWEEP_SECONDS,
     Foreman,
 )
@@ -30,6 +32,7 @@ class FakeRun:
         self.held, self.window = held, window
         self.ended, self.left = threading.Event(), False
         self.breaks: Exception | None = None
+        self.stuck = False
 
     def run(self) -> None:
         assert self.ended.wait(10)
@@ -79,6 +82,10 @@ class World:
     def _sweep(self, todo: Collection[str]) -> None:
         self.swept.append(frozenset(todo))
 
+    def end_all(self) -> None:
+        for batch_id in self.runs:
+            self.end(batch_id)
+
     def end(self, batch_id: str, breaks: Exception | None = None) -> None:
         """Its thread is gone afterwards."""
         self.runs[batch_id].breaks = breaks
@@ -100,6 +107,48 @@ def test_the_oldest_batches_are_run_and_each_once() -> None:
     world.leads = False
     world.clock.advance(RENEW_SECONDS)
     world.foreman.turn()
+
+
+def test_a_batch_that_does_not_get_on_gives_its_run_to_another_and_comes_back() -> None:
+    """As one does whose key is at its limit of tokens a day, until midnight."""
+    names = [f"b{number}" for number in range(MOST_RUNS + 1)]
+    world = World(*names)
+    world.foreman.turn()
+    world.runs["b1"].stuck = True
+    for _ in range(2):
+        world.foreman.turn()
+        assert world.taken == names[:-1]
+        world.clock.advance(STUCK_SECONDS)
+    world.foreman.turn()
+    world.end("b1")
+    world.foreman.turn()
+    assert (world.runs["b1"].left, world.taken) == (True, names)
+    # Its turn comes again, when there is room for it.
+    world.todo.discard("b4")
+    world.end("b4")
+    world.foreman.turn()
+    assert world.taken == names
+    world.clock.advance(REST_SECONDS)
+    world.foreman.turn()
+    assert world.taken == [*names, "b1"]
+    world.end_all()
+
+
+def test_a_batch_that_got_on_meanwhile_or_that_nobody_waits_behind_keeps_its_run() -> None:
+    world = World(*(f"b{number}" for number in range(MOST_RUNS)))
+    world.foreman.turn()
+    for run in world.runs.values():
+        run.stuck = True
+    for _ in range(2):
+        world.foreman.turn()
+        world.clock.advance(STUCK_SECONDS)
+    assert not any(run.left for run in world.runs.values())
+    world.todo.add("c")
+    world.runs["b0"].stuck = False
+    world.foreman.turn()
+    world.runs["b0"].stuck = True
+    assert [run.left for run in world.runs.values()] == [False, True, False, False]
+    world.end_all()
 
 
 def test_who_does_not_hold_the_office_runs_nothing_and_leaves_what_it_ran() -> None:

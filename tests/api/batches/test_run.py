@@ -94,6 +94,10 @@ class FakeAnswering:
     def settled(self, line: int) -> None:
         self.settlings.append(line)
 
+    @property
+    def waiting(self) -> int:
+        return self._at_once if self.stuck else 0
+
     def cancel(self) -> None:
         self._left.set()
 
@@ -358,7 +362,7 @@ def test_an_ending_that_was_written_down_is_carried_out_by_whoever_comes_next(wo
 def test_a_line_that_breaks_its_thread_stops_the_batch_for_now(world: World) -> None:
     answering = FakeAnswering()
     answering.answer = lambda *_: None  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="line 1 of batch"):
+    with pytest.raises(RuntimeError, match=r"line \d of batch"):
         world.taken(answering).run()
     world.taken(FakeAnswering()).run()
     world.each_once()
@@ -388,3 +392,42 @@ def test_while_nothing_comes_it_is_asked_whose_the_batch_is(world: World) -> Non
     world.book.before = taken_away
     world.taken(answering).run()
     assert world.book.status == "in_progress"
+
+
+def test_a_batch_whose_lines_all_wait_is_stuck(world: World) -> None:
+    answering = FakeAnswering()
+    answering.stuck = {f"c{number}" for number in range(LINES)}
+    run, seen = world.taken(answering), []
+    assert not run.stuck
+
+    def look(fields: Mapping[str, Any]) -> None:
+        if answering.most_at_once == 3 and not seen:
+            seen.append(run.stuck)
+            run.leave()
+
+    world.book.before = look
+    run.run()
+    assert seen == [True]
+
+
+def test_a_batch_whose_key_is_revoked_leaves_what_was_answered_and_says_why(world: World) -> None:
+    answering, refused = FakeAnswering(), [""]
+    answering.stuck = {f"c{number}" for number in range(5, LINES)}
+    run = Run(
+        world.book.take(), world.book, world.archive, answering, Settings(), lambda: 3, world.clock,
+        refusal=lambda key: refused[0],
+    )  # fmt: skip
+
+    def look(fields: Mapping[str, Any]) -> None:
+        if world.book.counts[1] == 5:
+            refused[0] = "this API key was revoked"
+
+    world.book.before = look
+    run.run()
+    assert world.book.statuses == ["in_progress", "cancelling", "cancelled"]
+    (objection,) = json.loads(world.book.fields["objections"])
+    told = "The batch was cancelled: this API key was revoked."
+    assert (objection["code"], objection["message"]) == ("invalid_api_key", told)
+    assert [each["custom_id"] for each in world.left("output")] == [f"c{number}" for number in range(5)]
+    assert {each["error"]["code"] for each in world.left("error")} == {"batch_cancelled"}
+    world.each_once()

@@ -114,6 +114,13 @@ envFrom:
   value: /data
 - name: HOME
   value: /tmp
+{{- with .Values.tracing.headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: headers
+{{- end }}
 {{- end -}}
 
 {{- define "tropilla.mounts" -}}
