@@ -32,10 +32,10 @@ class Measured:
 
 
 class FakeEyes:
-    """together: a picture's places see each other."""
+    """together: a picture's places see each other. bare: nothing stands around them."""
 
-    def __init__(self, *, together: bool = False) -> None:
-        self._together = together
+    def __init__(self, *, together: bool = False, bare: bool = False) -> None:
+        self._together, self._bare = together, bare
         self.measured: list[int] = []
         self.encoded: list[int] = []
         self.before_encoding: Callable[[], object] = lambda: None
@@ -45,7 +45,8 @@ class FakeEyes:
         with self._lock:
             self.measured.append(bitmap.width)
         shape = Shape(bitmap.width, bitmap.width, self._together)
-        return Measured(((OPEN,), shape, (CLOSE,)), len(bitmap.pixels) * 4, bitmap.pixels)
+        parts = (shape,) if self._bare else ((OPEN,), shape, (CLOSE,))
+        return Measured(parts, len(bitmap.pixels) * 4, bitmap.pixels)
 
     def encode(self, measured: Measured) -> list[NDArray[numpy.float32]]:
         self.before_encoding()
@@ -74,7 +75,12 @@ class Files:
 
 
 def gallery(
-    eyes: FakeEyes, files: Mapping[str, bytes], *, longest: int = 64, cache_bytes: int = 1 << 20, tally: Tally | None = None
+    eyes: FakeEyes,
+    files: Mapping[str, bytes],
+    *,
+    longest: int = 64,
+    cache_bytes: int = 1 << 20,
+    tally: Tally | None = None,
 ) -> Gallery:
     settings = Settings(image_cache_bytes=cache_bytes, max_image_pixels=64)
     return Gallery(eyes, files.get, settings, model="m", tally=tally or Tally(), longest=longest)
