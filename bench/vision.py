@@ -19,6 +19,7 @@ import statistics
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,9 +95,12 @@ class Bench:
                 loop.submit(Job(asked.id, 1, 1), self._engine.sequences(asked))
                 return over[asked.id]
 
+            # Drawn before: whoever calls is another process.
+            questions = deque(self._seeing() for _ in range(seeing and self._tokens))
+
             def look() -> None:
                 while not stopping.is_set():
-                    submit(self._seeing()).wait()
+                    submit(questions.popleft()).wait()
                     next(answered)
 
             callers = [threading.Thread(target=look) for _ in range(seeing)]

@@ -165,6 +165,19 @@ def test_the_same_words_with_two_pictures_have_two_outlooks(sight: Sight) -> Non
     assert numpy.allclose(outlook(sight, sight.shows(solid("red"))), red, atol=0.01)
 
 
+@pytest.mark.parametrize("colours", [("red", "blue"), ("green", "yellow", "black")], ids="-".join)
+def test_the_same_words_with_other_pictures_are_answered_otherwise_and_each_rightly(
+    sight: Sight, colours: tuple[str, ...]
+) -> None:
+    said = run(sight, *(ask(sight.shows(noisy(colour, seed=5)), colour) for colour in colours))
+    assert [said.text(colour) for colour in colours] == [f"The picture is {colour}." for colour in colours]
+
+
+def test_several_pictures_are_told_apart_in_their_order(sight: Sight) -> None:
+    said = run(sight, ask(sight.shows(solid("red"), solid("blue"), text="What colours are these?"))).text()
+    assert said == "The pictures are red and blue."
+
+
 def test_the_same_picture_twice_is_one_encode(sight: Sight) -> None:
     prompt = sight.shows(noisy("green", seed=11))
     said = run(sight, ask(prompt, "a"), ask(prompt, "b"))
