@@ -99,7 +99,18 @@ class Apply:
     runtime: str | None = None
 
 
-Errand = Pull | Create | Copy | Delete | Import | Configure | Apply
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Fetch the image at an http(s) address for a request, and keep it as pictures.py does: the last word is `Done` of its
+    digest. Nothing is kept of an errand like this: one that nobody waits for any more is not done.
+    """
+
+    id: str
+    url: str
+    most_bytes: int
+
+
+Errand = Pull | Create | Copy | Delete | Import | Configure | Apply | Look
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tropilla.common.errands import (
     Done,
     Errand,
     Import,
+    Look,
     Progress,
     Pull,
     Refused,
@@ -208,6 +209,7 @@ ERRANDS: list[Errand] = [
     Configure("e", "a", DEFINITIONS[1].recipe, OVERLAY),
     Configure("e", "a"),
     Apply("e", "apiVersion: v1alpha1", "/x"),
+    Look("e", "https://example.org/cat.png", 20 << 20),
 ]
 WORDS: list[Word] = [
     Progress("pulling manifest"),

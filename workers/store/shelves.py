@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tropilla.common.catalogue import Definition
-from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Pull, Word
+from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Look, Pull, Word
 from tropilla.workers.store import naming
 from tropilla.workers.store.applying import apply
 from tropilla.workers.store.configuring import configure
@@ -47,6 +47,8 @@ class Shelves:
                 return pull(errand, self._stock, self._pulling, self._fetch, say, stopped)
             case Apply():
                 return apply(errand, self._stock, self._pulling, self._fetch, say, stopped)
+            case Look():
+                raise Refusal("forbidden", "images are not fetched here", "url")
 
     def dismiss(self) -> None:
         """Workers let go of what no name stands for any more. Raises `StoreUnavailable`."""
