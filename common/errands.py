@@ -102,7 +102,7 @@ class Apply:
 @dataclass(frozen=True, slots=True)
 class Look:
     """Fetch the image at an http(s) address for a request, and keep it as pictures.py does: the last word is `Done` of its
-    digest. Nothing is kept of an errand like this: one that nobody waits for any more is not done.
+    digest. It passes: one that nobody waits for any more is not done, and what was said of it is soon forgotten.
     """
 
     id: str

@@ -12,7 +12,7 @@ import fakes
 import tiny
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, Worker, catalogue
-from tropilla.common.errands import Done, Errand, Progress, Refused, Word
+from tropilla.common.errands import Done, Errand, Look, Progress, Refused, Word
 from tropilla.common.orders import Order
 from tropilla.common.origins import Source, public, stored_name
 from tropilla.common.recipes import BARE, File, Overlay
@@ -122,7 +122,7 @@ class Scene:
         self.clock = fakes.Clock()
         self.fetch = FakeFetch(self.blobs)
         self.stock = Stock(self.registry, self.blobs, context=0, clock=self.clock)
-        self.shelves = Shelves(self.stock, Pulling(folder / "home", roots=(folder,)), self.fetch)
+        self.shelves = Shelves(self.stock, Pulling(folder / "home", roots=(folder,)), self.fetch, self._look)
         self.said: list[str] = []
         self.stops = False
 
@@ -139,6 +139,9 @@ class Scene:
     def _hear(self, word: Word) -> None:
         assert isinstance(word, Progress), "the last word is not the shelves' to say"
         self.said.append(word.status)
+
+    def _look(self, asked: Look, stopped: Asked) -> Done:
+        raise AssertionError("no image is asked for here")
 
     def decoder(self, name: str = "tiny.gguf", *, layers: int = 2) -> Path:
         """A real model's file, another one for each number of layers."""
