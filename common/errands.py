@@ -19,6 +19,7 @@ class Pull:
     """Fetch a model's files and define it. `source` is any of contracts/models.md sheet 5.1, `name` "" is made from it.
 
     `sha256` is what the file must have ("": whatever the source says of it). `again` fetches what is there already.
+    `projector`, a source, reads images for the model; "" is what the source itself has for that.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Pull:
     sha256: str = ""
     insecure: bool = False
     again: bool = False
+    projector: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ class FakeFetch:
     #: What a source of this file name has, in place of `paths`.
     named: dict[str, Path | FetchFailed] = field(default_factory=dict)
     overlay: Overlay = BARE
+    #: What the source has to read images, or somebody has named for that.
+    projector: Path | None = None
     failure: FetchFailed | None = None
     warnings: tuple[str, ...] = ()
     #: Happens in the middle of it.
@@ -88,9 +90,17 @@ class FakeFetch:
     asked: list[Source] = field(default_factory=list)
 
     def __call__(
-        self, source: Source, pulling: Pulling, *, sha256: str = "", again: bool = False, report: Report, stopped: Asked
+        self,
+        source: Source,
+        pulling: Pulling,
+        *,
+        projector: Source | None = None,
+        sha256: str = "",
+        again: bool = False,
+        report: Report,
+        stopped: Asked,
     ) -> Fetched:
-        self.asked.append(source)
+        self.asked += [source] if projector is None else [source, projector]
         report(Progress("pulling manifest"))
         self.meanwhile()
         if stopped():
@@ -100,7 +110,8 @@ class FakeFetch:
             raise found
         files = tuple(put(self.blobs, path) for path in (self.paths if found is None else (found,)))
         report(Progress("writing manifest"))
-        return Fetched(files, source=public(source), name="unused", overlay=self.overlay, warnings=self.warnings)
+        seeing = put(self.blobs, self.projector) if self.projector else None
+        return Fetched(files, public(source), "unused", self.overlay, seeing, self.warnings)
 
 
 def put(blobs: Blobs, path: Path) -> File:
