@@ -22,6 +22,7 @@ from tropilla.common.errands import (
     Done,
     Errand,
     Import,
+    Look,
     Progress,
     Pull,
     Refused,
@@ -381,6 +382,7 @@ ERRANDS: Mapping[str, type[Errand]] = {
     "import": Import,
     "configure": Configure,
     "apply": Apply,
+    "look": Look,
 }
 WORDS: Mapping[str, type[Word]] = {"progress": Progress, "done": Done, "refused": Refused}
 _TAGS: Mapping[type, str] = {kind: tag for table in (ERRANDS, WORDS) for tag, kind in table.items()}

@@ -19,6 +19,7 @@ class Pull:
     """Fetch a model's files and define it. `source` is any of contracts/models.md sheet 5.1, `name` "" is made from it.
 
     `sha256` is what the file must have ("": whatever the source says of it). `again` fetches what is there already.
+    `projector`, a source, reads images for the model; "" is what the source itself has for that.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Pull:
     sha256: str = ""
     insecure: bool = False
     again: bool = False
+    projector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +69,28 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """Define a model by a file on the store's machine. `link`: it stays where it is, also when the model is deleted."""
+    """Define a model by a file on the store's machine, and by one that reads images for it. `link`: they stay where they
+    are, also when the model is deleted.
+    """
 
     id: str
     name: str
     path: str
     link: bool = False
+    projector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Change how a model is loaded, or what is laid over it: the fields that are given, by their names there."""
+    """Change how a model is loaded, or what is laid over it: the fields that are given, by their names there. `projector`
+    is a file on the store's machine that reads images for it from now on; "" takes away what does so now.
+    """
 
     id: str
     name: str
     recipe: Recipe | None = None
     overlay: Overlay | None = None
+    projector: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,18 @@ class Apply:
     runtime: str | None = None
 
 
-Errand = Pull | Create | Copy | Delete | Import | Configure | Apply
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Fetch the image at an http(s) address for a request, and keep it as pictures.py does: the last word is `Done` of its
+    digest. It passes: one that nobody waits for any more is not done, and what was said of it is soon forgotten.
+    """
+
+    id: str
+    url: str
+    most_bytes: int
+
+
+Errand = Pull | Create | Copy | Delete | Import | Configure | Apply | Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +134,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The errand is done; `name` is the model it was about, `warnings` what a person should hear."""
+    """The errand is done; `name` is the model it was about, of a look the digest, `warnings` what a person should hear."""
 
     name: str = ""
     warnings: tuple[str, ...] = ()

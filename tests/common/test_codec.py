@@ -19,6 +19,7 @@ from tropilla.common.errands import (
     Done,
     Errand,
     Import,
+    Look,
     Progress,
     Pull,
     Refused,
@@ -200,14 +201,15 @@ WORKERS = [
     replace(WORKER, state="draining", returns=True),
 ]
 ERRANDS: list[Errand] = [
-    Pull("e", "hf.co/o/r:Q4_0", "m", "a" * 64, insecure=True, again=True),
+    Pull("e", "hf.co/o/r:Q4_0", "m", "a" * 64, insecure=True, again=True, projector="hf.co/o/r/mmproj.gguf"),
     Create("e", "m", "base", (("x.gguf", "a" * 64),), (("l.gguf", "b" * 64),), OVERLAY, True, True, "Q4_0"),
     Copy("e", "a", "b"),
     Delete("e", "a"),
-    Import("e", "a", "/x.gguf", link=True),
-    Configure("e", "a", DEFINITIONS[1].recipe, OVERLAY),
+    Import("e", "a", "/x.gguf", link=True, projector="/y.gguf"),
+    Configure("e", "a", DEFINITIONS[1].recipe, OVERLAY, "/y.gguf"),
     Configure("e", "a"),
     Apply("e", "apiVersion: v1alpha1", "/x"),
+    Look("e", "https://example.org/cat.png", 20 << 20),
 ]
 WORDS: list[Word] = [
     Progress("pulling manifest"),

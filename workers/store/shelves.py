@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tropilla.common.catalogue import Definition
-from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Pull, Word
+from tropilla.common.errands import Apply, Configure, Copy, Create, Delete, Done, Errand, Import, Look, Pull, Word
 from tropilla.workers.store import naming
 from tropilla.workers.store.applying import apply
 from tropilla.workers.store.configuring import configure
 from tropilla.workers.store.creating import create
-from tropilla.workers.store.importing import take_in
+from tropilla.workers.store.importing import Bring, take_in
 from tropilla.workers.store.pulling import Asked, Pulling
 from tropilla.workers.store.pulls import Fetch, pull
 from tropilla.workers.store.refusals import Refusal
@@ -21,12 +21,15 @@ Say = Callable[[Word], None]
 
 
 class Shelves:
-    """Does errands on the stock. `pulling` says how files are fetched, and from below which folders of this machine."""
+    """Does errands on the stock. `pulling` says how files are fetched, and from below which folders of this machine. `look`
+    does those that are about no model (looking.py).
+    """
 
-    def __init__(self, stock: Stock, pulling: Pulling, fetch: Fetch) -> None:
+    def __init__(self, stock: Stock, pulling: Pulling, fetch: Fetch, look: Callable[[Look, Asked], Done]) -> None:
         self._stock = stock
         self._pulling = pulling
         self._fetch = fetch
+        self._look = look
 
     def do(self, errand: Errand, say: Say, stopped: Asked, *, again: bool = False) -> Done:
         """To its last word. `again`: it was begun before, and nobody knows how far it came. Raises `Refusal`, `Stopped` and
@@ -42,11 +45,14 @@ class Shelves:
             case Import():
                 return take_in(errand, self._stock, self._pulling, say, stopped)
             case Configure():
-                return configure(errand, self._stock)
+                bring = Bring(self._stock, self._pulling, say, stopped, link=True)
+                return configure(errand, self._stock, bring)
             case Pull():
                 return pull(errand, self._stock, self._pulling, self._fetch, say, stopped)
             case Apply():
                 return apply(errand, self._stock, self._pulling, self._fetch, say, stopped)
+            case Look():
+                return self._look(errand, stopped)
 
     def dismiss(self) -> None:
         """Workers let go of what no name stands for any more. Raises `StoreUnavailable`."""

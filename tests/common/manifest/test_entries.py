@@ -310,7 +310,6 @@ def test_keys_and_values_of_the_cache_are_kept_alike() -> None:
         ({"flash_attention": "on"}, "flash_attention has no effect: the worker turns it on where it can"),
         ({"batch": 512}, "batch has no effect: the worker sets its own"),
         ({"parameters": {"batch": 512}}, "parameters.batch has no effect: the worker sets its own"),
-        ({"mmproj": "p.gguf"}, "mmproj has no effect: only text is read"),
         (
             {"function": {"disable_no_action": True}},
             "function has no effect: calls are read in the notation of its template or its model",
@@ -326,7 +325,10 @@ def test_keys_and_values_of_the_cache_are_kept_alike() -> None:
         ({"parameters": {"mirostat": 1}}, "parameters.mirostat has no effect: mirostat belongs beside parameters"),
         ({"colour": "red"}, "colour is not known"),
         ({"parameters": {"colour": "red"}}, "parameters.colour is not known"),
-        ({"template": {"multimodal": "x"}}, "template.multimodal has no effect: only text is read"),
+        (
+            {"template": {"multimodal": "x"}},
+            "template.multimodal has no effect: a picture stands where the message has it",
+        ),
         ({"template": {"colour": "red"}}, "template.colour is not known"),
     ],
 )
@@ -480,3 +482,19 @@ def test_a_name_that_is_declared_twice_is_told() -> None:
     made = manifest(config(template={"chat": "t"}), models=models)
     assert made.warnings == ("template 't' is defined twice; the last one counts",)
     assert templates_of(made.entries[0]).chat == "{{.Input}}2"
+
+
+def test_a_projector_is_a_file_of_the_list_or_an_address() -> None:
+    models = [
+        {"name": "m", "source": "https://h.example/M.gguf"},
+        {"name": "e", "source": "https://h.example/eye.gguf"},
+    ]
+    for called in ("eye.gguf", "e", "https://h.example/eye.gguf"):
+        entry = manifest(config(mmproj=called), models=models).entries[0]
+        assert (entry.projector, entry.trouble) == ("eye.gguf", None)
+    entry = manifest(config(mmproj="gone.gguf")).entries[0]
+    assert entry.trouble == Trouble("file_missing", "mmproj file gone.gguf is not provided by this manifest")
+    assert "must be a path below the models' folder" in refusal(config(mmproj="../eye.gguf"))
+    assert warnings(parameters={"mmproj": "eye.gguf"}) == (
+        "model 'chat': parameters.mmproj has no effect: mmproj belongs beside parameters",
+    )
