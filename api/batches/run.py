@@ -122,7 +122,7 @@ class Run:
         """Of a batch that goes on here it finds the same as before."""
         settings = self._settings
         review = Review(
-            self._asked.endpoint, max_lines=settings.max_batch_lines, max_body_bytes=settings.max_body_bytes
+            self._asked.endpoint, max_lines=settings.max_batch_lines, max_body_bytes=settings.most_body_bytes
         )
         try:
             self._look_through(review)

@@ -25,7 +25,7 @@ def details(model: Model) -> dict[str, JSON]:
         "parent_model": model.parent,
         "format": "gguf",
         "family": model.family,
-        "families": [model.family] if model.family else None,
+        "families": [model.family, *(["clip"] if model.projector else [])] if model.family else None,
         "parameter_size": parameter_size(model.parameter_count),
         "quantization_level": model.quantization or "unknown",
     }

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBook, answer
+from fakes import Clock, FakeAnnouncements, FakeBook, answer, showing
 from scene import POCKET
 from tropilla.api.asking import Asking
 from tropilla.api.batches.answering import MOST_TRIES, Answering
@@ -82,7 +82,7 @@ class World:
 
     def _hear(self, announced: FakeAnnouncements) -> None:
         cluster = Cluster(announced, announced, self.clock)
-        asking = Asking(Settings(), cluster, FakeBook(), lambda digest: {})
+        asking = Asking(Settings(), cluster, FakeBook(), lambda digest: {}, showing(Settings(), cluster))
         self.answering = Answering(
             OPENAI, asking, self.relay, self.clock, limits=LIMITS.__getitem__, most_wait_seconds=0
         )  # type: ignore[arg-type]
