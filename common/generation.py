@@ -374,7 +374,7 @@ _Asked = TypeVar("_Asked", bound=Request)
 
 def images_of(request: Request) -> tuple[Image, ...]:
     """All of a request's, in the order of its prompts."""
-    return tuple(image for prompt in request.prompts for image in _pictured(prompt))
+    return tuple(image for prompt in request.prompts for image in pictured(prompt))
 
 
 def with_images(request: _Asked, change: Callable[[Image], Image]) -> _Asked:
@@ -384,7 +384,8 @@ def with_images(request: _Asked, change: Callable[[Image], Image]) -> _Asked:
     return replace(request, prompts=tuple(_changed(prompt, change) for prompt in request.prompts))
 
 
-def _pictured(prompt: Prompt) -> tuple[Image, ...]:
+def pictured(prompt: Prompt) -> tuple[Image, ...]:
+    """A prompt's images, in the order of their places."""
     match prompt:
         case ChatPrompt(messages=messages):
             return tuple(image for message in messages for image in message.images)

@@ -111,6 +111,7 @@ PURE = (
     "workers/memory.py",
     "workers/notation.py",
     "workers/outcome.py",
+    "workers/placeholders.py",
     "workers/prefixes.py",
     "workers/replies.py",
     "workers/rotation.py",
@@ -128,6 +129,7 @@ PURE = (
     "workers/store/wanted.py",
     "workers/text.py",
     "workers/turns.py",
+    "workers/views.py",
 )
 IO = {
     "asyncio", "celery", "ctypes", "flask", "gevent", "gunicorn", "http", "io", "jinja2", "kombu", "llama_cpp", "logging",
@@ -176,6 +178,7 @@ LONG_FILES = {
     "common/generation.py": "the whole vocabulary, in one place",
     "common/registry.py": "everything that Redis is told and asked of models",
     "workers/life.py": "one worker's states, and every way from one to the next",
+    "workers/pin.py": "one model's threads: what they are made of, how they begin and how they end",
     "workers/loop.py": "one thread's state and everything that may change it",
     "workers/prefixes.py": "a tree, and every move that keeps it true",
     "workers/sequence.py": "one sequence's state and everything that may change it",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tropilla.common import names
 from tropilla.common.catalogue import Capability, Model
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import Header
+from tropilla.common.recipes import File
 from tropilla.workers import pocket
 from tropilla.workers.prompt import ChatTemplate
 
@@ -60,6 +62,11 @@ def describe(name: str, path: Path, header: Header, context: int, adapters: Iter
         capabilities=capabilities_of(header),
         adapters=tuple(sorted(adapters)),
     )
+
+
+def seeing(model: Model, projector: File) -> Model:
+    """The model with what reads images for it."""
+    return replace(model, projector=projector.digest, capabilities=(*model.capabilities, "vision"))
 
 
 def capabilities_of(header: Header) -> tuple[Capability, ...]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tropilla.common.catalogue import Definition, Flavour, Model
+from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import Header, read_header
 from tropilla.common.recipes import File, Recipe
 from tropilla.common.settings import Settings
 from tropilla.workers.adapters import named_adapters, read_adapters
-from tropilla.workers.card import describe, digest_of, named_model
+from tropilla.workers.card import describe, digest_of, named_model, seeing
 from tropilla.workers.engine import size_of
 from tropilla.workers.files import Files
 from tropilla.workers.llama.model import Size
@@ -32,6 +33,8 @@ class Charge:
     header: Header
     size: Size
     adapters: Mapping[str, Path]
+    #: What reads images.
+    projector: Path | None = None
 
     @property
     def flavour(self) -> Flavour:
@@ -64,10 +67,15 @@ def own_definition(settings: Settings) -> Definition:
     header = read_header(path)
     adapters = named_adapters(settings.adapters)
     headers = read_adapters(adapters, name=name, model=header)
-    size = size_of(settings, header, gpu=settings.flavour == "gpu", adapters=headers)
+    projector = Path(settings.projector).expanduser().absolute() if settings.projector else None
+    eyes = read_projector(projector) if projector else None
+    size = size_of(settings, header, gpu=settings.flavour == "gpu", adapters=headers, projector=eyes)
     model = describe(name, path, header, size.context, adapters)
     file = File(model.digest, model.size_bytes, path.name, str(path))
     recipe = Recipe(name, (file,), adapters=tuple((called, _file(each)) for called, each in adapters.items()))
+    if projector is not None:
+        eye = _file(projector)
+        model, recipe = seeing(model, eye), replace(recipe, projector=eye)
     return Definition(model, recipe, source=f"file:{path.name}", preload=True)
 
 
@@ -78,6 +86,14 @@ def is_still_there(own: Definition) -> bool:
     except OSError:
         return False
     return (found.st_size, found.st_mtime) == (own.model.size_bytes, own.model.modified_at)
+
+
+def read_projector(path: Path) -> Header:
+    """The header of a file that reads images. Raises `ConfigurationError` for any other."""
+    header = read_header(path)
+    if header.architecture != "clip" or not header.values.get("clip.has_vision_encoder"):
+        raise ConfigurationError(f"{path} is no projector (mmproj) that reads images")
+    return header
 
 
 def _file(path: Path) -> File:
@@ -95,13 +111,15 @@ def charge(definition: Definition, settings: Settings, files: Files) -> Charge:
     recipe, name = definition.recipe, definition.model.name
     path = files.first(recipe.files)
     adapters = {called: files.path(file) for called, file in recipe.adapters}
+    projector = files.path(recipe.projector) if recipe.projector else None
     with blamed("not_gguf"):
         header = _whole(read_header(path), definition)
+        eyes = read_projector(projector) if projector else None
     with blamed("load_failed"):
         headers = read_adapters(adapters, name=name, model=header)
         numbers = configured(settings, recipe)
-        size = size_of(numbers, header, gpu=settings.flavour == "gpu", adapters=headers)
-    return Charge(definition, numbers, path, header, size, adapters)
+        size = size_of(numbers, header, gpu=settings.flavour == "gpu", adapters=headers, projector=eyes)
+    return Charge(definition, numbers, path, header, size, adapters, projector)
 
 
 def configured(settings: Settings, recipe: Recipe) -> Settings:

@@ -16,7 +16,16 @@ from typing import Any, Protocol
 import numpy
 from numpy.typing import NDArray
 from tropilla.common.errors import ContextExceeded, GenerationFailed, InvalidPrompt, to_failed
-from tropilla.common.generation import Embedded, EmbeddingRequest, Fit, MixedPrompt, Prompt, TextPrompt, TokenPrompt
+from tropilla.common.generation import (
+    Embedded,
+    EmbeddingRequest,
+    Fit,
+    MixedPrompt,
+    Prompt,
+    TextPrompt,
+    TokenPrompt,
+    images_of,
+)
 from tropilla.workers.loop import Job, Outgoing
 
 log = logging.getLogger(__name__)
@@ -177,6 +186,8 @@ def inputs(request: EmbeddingRequest, vocabulary: Vocabulary, *, longest: int, l
     if request.dimensions is not None and not 1 <= request.dimensions <= length:
         text = f"{request.dimensions} dimensions are wanted; the model's vectors have {length}"
         raise InvalidPrompt(text, code="invalid_prompt", facts={"dimensions": request.dimensions, "length": length})
+    if images_of(request):
+        raise InvalidPrompt("only text and token ids can be embedded, no images", code="unsupported")
     limit = min(longest, request.fit.context_limit or longest)
     return [_ids(prompt, vocabulary, request.fit, limit) for prompt in request.prompts]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from types import MappingProxyType
 
-from tropilla.common.errors import InvalidPrompt
+from tropilla.common.errors import ConfigurationError, InvalidPrompt
 from tropilla.common.generation import (
     EmbeddingRequest,
     GenerationRequest,
@@ -20,14 +20,17 @@ from tropilla.common.generation import (
     TokenPrompt,
 )
 from tropilla.common.gguf import Header
+from tropilla.common.metrics import Tally
 from tropilla.common.settings import Settings, threads_for
 from tropilla.workers import embeddings, machine, memory
 from tropilla.workers.answers import Answers
 from tropilla.workers.constraint import Grammars
 from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.embeddings import Desk
+from tropilla.workers.gallery import Gallery, Read
 from tropilla.workers.intake import Intake
 from tropilla.workers.llama.embedder import Embedder
+from tropilla.workers.llama.eyes import Eyes
 from tropilla.workers.llama.grammar import tokenizer_of
 from tropilla.workers.llama.model import MAX_SEQUENCES, Llama, Size
 from tropilla.workers.loop import Job, Loop, Outgoing
@@ -48,13 +51,16 @@ PARAMETERS_PER_LOOK = 42
 LEAST_IDLE_TOKENS = 4096
 #: Loading is reported this often.
 PROGRESS_SECONDS = 1.0
+#: Images are encoded by one thread of so many: streams go on meanwhile, on the others.
+ENCODING_SHARE = 2
 #: Tokens of one pass over embeddings on a GPU; a CPU gains nothing beyond the embedder's own default.
 GPU_PASS_TOKENS = 512
 
 
 class Engine:
-    """Raises `ConfigurationError` when the model cannot be loaded. gpu: layers go there. adapters: files by name.
-    `on_progress` hears how much of the weights is there, 0 to 1, from the thread that loads.
+    """Raises `ConfigurationError` when the model or its projector cannot be loaded. gpu: layers go there. adapters: files
+    by name. projector: the file that reads images, whose files `read` finds by their digest. `on_progress` hears how much
+    of the weights is there, 0 to 1, from the thread that loads.
     """
 
     def __init__(
@@ -67,6 +73,9 @@ class Engine:
         *,
         gpu: bool,
         adapters: Mapping[str, Path] = MappingProxyType({}),
+        projector: Path | None = None,
+        read: Read = lambda digest: None,
+        tally: Tally | None = None,
         on_progress: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._name = name
@@ -88,9 +97,22 @@ class Engine:
         looks = header.parameter_count // max(heads, 1) // PARAMETERS_PER_LOOK
         self._idle_tokens = max(looks, LEAST_IDLE_TOKENS)
         answers = Answers(template, Grammars(lambda: tokenizer_of(vocabulary)), special=vocabulary.tags)
-        self._intake = Intake(vocabulary, template, answers, context=size.context)
+        self._eyes: Eyes | None = None
+        gallery = None
+        if projector is not None:
+            self._eyes = self._opened(projector, gpu=gpu, threads=max(threads // ENCODING_SHARE, 1))
+            longest = self.model.size.longest_view
+            gallery = Gallery(self._eyes, read, settings, model=name, tally=tally or Tally(), longest=longest)
+        self._intake = Intake(vocabulary, template, answers, context=size.context, gallery=gallery)
         passes = {"pass_tokens": GPU_PASS_TOKENS} if gpu else {}
         self._embedder = Embedder(self.model.pointer, vocabulary, context=size.context, threads=threads, **passes)
+
+    def _opened(self, projector: Path, *, gpu: bool, threads: int) -> Eyes:
+        try:
+            return Eyes(projector, self.model.pointer, threads=threads, gpu=gpu)
+        except ConfigurationError:
+            self.model.close()
+            raise
 
     def loop(self, outbox: Callable[[list[Outgoing]], None], *, worker: str, pace: Pace | None = None) -> Loop:
         """What runs it; to be run in one thread."""
@@ -150,11 +172,20 @@ class Engine:
     def close(self) -> None:
         """After the loop's thread has ended: gives all memory back."""
         self._embedder.close()
+        if self._eyes is not None:
+            self._eyes.close()
         self.model.close()
 
 
-def size_of(settings: Settings, header: Header, *, gpu: bool, adapters: SequenceOf[Header] = ()) -> Size:
-    """What fits beside the adapters, with the numbers logged; before anything is loaded. What a GPU has free is
+def size_of(
+    settings: Settings,
+    header: Header,
+    *,
+    gpu: bool,
+    adapters: SequenceOf[Header] = (),
+    projector: Header | None = None,
+) -> Size:
+    """What fits beside adapters and projector, with the numbers logged; before anything is loaded. What a GPU has free is
     llama.cpp's to say, later.
 
     Raises `DoesNotFit`, with the numbers, when nothing does.
@@ -176,6 +207,7 @@ def size_of(settings: Settings, header: Header, *, gpu: bool, adapters: Sequence
         sequences=sequences,
         outputs=Size(slots, 0, 0, sequences=sequences).outputs,
         adapters=adapters,
+        projector=projector,
     )
     log.info("%s", budget)
     return Size(budget.slots, budget.context, step_tokens, budget.cells, budget.sequences, budget.needed_bytes)

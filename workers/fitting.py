@@ -13,21 +13,31 @@ from tropilla.common.generation import ChatPrompt, GenerationRequest, Prompt, To
 MAX_SHIFTED_CONTEXTS = 10
 
 Ids = Callable[[Prompt], list[int]]
+#: What is left of ids that were cut.
+Whole = Callable[[list[int]], list[int]]
 
 
-def fitted(prompt: Prompt, request: GenerationRequest, limit: int, *, ids: Ids, adds_bos: bool) -> list[int]:
-    """The prompt's ids, shortened where the request asks for that. ids: renders and tokenizes a prompt. Raises
-    `ContextExceeded`.
+def fitted(
+    prompt: Prompt,
+    request: GenerationRequest,
+    limit: int,
+    *,
+    ids: Ids,
+    adds_bos: bool,
+    whole: Whole = lambda cut: cut,
+) -> list[int]:
+    """The prompt's ids, shortened where the request asks for that. ids: renders and tokenizes a prompt. whole: takes out
+    what a cut has left of an image. Raises `ContextExceeded`.
     """
     fit = request.fit
     # A prompt leaves room for one token, unless none is wanted.
     longest = limit - (request.max_tokens != 0)
-    told = _cut(ids(prompt), fit.keep_last)
+    told = whole(_cut(ids(prompt), fit.keep_last))
     if len(told) > longest and fit.overlong != "refuse":
-        told = _without_oldest(prompt, longest, lambda shorter: _cut(ids(shorter), fit.keep_last))
+        told = _without_oldest(prompt, longest, lambda shorter: whole(_cut(ids(shorter), fit.keep_last)))
         if len(told) > longest and fit.overlong == "shorten":
             added = adds_bos and not isinstance(prompt, TokenPrompt)
-            told = _without_middle(told, limit, fit.keep + 1 if added and fit.keep >= 0 else fit.keep)
+            told = whole(_without_middle(told, limit, fit.keep + 1 if added and fit.keep >= 0 else fit.keep))
     if len(told) > longest:
         raise _too_long(len(told), request, limit)
     return told

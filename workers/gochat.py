@@ -126,7 +126,8 @@ class GoChat:
             "Role": message.role,
             "Content": message.content,
             "Thinking": guard(message.reasoning),
-            "Images": [],
+            # Templates ask whether there are any; where they stand, the content says.
+            "Images": [""] * len(message.images),
             "ToolCalls": calls,
             "ToolName": guard(message.name),
             "ToolCallID": guard(message.tool_call_id),
@@ -179,7 +180,8 @@ def collated(messages: Iterable[Message]) -> tuple[str, list[Message]]:
         if message.role == "system":
             systems.append(message.content)
         if kept and kept[-1].role == message.role != "tool" and not message.tool_calls:
-            kept[-1] = dataclasses.replace(kept[-1], content=f"{kept[-1].content}\n\n{message.content}")
+            content, images = f"{kept[-1].content}\n\n{message.content}", kept[-1].images + message.images
+            kept[-1] = dataclasses.replace(kept[-1], content=content, images=images)
         else:
             kept.append(message)
     return "\n\n".join(systems), kept

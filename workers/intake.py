@@ -6,135 +6,151 @@ Done by the thread that holds the ticket, not by the loop: a long prompt's token
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from tropilla.common.errors import InvalidPrompt
 from tropilla.common.generation import (
     BAN,
     MAX_SEED,
-    ChatPrompt,
     GenerationRequest,
-    InfillPrompt,
-    MixedPrompt,
     Prompt,
     PromptToken,
     Sampling,
-    TextPrompt,
     TokenizeRequest,
     TokenPrompt,
+    images_of,
 )
+from tropilla.workers import wording
 from tropilla.workers.answers import Answers
 from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.fitting import fitted, room
-from tropilla.workers.prompt import ChatTemplate, templated
+from tropilla.workers.gallery import Gallery
+from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.sampler import Sampler
 from tropilla.workers.sequence import Rules, Sequence
 from tropilla.workers.text import Text
+from tropilla.workers.views import Span
+from tropilla.workers.wording import Wording
 
 #: How much of a rendered prompt is looked at for a tag that opens a reasoning block.
 END_CHARACTERS = 64
+#: How the place of an image is told: it is no token.
+_PLACE = PromptToken(-1, b"", special=True)
 #: Tokens of one prompt that are told, if not only generated from; with a larger context as many as it holds. Reading a
 #: million of them takes the API process 2.6 s, in which it serves nobody else.
 TOLD_TOKENS = 65_536
 
 
-class Vocabulary(Protocol):
+class Vocabulary(wording.Vocabulary, Protocol):
     """What intake needs of `llama.Vocabulary`."""
 
-    size: int
-    start: int
-    adds_bos: bool
-    adds_eos: bool
-    ends: frozenset[int]
-    infill: tuple[int, int, int] | None
-
-    def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]: ...
-    def piece(self, token: int) -> bytes: ...
     def is_marker(self, token: int) -> bool: ...
 
 
 class Intake:
-    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold."""
+    """What turns requests into sequences for one pinned model. context: tokens one sequence may hold. gallery: what reads
+    images, where anything does.
+    """
 
-    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, answers: Answers, *, context: int) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        template: ChatTemplate,
+        answers: Answers,
+        *,
+        context: int,
+        gallery: Gallery | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
         self._template = template
         self._answers = answers
         self._context = context
+        self._gallery = gallery
 
     def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
-        """One per choice that has not ended, in choice order; they go on behind what another worker has said. Raises
-        `ContextExceeded` or `InvalidPrompt`.
+        """One per choice that has not ended, in choice order; they go on behind what another worker has said. Their images
+        are encoded here. Raises `ContextExceeded`, `InvalidPrompt`, or `GenerationFailed` for an image that is gone.
         """
+        if request.prompt_logprobs is not None and images_of(request):
+            raise InvalidPrompt("a prompt with images has no log-probabilities", code="unsupported")
         limit = min(self._context, request.fit.context_limit or self._context)
+        words = self._words()
         rendered = [
-            fitted(prompt, request, limit, ids=self._ids, adds_bos=self._vocabulary.adds_bos)
+            fitted(prompt, request, limit, ids=words.ids, adds_bos=self._vocabulary.adds_bos, whole=words.whole)
             for prompt in request.prompts
         ]
+        # Where one prompt does not fit none of the others' images is encoded.
+        for ids in rendered:
+            room(len(ids), request, limit)
+        began = time.monotonic()
+        seen = [words.spans(ids) for ids in rendered]
+        encoding = time.monotonic() - began if any(seen) else 0.0
         return [
-            self._sequence(request, prompt, ids, limit=limit, choice=place * request.n + number, past=past)
-            for place, (prompt, ids) in enumerate(zip(request.prompts, rendered, strict=True))
+            self._sequence(
+                _unshifted(request) if spans else request,
+                prompt,
+                ids,
+                spans,
+                words,
+                limit=limit,
+                choice=place * request.n + number,
+                past=past,
+                encoding=encoding,
+            )
+            for place, (prompt, ids, spans) in enumerate(zip(request.prompts, rendered, seen, strict=True))
             for number in range(request.n)
             if place * request.n + number not in past.ended
         ]
 
     def tokenized(self, request: TokenizeRequest) -> list[tuple[tuple[PromptToken, ...], str]]:
-        """Each prompt's tokens and text. Raises `InvalidPrompt`."""
+        """Each prompt's tokens and text; images are measured, not encoded. Raises as `sequences`."""
         return [self._tokenized(prompt, opens=request.opens) for prompt in request.prompts]
 
+    def _words(self) -> Wording:
+        return Wording(self._vocabulary, self._template, self._gallery)
+
     def _tokenized(self, prompt: Prompt, *, opens: bool) -> tuple[tuple[PromptToken, ...], str]:
-        text: str | None = None
-        match prompt:
-            case ChatPrompt(context=context) | TextPrompt(context=context) if templated(prompt):
-                parts = self._template.segments(prompt)
-                text, ids = self._spelled(context) + "".join(parts), self._joined(parts, context)
-            case InfillPrompt() if prompt.template:
-                parts = self._template.segments(prompt)
-                text, ids = "".join(parts), self._joined(parts)
-            case TextPrompt(text=text, context=context):
-                # As an embedding sees it: with the EOS, too, where the tokenizer adds one, and nothing for nothing.
-                start = opens and not context
-                ids = [*context, *self._vocabulary.tokenize(text, special=prompt.special, start=start)]
-            case _:
-                ids = list(prompt.ids) if isinstance(prompt, TokenPrompt) else self._ids(prompt)
+        ids, text = self._words().told(prompt, opens=opens)
         most = max(TOLD_TOKENS, self._context)
         if len(ids) > most:
             raise InvalidPrompt(f"there are {len(ids)} tokens; at most {most} are told", code="invalid_prompt")
-        self._check(ids)
-        if text is None:
-            text = self._spelled(ids)
         return self._reported(ids), text
-
-    def _spelled(self, ids: Iterable[int]) -> str:
-        return b"".join(map(self._vocabulary.piece, ids)).decode(errors="replace")
 
     def _sequence(
         self,
         request: GenerationRequest,
         prompt: Prompt,
         ids: list[int],
+        spans: list[Span],
+        words: Wording,
         *,
         limit: int,
         choice: int,
         past: Past,
+        encoding: float,
     ) -> Sequence:
         number = choice % request.n
         sampling = dataclasses.replace(request.sampling, seed=(request.sampling.seed + number) % (MAX_SEED + 1))
-        end = self._end(ids)
+        # A place of an image is nothing that could be repeated, spelled or told.
+        text_ids = [token for token in ids if token >= 0] if spans else ids
+        end = words.spelled(text_ids[-END_CHARACTERS:])[-END_CHARACTERS:]
         # Whoever began the answer has told the prompt.
         reported = choice not in past.said and (request.want_prompt or request.prompt_logprobs is not None)
         sequence = Sequence(
             request_id=request.id,
             choice=choice,
             prompt=ids,
-            sampler=self._sampler(request, sampling, prompt, ids, end),
+            sampler=self._sampler(request, sampling, prompt, text_ids, end, words),
             text=Text(request.stop, keep_stop=request.keep_stop),
             rules=self._rules(request, prompt, ids, limit, scores=reported),
             reply=self._answers.reply(request, prompt, end),
             seed=sampling.seed,
-            reported_prompt=self._reported(ids) if reported else (),
+            reported_prompt=self._reported(text_ids) if reported else (),
             adapter=request.adapter,
+            spans=spans,
+            encoding_seconds=encoding,
         )
         sequence.resume([(t.id, self._vocabulary.piece(t.id), t.special) for t in past.said.get(choice, ())])
         return sequence
@@ -154,15 +170,19 @@ class Intake:
         )
 
     def _sampler(
-        self, request: GenerationRequest, sampling: Sampling, prompt: Prompt, ids: list[int], end: str
+        self,
+        request: GenerationRequest,
+        sampling: Sampling,
+        prompt: Prompt,
+        ids: list[int],
+        end: str,
+        words: Wording,
     ) -> Sampler:
         bias: dict[int, float] = {}
         for token, value in sampling.logit_bias:
             # A text is biased as a whole by biasing whatever it consists of (llama.cpp).
-            spelled = [token] if isinstance(token, int) else self._tokens(token)
-            for number in spelled:
+            for number in words.biased(token):
                 bias[number] = bias.get(number, 0.0) + value
-        self._check(list(bias))
         matcher = self._answers.matcher(request, prompt, end)
         # Where a grammar is complete nothing but an end may follow: it ends all the same.
         if request.ignore_eos and matcher is None:
@@ -189,61 +209,13 @@ class Intake:
 
     def _reported(self, ids: list[int]) -> tuple[PromptToken, ...]:
         piece, is_marker = self._vocabulary.piece, self._vocabulary.is_marker
-        return tuple(PromptToken(token, piece(token), special=is_marker(token)) for token in ids)
-
-    def _end(self, ids: list[int]) -> str:
-        """How the prompt ends, as text."""
-        return self._spelled(ids[-END_CHARACTERS:])[-END_CHARACTERS:]
+        return tuple(_PLACE if i < 0 else PromptToken(i, piece(i), special=is_marker(i)) for i in ids)
 
     def _added(self, prompt: Prompt) -> int:
         """A BOS that was added is kept beside the tokens the caller means."""
         return int(self._vocabulary.adds_bos and not isinstance(prompt, TokenPrompt))
 
-    def _ids(self, prompt: Prompt) -> list[int]:
-        match prompt:
-            case ChatPrompt() | TextPrompt() if templated(prompt):
-                ids = self._joined(self._template.segments(prompt), prompt.context)
-            case TextPrompt():
-                start = not prompt.context
-                ids = [*prompt.context, *self._opened(prompt.text, special=prompt.special, start=start)]
-            case TokenPrompt():
-                ids = list(prompt.ids)
-            case InfillPrompt() if prompt.template:
-                ids = self._joined(self._template.segments(prompt))
-            case MixedPrompt():
-                ids = []
-                for each in prompt.parts:
-                    ids += [each] if isinstance(each, int) else self._opened(each, special=False, start=not ids)
-            case InfillPrompt():
-                ids = self._infill(prompt)
-        self._check(ids)
-        return ids or [self._vocabulary.start]
 
-    def _joined(self, parts: Iterable[str], context: Iterable[int] = ()) -> list[int]:
-        ids = list(context)
-        for part in parts:
-            ids += self._opened(part, special=True, start=not ids)
-        return ids
-
-    def _opened(self, text: str, *, special: bool, start: bool) -> list[int]:
-        """With a BOS where the model wants one, but without the EOS that some tokenizers put behind every text."""
-        ids = self._vocabulary.tokenize(text, special=special, start=start)
-        closed = start and self._vocabulary.adds_eos and ids and ids[-1] in self._vocabulary.ends
-        return ids[:-1] if closed else ids
-
-    def _infill(self, prompt: InfillPrompt) -> list[int]:
-        """Prefix, suffix, then the middle is the model's (Bavarian et al. 2022: PSM)."""
-        if self._vocabulary.infill is None:
-            raise InvalidPrompt("this model cannot fill in the middle: it has no tokens for it", code="unsupported")
-        before, behind, middle = self._vocabulary.infill
-        ids = [*self._opened("", special=False, start=True), before, *self._tokens(prompt.prefix)]
-        return [*ids, behind, *self._tokens(prompt.suffix), middle]
-
-    def _tokens(self, text: str) -> list[int]:
-        return self._vocabulary.tokenize(text, special=False, start=False)
-
-    def _check(self, ids: list[int]) -> None:
-        size = self._vocabulary.size
-        wrong = next((token for token in ids if not 0 <= token < size), None)
-        if wrong is not None:
-            raise InvalidPrompt(f"token id {wrong} is out of vocabulary (0 to {size - 1})", code="invalid_prompt")
+def _unshifted(request: GenerationRequest) -> GenerationRequest:
+    """A context with an image in it does not shift (llama-server's rule): it ends the answer when it is full."""
+    return dataclasses.replace(request, fit=dataclasses.replace(request.fit, shift=False))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from tropilla.common import names
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import State, Worker
 from tropilla.common.errors import StoreUnavailable
+from tropilla.common.pictures import Pictures
 from tropilla.workers import leaving
 
 log = logging.getLogger(__name__)
@@ -24,16 +27,21 @@ log = logging.getLogger(__name__)
 #: Presence is announced and cancels are looked for this often; leases at least three times within their life.
 BEAT_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
+#: The images of running requests are renewed so often within their life.
+IMAGES_RENEWED = 4
 #: A process that begins anew in its own place is silent while it does, and still there, in milliseconds.
 ANEW_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One request in this process: its lease, and the tag under which Celery's transport knows its ticket."""
+    """One request in this process: its lease, the tag under which Celery's transport knows its ticket, and the digests of
+    its images.
+    """
 
     lease: Lease
     tag: str
+    images: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -81,8 +89,14 @@ class Nothing:
 class Keeper:
     """Of one process, from its start to its end; what it is about changes with `become` and `mind`."""
 
-    def __init__(self, bus: Bus, worker: Worker, *, lease_seconds: float) -> None:
-        self._bus = bus
+    def __init__(
+        self, bus: Bus, worker: Worker, *, lease_seconds: float, pictures: Pictures, image_seconds: float
+    ) -> None:
+        """image_seconds: how long an image is kept that nobody renews."""
+        self._bus, self._pictures = bus, pictures
+        self._images_pause = image_seconds / IMAGES_RENEWED
+        #: When each one's images were renewed. The thread's that beats.
+        self._images_renewed: dict[tuple[str, int], float] = {}
         self._worker = worker
         self._ward: Ward = Nothing()
         self._lease_seconds = lease_seconds
@@ -178,8 +192,17 @@ class Keeper:
             self._ward.cancel(request_id)
         self._announce()
         self._ward.report()
+        self._renew_images(held)
         # Last: at its maxmemory Redis refuses this one, and a ticket that comes back finds nobody waiting.
         self._bus.renew_tickets([one.tag for one in held], time.time())
+
+    def _renew_images(self, held: Iterable[Held]) -> None:
+        """So that whoever goes on with a request finds them; of one that has just come at once."""
+        now, before = time.monotonic(), self._images_renewed
+        pictured = {one.key: one for one in held if one.images}
+        due = {key: one for key, one in pictured.items() if now - before.get(key, -math.inf) >= self._images_pause}
+        self._pictures.renew({digest for one in due.values() for digest in one.images})
+        self._images_renewed = {key: now if key in due else before[key] for key in pictured}
 
     def _listen(self) -> None:
         """Hears of cancels and arrivals within a millisecond; what is missed while reconnecting, `_renew` finds."""

@@ -31,6 +31,7 @@ from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Flavour, Trouble, Worker
 from tropilla.common.errors import DecodeError, StoreUnavailable
 from tropilla.common.orders import Order
+from tropilla.common.pictures import Pictures
 from tropilla.common.registry import Registry
 from tropilla.common.room import Room
 from tropilla.common.settings import Settings
@@ -70,6 +71,8 @@ class Life:
             bus,
             Worker(name, flavour, "idle", settings.slots, None, own=own, features=machine.features()),
             lease_seconds=settings.lease_seconds,
+            pictures=Pictures(bus, settings),
+            image_seconds=settings.image_seconds,
         )
         self._milestones = Milestones(bus)
         self._again = again

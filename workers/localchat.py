@@ -24,7 +24,7 @@ from tropilla.workers.toolless import described, spoken
 from tropilla.workers.turns import SYSTEM_ROLES, guarded, with_system
 
 #: What stands behind a content to see whether a template shows it. A Unicode noncharacter, as `SPLIT` is.
-_PROBE = "\ufdd2"
+_PROBE = "\ufdd4"
 _CALLER = "assistant_function_call"
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from tropilla.common.generation import PICTURE
+
 #: A Unicode noncharacter: no text has it, and whoever sends it anyway loses it.
 SPLIT = "\ufdd0"
 #: Marks where the last assistant message ends, so that what a template puts behind it can be cut off.
@@ -25,7 +27,8 @@ class Markers:
         self._any = re.compile("|".join(map(re.escape, self._spellings)) or r"(?!)")
 
     def guard(self, text: str) -> str:
-        clean = text.replace(SPLIT, "").replace(CUT, "")
+        """What a caller says, with no marker in it. The places of images bear other marks by now (placeholders.py)."""
+        clean = text.replace(SPLIT, "").replace(CUT, "").replace(PICTURE, "")
         return self._any.sub(lambda found: found[0][0] + SPLIT + found[0][1:], clean)
 
     def role(self, role: str, known: Callable[[str], bool]) -> str:

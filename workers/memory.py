@@ -9,6 +9,8 @@ What llama.cpp 0.3.36 allocates, read in its sources and held against its log by
     states    per sequence and recurrent layer (mamba, rwkv, ...) one state, float32, however long the sequence is
     adapters  LoRA files, read into memory whole. The compute buffer has room for what they compute, since its layers are
               counted at their widest; only one that adapts the output needs the logits once more
+    projector what reads images (mmproj), read into memory whole; and a buffer for the largest image that it says it looks
+              at in one piece. One that looks at larger pieces than its header says makes its buffer larger then
     compute   one buffer, used again and again: the larger of a layer's activations with the attention mask, and of the
               logits. Attention is flash attention, which llama.cpp chooses by itself wherever the backend has it
 """
@@ -42,6 +44,10 @@ LEAST_CONTEXT = 512
 #: Left free: a tenth, for what others on the machine take meanwhile; within these bounds.
 MARGIN_SHARE, LEAST_MARGIN, MOST_MARGIN = 0.1, 16 << 20, 512 << 20
 FLOAT_BYTES, MASK_BYTES = 4, 2
+#: What a projector keeps of each patch at once: so many states of its width, and one of its feed-forward's, float32.
+PATCH_STATES = 2
+#: Red, green and blue.
+CHANNELS = 3
 #: The logits are allocated behind what still lives of the last layer: in all models seen, so many hidden states at most.
 UNDER_LOGITS = 8
 
@@ -64,11 +70,13 @@ class Budget:
     free_bytes: int
     cache_type: str
     adapter_bytes: int = 0
+    projector_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
         """What loading takes; the margin comes on top."""
-        return self.weight_bytes + self.adapter_bytes + self.kv_bytes + self.compute_bytes
+        beside = self.adapter_bytes + self.projector_bytes
+        return self.weight_bytes + beside + self.kv_bytes + self.compute_bytes
 
     @property
     def fits(self) -> bool:
@@ -77,6 +85,7 @@ class Budget:
     def __str__(self) -> str:
         """One line for the log."""
         adapters = f"{_spell(self.adapter_bytes)} adapters + " if self.adapter_bytes else ""
+        adapters += f"{_spell(self.projector_bytes)} projector + " if self.projector_bytes else ""
         return (
             f"{self.slots} slots of {self.context} tokens share {self.cells} KV cells of {self.cell_bytes} bytes "
             f"({self.cache_type}): {_spell(self.weight_bytes)} weights + {adapters}{_spell(self.kv_bytes)} KV + "
@@ -97,12 +106,14 @@ def plan(
     sequences: int = 0,
     outputs: int = 0,
     adapters: Sequence[Header] = (),
+    projector: Header | None = None,
 ) -> Budget:
     """The largest sensible budget that fits. Raises `DoesNotFit` with every number when none does.
 
     slots, context, cells: 0 is for us to say; what somebody asked for is never made smaller. sequences: n_seq_max, when
     idle ones are kept beside the slots. outputs: n_outputs_max, the rows of logits a step may ask for; 0 is llama.cpp's
-    own, where every token's row is computed, and one for each sequence is kept. adapters: loaded beside the model.
+    own, where every token's row is computed, and one for each sequence is kept. adapters, projector: loaded beside the
+    model.
 
     1. Everything that was asked for, and cells for all slots at once. 2. If that does not fit: fewer cells, down to one
     context; the slots share them. 3. If nobody asked for a context: a shorter one. 4. Refused.
@@ -120,12 +131,13 @@ def plan(
     adapts_output = any(f"{OUTPUT}.lora_a" in adapter.tensors for adapter in adapters)
     footprint = Footprint(header, sequences, max(step_tokens, slots), cache_type, outputs, adapts_output=adapts_output)
     adapter_bytes = sum(adapter.size_bytes for adapter in adapters)
+    eyes = projector.size_bytes + eyes_compute_bytes(projector) if projector else 0
     margin = min(max(int(free_bytes * MARGIN_SHARE), LEAST_MARGIN), MOST_MARGIN)
 
     def budget(cells: int, context: int = wanted) -> Budget:
         kv, compute = footprint.kv_bytes(cells), footprint.compute_bytes(cells)
         return Budget(slots, sequences, context, cells, footprint.cell_bytes, kv, header.size_bytes, compute, margin,
-                      free_bytes, cache_type, adapter_bytes)  # fmt: skip
+                      free_bytes, cache_type, adapter_bytes, eyes)  # fmt: skip
 
     first = budget(min(_rounded(cells), most) if cells else whole)  # 1
     if first.fits:
@@ -140,6 +152,19 @@ def plan(
 
 
 _ADVICE = "Fewer slots, a smaller context, fewer KV cells, a q8_0 cache or a smaller quantization would need less"
+
+
+def eyes_compute_bytes(projector: Header) -> int:
+    """mtmd's compute buffer, for the largest image that the projector's header names; with flash attention."""
+
+    def said(key: str) -> int:
+        value = projector.values.get(f"clip.vision.{key}")
+        return value if isinstance(value, int) else 0
+
+    pixels = max(said("image_size") ** 2, said("image_max_pixels"))
+    patches = pixels // max(said("patch_size"), 1) ** 2
+    floats = PATCH_STATES * said("embedding_length") + said("feed_forward_length")
+    return (CHANNELS * pixels + patches * floats) * FLOAT_BYTES
 
 
 class Footprint:

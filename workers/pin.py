@@ -12,6 +12,7 @@ from tropilla.common.bus import Bus
 from tropilla.common.catalogue import PULLS, Flavour, Lane, Worker
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.metrics import Tally
+from tropilla.common.pictures import Pictures
 from tropilla.common.room import Room
 from tropilla.workers import leaving
 from tropilla.workers.canary import Canary
@@ -59,6 +60,9 @@ class Pin:
                 charge.size,
                 gpu=charge.flavour == "gpu",
                 adapters=charge.adapters,
+                projector=charge.projector,
+                read=Pictures(bus, charge.settings).read,
+                tally=self._tally,
                 on_progress=keeper.progress,
             )
         load_seconds = time.monotonic() - began

@@ -11,6 +11,10 @@ waits and takes that over chunk by chunk: requests that arrive together compute 
 idle prefixes go first; then a running sequence gives its cells back and waits again, with all it had said. All sequences
 of a step have the same adapter; adapters take turns (rotation.py).
 
+A chunk is tokens, or places of one image's view (views.py), never both: the two are computed in passes of their own, text
+last. A view whose places see each other is computed whole, in a pass that has nothing else; it may take longer than
+streams were promised, but no more places than a step has.
+
 Who gets a slot, whose prompt is computed first and who gives way is a matter of fairness.py, and of age among equals. A
 sequence that stands aside for another keeps what it had computed as an idle prefix: where nobody wants the cells, it goes
 on at the cost of one token.
@@ -27,6 +31,7 @@ from tropilla.workers import fairness
 from tropilla.workers.prefixes import Drop, Match, Move, Prefixes, Shift, common_length
 from tropilla.workers.rotation import Rotation
 from tropilla.workers.sequence import Sequence
+from tropilla.workers.views import Span
 
 #: How many of a prompt's tokens are computed in one step when each gives a row of logits.
 SCORED_TOKENS = 32
@@ -51,6 +56,8 @@ class Chunk:
     stop: int
     samples: bool
     scores: bool = False
+    #: Whose places they are; None: tokens.
+    view: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,9 @@ class Limits:
     """What one worker's context can hold.
 
     slots: sequences that run at once. sequences: those and the idle prefixes kept for later ones. cells: tokens in all.
-    step_tokens: evaluated in one step at the most, which every stream waits for. reuse: prefixes can be shared (not in
-    recurrent memories or sliding windows). shift: positions can be moved.
+    step_tokens: evaluated in one step at the most, which every stream waits for; beside that, one image's view whose
+    places see each other. reuse: prefixes can be shared (not in recurrent memories or sliding windows). shift: positions
+    can be moved.
     idle_tokens: when so many tokens were evaluated since an idle prefix was last of use, it is let go of (0: never).
     Every token looks at every cell, be it only to see that it is somebody else's: by then the prefix has cost as much as
     computing it again. What nobody has shared yet stays for a sixteenth of that.
@@ -292,20 +300,25 @@ class Scheduler:
 
     def _match(self, sequence: Sequence) -> Match:
         """What of it is resident; all but the last token, which must be computed to draw the next."""
-        if not self.limits.reuse or sequence.shifted or sequence.scores_prompt:
+        most = min(len(sequence.tokens) - 1, sequence.sharable)
+        if not self.limits.reuse or not most or sequence.scores_prompt:
             return Match(0)
-        return self._prefixes.match(sequence.tokens[:-1], sequence.adapter)
+        match = self._prefixes.match(sequence.tokens[:most], sequence.adapter)
+        # An image is shared whole or not at all; whoever holds more holds less, too.
+        length = sequence.views.whole(match.length)
+        return Match(length, match.slot) if length else Match(0)
 
     def _leader(self, sequence: Sequence, length: int) -> tuple[Sequence, int] | None:
         """Who is on the way to computing more of this prompt than is resident, and how much of it."""
-        if not self.limits.reuse or sequence.shifted or sequence.scores_prompt:
+        if not self.limits.reuse or sequence.scores_prompt:
             return None
-        found = None
+        found, most = None, min(len(sequence.tokens) - 1, sequence.sharable)
         for other in self._running.values():
-            if other.shifted or other is sequence or other.adapter != sequence.adapter:
+            if other is sequence or other.adapter != sequence.adapter:
                 continue
             # Only what it has or will surely compute: its next token is not known yet.
-            shared = min(common_length(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
+            same = common_length(other.tokens, sequence.tokens)
+            shared = sequence.views.whole(min(same, most, other.sharable))
             if shared > length and other.computed < shared:
                 found, length = (other, shared), shared
         return found
@@ -357,15 +370,27 @@ class Scheduler:
         for sequence in sorted(self._running.values(), key=lambda each: (each.rank, slots[each.key])):
             if sequence.pending <= 1 or sequence in self._leaders or sequence.adapter != adapter:
                 continue
-            size = min(budget, sequence.pending, SCORED_TOKENS if sequence.scores_prompt else budget)
+            size = self._size(sequence, budget, first=not chunks)
             self._room_for(reserved + size)
-            size = min(size, limits.cells - self.cells_used - reserved)
+            size = self._size(sequence, min(size, limits.cells - self.cells_used - reserved))
             if size <= 0:
                 break
             chunks.append(_chunk(sequence, size))
-            budget -= size
+            budget = max(budget - size, 0)
             reserved += size
         return chunks
+
+    def _size(self, sequence: Sequence, budget: int, *, first: bool = False) -> int:
+        """How much of a prompt comes next where so much may: text up to an image or to its end, or as much of an image.
+        Of one that is computed at once that is all or nothing, and all where it is the `first`: nothing else makes room
+        for it, however long it waited.
+        """
+        start = sequence.computed
+        end = sequence.views.edge(start, len(sequence.tokens))
+        view = sequence.views.at(start)
+        if view is not None and view.shape.together:
+            return end - start if first or end - start <= budget else 0
+        return min(budget, end - start, SCORED_TOKENS if sequence.scores_prompt else budget)
 
     # -- cells ------------------------------------------------------------------------------------------------------------
 
@@ -410,9 +435,10 @@ class Scheduler:
         return True
 
     def _publish(self, sequence: Sequence) -> None:
-        if self.limits.reuse and not (sequence.shifted or sequence.alone) and sequence.slot is not None:
-            known = sequence.tokens[: sequence.computed]
-            self._moves += self._prefixes.publish(sequence.slot, known, sequence.adapter)
+        if self.limits.reuse and not sequence.alone and sequence.slot is not None:
+            known = sequence.tokens[: min(sequence.computed, sequence.sharable)]
+            if len(known) > self._prefixes.held(sequence.slot):
+                self._moves += self._prefixes.publish(sequence.slot, known, sequence.adapter)
 
     def _vacate(self, sequence: Sequence, *, keep: bool) -> None:
         slot = sequence.slot
@@ -432,4 +458,5 @@ class Scheduler:
 def _chunk(sequence: Sequence, size: int) -> Chunk:
     stop = sequence.computed + size
     scores = sequence.scores_prompt and sequence.computed < sequence.prompt_length - 1
-    return Chunk(sequence, sequence.computed, stop, stop == len(sequence.tokens), scores)
+    view = sequence.views.at(sequence.computed)
+    return Chunk(sequence, sequence.computed, stop, stop == len(sequence.tokens), scores, view)

@@ -22,6 +22,7 @@ from tropilla.common.generation import (
     Usage,
 )
 from tropilla.workers.text import Text
+from tropilla.workers.views import Span, Spans
 
 #: So many tokens are said sooner than one slot is exchanged for another.
 NEARLY_DONE = 4
@@ -105,11 +106,17 @@ class Sequence:
         seed: int = 0,
         reported_prompt: tuple[PromptToken, ...] = (),
         adapter: str = "",
+        spans: SequenceOf[Span] = (),
+        encoding_seconds: float = 0.0,
     ) -> None:
         assert prompt, "a sequence needs a token to start from"
+        assert prompt[-1] >= 0, "the next token is drawn from a token"
+        assert not spans or rules.shift_keep is None, "a context with images does not shift"
         self.request_id = request_id
         self.choice = choice
+        #: Places of images are negative (views.py).
         self.tokens = list(prompt)
+        self.views = Spans(spans)
         self.prompt_length = len(prompt)
         self.sampler = sampler
         self.text = text
@@ -138,12 +145,22 @@ class Sequence:
         self.reason: Reason | None = None
         self.stop_token: int | None = None
         self._reasoning_tokens = 0
+        #: What its images took before it was added: a part of its prefill.
+        self.encoding_seconds = encoding_seconds
         self.added_at = self.started_at = self.first_token_at = 0.0
 
     @property
     def pending(self) -> int:
         """Tokens known that the KV cache does not hold yet."""
         return len(self.tokens) - self.computed
+
+    @property
+    def sharable(self) -> int:
+        """How many of its first places hold what a prefix would make of them, at positions of their own number: none once
+        it has shifted, and with M-RoPE those before its first image.
+        """
+        straight = self.views.straight
+        return 0 if self.shifted else len(self.tokens) if straight is None else straight
 
     @property
     def scores_prompt(self) -> bool:
@@ -251,7 +268,10 @@ class Sequence:
             seed=self.seed,
             stop=self.text.stopped,
             timings=Timings(
-                queue=started - self.added_at, load=load_seconds, prefill=first - started, decode=now - first
+                queue=started - self.added_at,
+                load=load_seconds,
+                prefill=first - started + self.encoding_seconds,
+                decode=now - first,
             ),
             worker=worker,
             stop_token=self.stop_token,

@@ -16,7 +16,7 @@ from tropilla.common import codec, logs
 from tropilla.common.bus import Bus, Lease
 from tropilla.common.catalogue import Flavour, Lane, Worker
 from tropilla.common.errors import DecodeError, GenerationFailed, NewerMessage, StoreUnavailable, to_failed
-from tropilla.common.generation import Event, Failed, Request, TokenizeRequest, new_request_id
+from tropilla.common.generation import Event, Failed, Request, TokenizeRequest, images_of, new_request_id
 from tropilla.common.room import Room, Taken
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Newcomer, Told, ending
@@ -155,7 +155,9 @@ class Tickets:
         except GenerationFailed as failure:
             log.error("request %s cannot be gone on with: %s", request.id, failure.code)
             return self._conclude(taken, to_failed(failure, taken.next_index))
-        return self._visit(request, told, taken, Held(Lease(request.id, self._worker.name, taken.attempt), tag), lane)
+        images = tuple(image.digest for image in images_of(request))
+        held = Held(Lease(request.id, self._worker.name, taken.attempt), tag, images)
+        return self._visit(request, told, taken, held, lane)
 
     def look_after_the_lost(self) -> None:
         """What other workers of this pin were lost over waits again, also where nobody listens to it. Raises

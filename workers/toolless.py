@@ -42,9 +42,10 @@ def spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         if message.role != "tool":
             said.append(_with_calls(message))
         elif after_result:
-            said[-1] = dataclasses.replace(said[-1], content=f"{said[-1].content}\n\n{_result(message, names)}")
+            content, images = f"{said[-1].content}\n\n{_result(message, names)}", said[-1].images + message.images
+            said[-1] = dataclasses.replace(said[-1], content=content, images=images)
         else:
-            said.append(Message("user", _result(message, names)))
+            said.append(Message("user", _result(message, names), images=message.images))
         after_result = message.role == "tool"
     return tuple(said)
 

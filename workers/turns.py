@@ -141,6 +141,7 @@ def _merged(messages: Iterable[Message]) -> Iterable[Message]:
                 kept,
                 content=_joined(kept.content, message.content),
                 reasoning=_joined(kept.reasoning, message.reasoning),
+                images=kept.images + message.images,
             )
         else:
             yield kept

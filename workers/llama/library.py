@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import llama_cpp
+from llama_cpp import mtmd_cpp
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError
 
@@ -75,4 +76,6 @@ def start() -> None:
     """Before anything else is asked of it; as often as one likes. Raises `ConfigurationError`."""
     check_version(installed_version())
     llama_cpp.llama_log_set(_forward_log, ctypes.c_void_p(0))
+    # What reads images has a logger of its own.
+    mtmd_cpp.mtmd_helper_log_set(_forward_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()

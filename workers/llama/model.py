@@ -18,7 +18,7 @@ from tropilla.common.generation import Alternative
 from tropilla.workers import filters
 from tropilla.workers.llama import library
 from tropilla.workers.llama.adapters import Adapters
-from tropilla.workers.llama.batch import Batch
+from tropilla.workers.llama.passes import EvaluationFailed, Passes
 from tropilla.workers.llama.vocabulary import Vocabulary
 from tropilla.workers.loop import Draw, Drawn
 from tropilla.workers.memory import CELLS_BLOCK, MAX_PHYSICAL_BATCH, DoesNotFit
@@ -33,10 +33,6 @@ PARALLEL_VOCABULARY = 1 << 15
 Logits = NDArray[numpy.float32]
 
 
-class EvaluationFailed(Exception):
-    """A forward pass was refused."""
-
-
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much a context holds: `slots` sequences that run at once, `sequences` with the idle prefixes, `cells` in all,
@@ -49,6 +45,11 @@ class Size:
     cells: int = 0
     sequences: int = 0
     resident_bytes: int = 0
+
+    @property
+    def longest_view(self) -> int:
+        """Places of an image that may see each other: one physical batch."""
+        return min(self.step_tokens, MAX_PHYSICAL_BATCH)
 
     @property
     def outputs(self) -> int:
@@ -78,13 +79,13 @@ class Llama:
         self.size = size
         self._model = self._load(path, gpu_layers, on_progress)
         self.vocabulary = Vocabulary(self._model)
-        self._batch = Batch(size.step_tokens)
         try:
             self.adapters = Adapters(self._model, adapters)
             self._context = self._create_context(path, threads, cache_type)
         except ConfigurationError:
             llama_cpp.llama_model_free(self._model)
             raise
+        self._passes = Passes(self._context, size.step_tokens)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._row = ctypes.c_float * self.vocabulary.size
         self._pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="draw")
@@ -165,15 +166,11 @@ class Llama:
                     llama_cpp.llama_memory_seq_add(self._memory, move.slot, move.start, move.stop, -move.by)
 
     def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
-        """One forward pass, of one adapter. Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
+        """One step, of one adapter. Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
         adapter = chunks[0].sequence.adapter
         if not self.adapters.apply(self._context, adapter):
             raise EvaluationFailed(f"llama.cpp refused to apply the adapter {adapter!r}")
-        rows = self._batch.fill(chunks)
-        result = llama_cpp.llama_decode(self._context, self._batch.struct)
-        if result != 0:
-            raise EvaluationFailed(f"llama_decode answered {result} for {self._batch.struct.n_tokens} tokens")
-        return rows
+        return self._passes.evaluate(chunks)
 
     def resident(self, slot: int) -> int:
         """How many positions a slot holds, by llama.cpp's own account."""

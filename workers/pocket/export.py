@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 from tokenizers import Tokenizer
 from tropilla.workers.pocket.lessons import TEMPLATE
-from tropilla.workers.pocket.network import Network
+from tropilla.workers.pocket.network import Network, Shape
 from tropilla.workers.pocket.tokenizer import (
     CONTROL,
     END_OF_TEXT,
@@ -30,7 +30,7 @@ _LAYER_NAMES = {
 }  # fmt: skip
 
 
-def _tensors(network: Network) -> Iterator[tuple[str, np.ndarray]]:
+def tensors(network: Network) -> Iterator[tuple[str, np.ndarray]]:
     yield "token_embd.weight", network.embedding.weight.detach().numpy()
     for index, layer in enumerate(network.layers):
         weights = dict(layer.named_parameters())
@@ -39,8 +39,7 @@ def _tensors(network: Network) -> Iterator[tuple[str, np.ndarray]]:
     yield "output_norm.weight", network.norm.weight.detach().numpy()
 
 
-def _describe(writer: gguf.GGUFWriter, network: Network) -> None:
-    shape = network.shape
+def _describe(writer: gguf.GGUFWriter) -> None:
     writer.add_name("pocket")
     writer.add_author("The Tropilla authors")
     writer.add_description(
@@ -50,6 +49,9 @@ def _describe(writer: gguf.GGUFWriter, network: Network) -> None:
     writer.add_languages(["en", "de"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+
+
+def describe_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_vocab_size(shape.vocabulary)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
@@ -62,7 +64,7 @@ def _describe(writer: gguf.GGUFWriter, network: Network) -> None:
     writer.add_layer_norm_rms_eps(shape.epsilon)
 
 
-def _describe_vocabulary(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
+def describe_vocabulary(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
     kinds = {**dict.fromkeys(CONTROL, gguf.TokenType.CONTROL), **dict.fromkeys(VISIBLE, gguf.TokenType.USER_DEFINED)}
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
@@ -87,9 +89,10 @@ def write(network: Network, tokenizer: Tokenizer, target: Path) -> None:
     """Beside the target first, so that a reader never meets half a file."""
     unfinished = target.with_suffix(".unfinished")
     writer = gguf.GGUFWriter(unfinished, "llama")
-    _describe(writer, network)
-    _describe_vocabulary(writer, tokenizer)
-    for name, weights in _tensors(network):
+    _describe(writer)
+    describe_shape(writer, network.shape)
+    describe_vocabulary(writer, tokenizer)
+    for name, weights in tensors(network):
         if weights.ndim == 1:
             writer.add_tensor(name, weights.astype(np.float32))
         else:

@@ -145,8 +145,11 @@ class Network(nn.Module):  # type: ignore[misc]
                 nn.init.normal_(weight, std=quiet if name.endswith(("output.weight", "down.weight")) else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        hidden = self.embedding(tokens)
-        turns, mask = rotations(self.shape, tokens.shape[1]), future(tokens.shape[1])
+        return self.through(self.embedding(tokens), future(tokens.shape[1]))
+
+    def through(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """From embeddings (batch, length, width), wherever they come from, to hidden states."""
+        turns = rotations(self.shape, hidden.shape[1])
         for layer in self.layers:
             hidden = layer(hidden, turns, mask)
         return self.norm(hidden)

@@ -48,17 +48,17 @@ def _learnable(texts: Iterable[str]) -> Iterator[str]:
         yield from _NUMBERS.split(" ")
 
 
-def train(texts: Iterable[str]) -> Tokenizer:
+def train(texts: Iterable[str], size: int = SIZE) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=SIZE,
+        vocab_size=size,
         special_tokens=[AddedToken(token, normalized=False, special=True) for token in [*CONTROL, *VISIBLE]],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_learnable(texts), trainer)
-    if tokenizer.get_vocab_size() != SIZE:
-        raise ValueError(f"the corpus gave {tokenizer.get_vocab_size()} tokens, not {SIZE}")
+    if tokenizer.get_vocab_size() != size:
+        raise ValueError(f"the corpus gave {tokenizer.get_vocab_size()} tokens, not {size}")
     return tokenizer

@@ -1,0 +1,64 @@
+"""The forward passes of one step: images first, in passes of their own, text last.
+
+A batch of llama.cpp is of tokens or of embeddings, and every pass overwrites the logits of the one before it. Only text
+gives any, so it comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import llama_cpp
+from tropilla.workers.llama.batch import Batch
+from tropilla.workers.scheduler import Chunk
+
+#: Of a chunk that gives no logits.
+NO_ROW = -1
+
+
+class EvaluationFailed(Exception):
+    """A forward pass was refused."""
+
+
+class Passes:
+    """Over one context; step_tokens: of one pass, at the most."""
+
+    def __init__(self, context: Any, step_tokens: int) -> None:
+        self._context = context
+        self._step_tokens = step_tokens
+        self._tokens = Batch(step_tokens)
+        #: Made with the first image.
+        self._views: Batch | None = None
+
+    def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
+        """Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
+        views = [chunk for chunk in chunks if chunk.view is not None]
+        # Where places see each other a pass has one view; all the others are one pass together.
+        causal = [chunk for chunk in views if chunk.view is not None and not chunk.view.shape.together]
+        for chunk in views:
+            if chunk.view is not None and chunk.view.shape.together:
+                self._see([chunk], causal=False)
+        if causal:
+            self._see(causal)
+        text = [chunk for chunk in chunks if chunk.view is None]
+        rows = iter(self._tokens.fill(text))
+        if text:
+            self._decode(self._tokens)
+        return [next(rows) if chunk.view is None else NO_ROW for chunk in chunks]
+
+    def _see(self, chunks: Sequence[Chunk], *, causal: bool = True) -> None:
+        if self._views is None:
+            width = int(llama_cpp.llama_model_n_embd_inp(llama_cpp.llama_get_model(self._context)))
+            self._views = Batch(self._step_tokens, width=width)
+        self._views.fill_with_views(chunks)
+        llama_cpp.llama_set_causal_attn(self._context, causal)
+        try:
+            self._decode(self._views)
+        finally:
+            llama_cpp.llama_set_causal_attn(self._context, True)
+
+    def _decode(self, batch: Batch) -> None:
+        result = llama_cpp.llama_decode(self._context, batch.struct)
+        if result != 0:
+            raise EvaluationFailed(f"llama_decode answered {result} for {batch.struct.n_tokens} tokens")
