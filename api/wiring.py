@@ -31,7 +31,7 @@ from tropilla.api.surfaces.openai import OPENAI
 from tropilla.common import tracing
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Lane
-from tropilla.common.errands import Errand
+from tropilla.common.errands import Errand, Look
 from tropilla.common.gauges import Gauges
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
@@ -67,7 +67,10 @@ def from_environment() -> Flask:
             steward.wake()
 
     def ask(errand: Errand, flight: str) -> None:
-        submit_errand(celery, errand, flight)
+        if isinstance(errand, Look):
+            registry.queue_look(errand, flight)
+        else:
+            submit_errand(celery, errand, flight)
 
     pictures = Pictures(bus, settings)
     relay = Relay(bus, room, inbox, put, cluster.look_again, settings, renew=pictures.renew)

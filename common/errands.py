@@ -19,6 +19,7 @@ class Pull:
     """Fetch a model's files and define it. `source` is any of contracts/models.md sheet 5.1, `name` "" is made from it.
 
     `sha256` is what the file must have ("": whatever the source says of it). `again` fetches what is there already.
+    `projector`, a source, reads images for the model; "" is what the source itself has for that.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Pull:
     sha256: str = ""
     insecure: bool = False
     again: bool = False
+    projector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Apply:
 @dataclass(frozen=True, slots=True)
 class Look:
     """Fetch the image at an http(s) address for a request, and keep it as pictures.py does: the last word is `Done` of its
-    digest. Nothing is kept of an errand like this: one that nobody waits for any more is not done.
+    digest. It passes: one that nobody waits for any more is not done, and what was said of it is soon forgotten.
     """
 
     id: str

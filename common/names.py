@@ -52,6 +52,8 @@ MODELS_VERSION_KEY = "tropilla:models:version"
 INFORMATION_KEY = "tropilla:models:information"
 #: A set of ids: the errands that somebody has asked for and that are not over.
 ERRANDS_KEY = "tropilla:errands"
+#: A list of the images that the store is to fetch for requests, `errand id TAB flight`, the oldest first.
+LOOKS_KEY = "tropilla:errands:looks"
 #: Every batch that is told of, a sorted set of ids in which they stand by their names; and the set of those not over.
 BATCHES_KEY = "tropilla:batches"
 OPEN_BATCHES_KEY = "tropilla:batches:open"

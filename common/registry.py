@@ -13,7 +13,7 @@ from typing import Any, cast
 from tropilla.common import codec, names
 from tropilla.common.bus import ANSWER_SECONDS, Bus, redis_errors_translated
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, catalogue
-from tropilla.common.errands import Errand, Stop, Task, Word
+from tropilla.common.errands import Errand, Look, Stop, Task, Word
 from tropilla.common.orders import Order
 
 #: An order that its worker has not taken by then is void, in milliseconds.
@@ -23,6 +23,8 @@ LOADING_MS = 24 * 3600 * 1000
 #: What was said of an errand is kept so long after its last word, in milliseconds, and so many words of it.
 ERRAND_MS = 24 * 3600 * 1000
 ERRAND_WORDS = 1000
+#: So long a look waits to be taken, and so long what was said of it is kept, in milliseconds: nobody waits any longer.
+LOOK_MS = 30_000
 #: A flight that nobody renews is over after so long, in milliseconds: its errand never reached the store.
 FLIGHT_MS = 60_000
 
@@ -221,11 +223,37 @@ class Registry:
         pipeline.get(key)
         _, holder = pipeline.execute()
         if holder == errand.id.encode():
+            passing = isinstance(errand, Look)
             pipeline = self._redis.pipeline(transaction=True)
-            pipeline.set(names.errand_asked_key(errand.id), codec.encode_errand(errand), px=ERRAND_MS)
-            pipeline.sadd(names.ERRANDS_KEY, errand.id)
+            asked = codec.encode_errand(errand)
+            pipeline.set(names.errand_asked_key(errand.id), asked, px=LOOK_MS if passing else ERRAND_MS)
+            if passing:
+                pipeline.pexpire(key, LOOK_MS)
+            else:
+                pipeline.sadd(names.ERRANDS_KEY, errand.id)
             pipeline.execute()
         return cast(bytes, holder).decode()
+
+    @redis_errors_translated
+    def queue_look(self, look: Look, flight: str) -> None:
+        """Puts a look that has begun where the store takes it from: beside its queue, so that it waits for no pull, and in
+        a list that is gone when nobody takes from it.
+        """
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.rpush(names.LOOKS_KEY, f"{look.id}\t{flight}")
+        pipeline.pexpire(names.LOOKS_KEY, LOOK_MS)
+        pipeline.execute()
+
+    @redis_errors_translated
+    def next_look(self, *, wait_seconds: float) -> tuple[Look, str] | None:
+        """The oldest one that somebody still waits for, with its flight. None: there was none for so long."""
+        found = cast(Any, self._redis.blpop([names.LOOKS_KEY], timeout=min(wait_seconds, ANSWER_SECONDS / 2)))
+        if found is None:
+            return None
+        errand_id, _, flight = found[1].decode().partition("\t")
+        asked = cast("bytes | None", self._redis.get(names.errand_asked_key(errand_id)))
+        look = codec.decode_errand(asked) if asked is not None and not self.stopped(errand_id) else None
+        return (look, flight) if isinstance(look, Look) else None
 
     @redis_errors_translated
     def keep_flights(self, flights: Sequence[str]) -> None:
@@ -256,12 +284,12 @@ class Registry:
         return {each.decode() for each in cast("set[bytes]", self._redis.smembers(names.ERRANDS_KEY))}
 
     @redis_errors_translated
-    def tell(self, errand_id: str, word: Word, *, flight: str = "") -> None:
-        """Says something of an errand; with its last word goes its flight."""
+    def tell(self, errand_id: str, word: Word, *, flight: str = "", passing: bool = False) -> None:
+        """Says something of an errand; with its last word goes its flight. passing: it is a look, and soon forgotten."""
         key = names.errand_key(errand_id)
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.xadd(key, {b"w": codec.encode_word(word)}, maxlen=ERRAND_WORDS, approximate=True)
-        pipeline.pexpire(key, ERRAND_MS)
+        pipeline.pexpire(key, LOOK_MS if passing else ERRAND_MS)
         if flight:
             pipeline.delete(names.flight_key(flight))
             pipeline.srem(names.ERRANDS_KEY, errand_id)

@@ -12,7 +12,7 @@ import fakes
 import tiny
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Catalogue, Definition, Trouble, Worker, catalogue
-from tropilla.common.errands import Done, Errand, Progress, Refused, Word
+from tropilla.common.errands import Done, Errand, Look, Progress, Refused, Word
 from tropilla.common.orders import Order
 from tropilla.common.origins import Source, public, stored_name
 from tropilla.common.recipes import BARE, File, Overlay
@@ -81,6 +81,8 @@ class FakeFetch:
     #: What a source of this file name has, in place of `paths`.
     named: dict[str, Path | FetchFailed] = field(default_factory=dict)
     overlay: Overlay = BARE
+    #: What the source has to read images, or somebody has named for that.
+    projector: Path | None = None
     failure: FetchFailed | None = None
     warnings: tuple[str, ...] = ()
     #: Happens in the middle of it.
@@ -88,9 +90,17 @@ class FakeFetch:
     asked: list[Source] = field(default_factory=list)
 
     def __call__(
-        self, source: Source, pulling: Pulling, *, sha256: str = "", again: bool = False, report: Report, stopped: Asked
+        self,
+        source: Source,
+        pulling: Pulling,
+        *,
+        projector: Source | None = None,
+        sha256: str = "",
+        again: bool = False,
+        report: Report,
+        stopped: Asked,
     ) -> Fetched:
-        self.asked.append(source)
+        self.asked += [source] if projector is None else [source, projector]
         report(Progress("pulling manifest"))
         self.meanwhile()
         if stopped():
@@ -100,7 +110,8 @@ class FakeFetch:
             raise found
         files = tuple(put(self.blobs, path) for path in (self.paths if found is None else (found,)))
         report(Progress("writing manifest"))
-        return Fetched(files, source=public(source), name="unused", overlay=self.overlay, warnings=self.warnings)
+        seeing = put(self.blobs, self.projector) if self.projector else None
+        return Fetched(files, public(source), "unused", self.overlay, seeing, self.warnings)
 
 
 def put(blobs: Blobs, path: Path) -> File:
@@ -122,7 +133,7 @@ class Scene:
         self.clock = fakes.Clock()
         self.fetch = FakeFetch(self.blobs)
         self.stock = Stock(self.registry, self.blobs, context=0, clock=self.clock)
-        self.shelves = Shelves(self.stock, Pulling(folder / "home", roots=(folder,)), self.fetch)
+        self.shelves = Shelves(self.stock, Pulling(folder / "home", roots=(folder,)), self.fetch, self._look)
         self.said: list[str] = []
         self.stops = False
 
@@ -139,6 +150,9 @@ class Scene:
     def _hear(self, word: Word) -> None:
         assert isinstance(word, Progress), "the last word is not the shelves' to say"
         self.said.append(word.status)
+
+    def _look(self, asked: Look, stopped: Asked) -> Done:
+        raise AssertionError("no image is asked for here")
 
     def decoder(self, name: str = "tiny.gguf", *, layers: int = 2) -> Path:
         """A real model's file, another one for each number of layers."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tropilla.common import names
 from tropilla.common.catalogue import Trouble
 from tropilla.common.manifest.document import Value
-from tropilla.common.manifest.entries import Surroundings, entry_of, model_file, ours
+from tropilla.common.manifest.entries import Surroundings, entry_of, model_file, ours, projector_file
 from tropilla.common.manifest.faults import ManifestError
 from tropilla.common.manifest.fields import digest, items, mapping, text
 from tropilla.common.manifest.manifest import Entry, Loading, ManifestFile
@@ -76,15 +76,17 @@ class _Finder:
 
 
 def _named_in(written: Written) -> Iterator[ManifestFile]:
-    """Files that configs fetch themselves: a model that is an address, and `download_files`."""
+    """Files that configs fetch themselves: a model or projector that is an address, and `download_files`."""
     for where, each in written:
         if not ours(each, where):
             continue
-        model = model_file(each, where)
-        if "://" in model:
-            place = f"{where}.parameters.model"
-            naming = named(model, "", place)
-            yield ManifestFile("", model, naming.stored_name, aliases=naming.aliases)
+        for source, place in (
+            (model_file(each, where), f"{where}.parameters.model"),
+            (projector_file(each, where), f"{where}.mmproj"),
+        ):
+            if "://" in source:
+                naming = named(source, "", place)
+                yield ManifestFile("", source, naming.stored_name, aliases=naming.aliases)
         for at, value in enumerate(items(each.get("download_files"), f"{where}.download_files")):
             here = f"{where}.download_files[{at}]"
             file = mapping(value, here)

@@ -98,10 +98,19 @@ def ours(written: Mapping[str, Value], where: str) -> bool:
 def model_file(written: Mapping[str, Value], where: str) -> str:
     """What it calls its file."""
     place = f"{where}.parameters"
-    model = name(mapping(written.get("parameters"), place).get("model"), f"{place}.model")
-    if model and "://" not in model and not safe(model):
-        raise ManifestError(f"{place}.model must be a path below the models' folder", param=f"{place}.model")
-    return model
+    return _file(mapping(written.get("parameters"), place).get("model"), f"{place}.model")
+
+
+def projector_file(written: Mapping[str, Value], where: str) -> str:
+    """What it calls the file that reads images for it."""
+    return _file(written.get("mmproj"), f"{where}.mmproj")
+
+
+def _file(value: Value, where: str) -> str:
+    called = name(value, where)
+    if called and "://" not in called and not safe(called):
+        raise ManifestError(f"{where} must be a path below the models' folder", param=where)
+    return called
 
 
 def _loadable(
@@ -119,9 +128,14 @@ def _loadable(
     if stored is None:
         missing = f"model file {model} is not provided by this manifest" if model else "parameters.model is not defined"
         raise _Stopped("file_missing", missing)
+    mmproj = projector_file(written, where)
+    seeing = around.find(mmproj) if mmproj else ""
+    if seeing is None:
+        raise _Stopped("file_missing", f"mmproj file {mmproj} is not provided by this manifest")
     return Entry(
         called,
         stored,
+        seeing,
         overlay=_overlay(written, where, model, around.declared, warn),
         loading=_loading(written, where, around.base),
         hidden=plain.hidden,

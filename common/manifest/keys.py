@@ -98,7 +98,6 @@ _IDLE: Mapping[str, str] = {
     "flash_attention": "the worker turns it on where it can",
     "n_draft": "there is no draft model",
     "options": "they are other engines'",
-    "mmproj": "only text is read",
     "function": "calls are read in the notation of its template or its model",
     **dict.fromkeys(("prompt_cache_path", "prompt_cache_all", "prompt_cache_ro"), "prefixes are always kept"),
 }
@@ -106,7 +105,7 @@ _IDLE: Mapping[str, str] = {
 _TAKEN = frozenset(
     ("name", "backend", "parameters", "context_size", "threads", "gpu_layers", "cache_type_k", "cache_type_v", "embeddings",
      "system_prompt", "roles", "template", "stopwords", "cutstrings", "extract_regex", "trimspace", "trimsuffix", "grammar",
-     "alias", "disabled", "pinned", "description", "usage", "f16", "mmap", "feature_flags", "known_usecases",
+     "mmproj", "alias", "disabled", "pinned", "description", "usage", "f16", "mmap", "feature_flags", "known_usecases",
      "download_files", *MIROSTAT)
 )  # fmt: skip
 _TAKEN_PARAMETERS = frozenset(("model", "stop", *SAMPLING))

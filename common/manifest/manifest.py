@@ -38,10 +38,13 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model: the stored name of its file, or the name of the entry that it is an `alias` of, or its `trouble`."""
+    """A model: the stored name of its file, or the name of the entry that it is an `alias` of, or its `trouble`.
+    `projector` is the stored name of the file that reads images for it.
+    """
 
     name: str
     stored_name: str = ""
+    projector: str = ""
     overlay: Overlay = BARE
     loading: Loading = field(default_factory=Loading)
     alias: str = ""
@@ -65,6 +68,20 @@ class Manifest:
 
     @property
     def wanted(self) -> tuple[ManifestFile, ...]:
-        """The files that some model is made of; the others (projectors, adapters) are nobody's."""
-        used = {entry.stored_name for entry in self.entries if not entry.trouble}
-        return tuple(file for file in self.files if file.stored_name in used)
+        """The files that some model is made of, projectors last: those are looked into beside their models. The others
+        (adapters) are nobody's.
+        """
+        return (
+            *(file for file in self.files if file.stored_name in self.models),
+            *(file for file in self.files if file.stored_name in self.projectors - self.models),
+        )
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Stored names of the files that models are made of."""
+        return frozenset(entry.stored_name for entry in self.entries if entry.stored_name and not entry.trouble)
+
+    @property
+    def projectors(self) -> frozenset[str]:
+        """Stored names of the files that read images for models."""
+        return frozenset(entry.projector for entry in self.entries if entry.projector and not entry.trouble)

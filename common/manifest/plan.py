@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tropilla.common.catalogue import Definition, Model, Trouble
+from tropilla.common.catalogue import Capability, Definition, Model, Trouble
 from tropilla.common.manifest.manifest import Entry, Loading, Manifest
 from tropilla.common.recipes import BARE, File, Overlay, Recipe
 
@@ -16,13 +16,24 @@ Pinned = Callable[[Recipe, str], Recipe]
 @dataclass(frozen=True, slots=True)
 class Shelved:
     """A file of the manifest that is here: all its shards, the first first, what its header says (under any name), where it
-    came from, without secrets, and what that place lays over it (a registry of Ollama's: template, system text).
+    came from, without secrets, and what that place lays over it (a registry of Ollama's: template, system text) and has to
+    read images for it.
     """
 
     model: Model
     files: tuple[File, ...]
     source: str = ""
     overlay: Overlay = BARE
+    projector: File | None = None
+
+
+#: The file of a stored name, if it reads images for the model; or why it does not.
+Seeing = Callable[[str, Shelved], File | Trouble]
+
+
+def nobody_sees(projector: str, _: Shelved) -> File | Trouble:
+    """Where no such file is here."""
+    return Trouble("file_missing", f"the file {projector} is not there")
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,10 @@ class Plan:
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
 
 
-def plan(manifest: Manifest, shelved: Mapping[str, Shelved | Trouble], pinned: Pinned) -> Plan:
-    """shelved: by stored name, each file or why it is not here."""
+def plan(
+    manifest: Manifest, shelved: Mapping[str, Shelved | Trouble], pinned: Pinned, seeing: Seeing = nobody_sees
+) -> Plan:
+    """shelved: by stored name, each model's file or why it is not here."""
     definitions: dict[str, Definition] = {}
     troubles: dict[str, Trouble] = {}
     for entry in manifest.entries:
@@ -43,7 +56,11 @@ def plan(manifest: Manifest, shelved: Mapping[str, Shelved | Trouble], pinned: P
         found = entry.trouble or shelved.get(entry.stored_name)
         match found:
             case Shelved():
-                definitions[entry.name] = _definition(entry, found, pinned, debug=manifest.debug)
+                projector = seeing(entry.projector, found) if entry.projector else found.projector
+                if isinstance(projector, Trouble):
+                    troubles[entry.name] = projector
+                else:
+                    definitions[entry.name] = _definition(entry, found, projector, pinned, debug=manifest.debug)
             case Trouble():
                 troubles[entry.name] = found
             case _:
@@ -56,8 +73,8 @@ def plan(manifest: Manifest, shelved: Mapping[str, Shelved | Trouble], pinned: P
     return Plan(tuple(definitions.values()), troubles)
 
 
-def _definition(entry: Entry, shelved: Shelved, pinned: Pinned, *, debug: bool) -> Definition:
-    recipe = pinned(_recipe(entry.loading, shelved, debug=debug), entry.name)
+def _definition(entry: Entry, shelved: Shelved, projector: File | None, pinned: Pinned, *, debug: bool) -> Definition:
+    recipe = pinned(replace(_recipe(entry.loading, shelved, debug=debug), projector=projector), entry.name)
     model = replace(
         shelved.model,
         name=entry.name,
@@ -66,7 +83,15 @@ def _definition(entry: Entry, shelved: Shelved, pinned: Pinned, *, debug: bool) 
         pinned_as=recipe.pin,
         overlay=_laid_over(shelved.overlay, entry.overlay),
     )
+    model = model if projector is None else _seeing(model, projector)
     return Definition(model, recipe, shelved.source, preload=True, keeps=entry.keeps, hidden=entry.hidden)
+
+
+def _seeing(model: Model, projector: File) -> Model:
+    """The facts of the model with what reads images for it."""
+    able: tuple[Capability, ...] = (*model.capabilities, "vision")
+    size = model.size_bytes + projector.size_bytes
+    return replace(model, projector=projector.digest, size_bytes=size, capabilities=able)
 
 
 def _recipe(loading: Loading, shelved: Shelved, *, debug: bool) -> Recipe:

@@ -44,7 +44,7 @@ def templates_of(ask: Ask, warn: Callable[[str], None]) -> LocalTemplates | None
     if text(written.pop("reply_prefix", None), f"{ask.where}.reply_prefix"):
         raise TemplateTrouble("template.reply_prefix is not supported")
     if text(written.pop("multimodal", None), f"{ask.where}.multimodal"):
-        warn("template.multimodal has no effect: only text is read")
+        warn("template.multimodal has no effect: a picture stands where the message has it")
     found = {kind: _found(ask, kind, written.pop(kind, None), warn) for kind in KINDS}
     for key in written:
         warn(f"template.{key} is not known")

@@ -12,7 +12,7 @@ from fakes import MODEL
 from tropilla.common import names
 from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Definition, Trouble
-from tropilla.common.errands import Delete, Done, Progress, Task, Word
+from tropilla.common.errands import Delete, Done, Look, Progress, Task, Word
 from tropilla.common.orders import Order
 from tropilla.common.recipes import File, Recipe
 from tropilla.common.registry import Registry
@@ -170,3 +170,21 @@ def test_an_errand_can_be_stopped(registry: Registry) -> None:
 
 def test_who_listens_to_an_errand_is_counted(registry: Registry) -> None:
     assert [registry.attend("e6", more) for more in (1, 1, -1, -1)] == [1, 2, 1, 0]
+
+
+def test_looks_are_taken_in_turn_and_leave_nothing(registry: Registry, herd: Herd) -> None:
+    first, second, third = (Look(f"look-{n}", "https://x.example/", 1) for n in range(3))
+    for look in (first, second, third):
+        assert registry.begin(look, f"flight {look.id}") == look.id
+        registry.queue_look(look, f"flight {look.id}")
+    assert not any(isinstance(task.errand, Look) for task in registry.tasks())
+    # Its caller has left; of another one everything is over.
+    registry.stop_errand(first.id, discard=True)
+    herd.bus.connection.delete(names.errand_asked_key(second.id))
+    found = [registry.next_look(wait_seconds=1) for _ in range(3)]
+    assert found == [None, None, (third, "flight look-2")]
+    registry.tell(third.id, Done("digest"), flight="flight look-2", passing=True)
+    assert registry.hear(third.id)[-1][1] == Done("digest")
+    keys = [names.errand_key(third.id), names.errand_asked_key(third.id), names.flight_key("flight look-1")]
+    assert all(0 < herd.bus.connection.pttl(key) <= 30_000 for key in keys)
+    assert herd.bus.connection.exists(names.LOOKS_KEY, names.flight_key("flight look-2")) == 0

@@ -201,7 +201,7 @@ WORKERS = [
     replace(WORKER, state="draining", returns=True),
 ]
 ERRANDS: list[Errand] = [
-    Pull("e", "hf.co/o/r:Q4_0", "m", "a" * 64, insecure=True, again=True),
+    Pull("e", "hf.co/o/r:Q4_0", "m", "a" * 64, insecure=True, again=True, projector="hf.co/o/r/mmproj.gguf"),
     Create("e", "m", "base", (("x.gguf", "a" * 64),), (("l.gguf", "b" * 64),), OVERLAY, True, True, "Q4_0"),
     Copy("e", "a", "b"),
     Delete("e", "a"),

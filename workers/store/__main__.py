@@ -18,6 +18,7 @@ from tropilla.common.blobs import Blobs
 from tropilla.common.bus import Bus
 from tropilla.common.errors import ConfigurationError, StoreUnavailable
 from tropilla.common.gauges import Gauges
+from tropilla.common.pictures import Pictures
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery
@@ -25,6 +26,8 @@ from tropilla.workers import leaving
 from tropilla.workers.store import app, disk
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.fetch import fetch
+from tropilla.workers.store.looking import Looking
+from tropilla.workers.store.looks import Looks
 from tropilla.workers.store.pulling import Pulling
 from tropilla.workers.store.settling import settle
 from tropilla.workers.store.shelves import Shelves
@@ -44,10 +47,13 @@ def main() -> int:
         registry = Registry(bus)
         stock = _stock(settings, registry)
         report = functools.partial(disk.report, Gauges(bus), settings.home)
-        desk = Desk(bus, registry, Shelves(stock, _pulling(settings), fetch), leave=_leave, report=report)
+        looking = Looking.of(settings, Pictures(bus, settings).keep)
+        shelves = Shelves(stock, _pulling(settings), fetch, looking.look)
+        desk = Desk(bus, registry, shelves, leave=_leave, report=report)
         desk.open()
         # Not before: what is under way in a store that still holds the office has not been interrupted.
         settle(stock)
+        Looks(registry, functools.partial(desk.serve, tag="", again=False)).open()
     except (ConfigurationError, StoreUnavailable) as error:
         print(f"tropilla store: {error.message}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1

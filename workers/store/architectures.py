@@ -37,3 +37,18 @@ PARTS = {
 }
 
 TOKENIZERS = frozenset({"llama", "bert", "gpt2", "hybriddna", "whitespace", "t5", "rwkv", "plamo2", "gemma4"})
+
+#: What reads images for a model, and belongs beside it.
+PROJECTOR = "clip"
+#: A projector's type -> the tensor whose shape ends in what it gives the model, and in which place (`clip_n_mmproj_embd` of
+#: tools/mtmd/clip.cpp). Only those of which the header makes that certain.
+PROJECTIONS = {
+    "qwen2vl_merger": ("mm.2.bias", 0),
+    "qwen2.5vl_merger": ("mm.2.bias", 0),
+    "gemma3": ("mm.input_projection.weight", 0),
+    "idefics3": ("mm.model.fc.weight", 1),
+    "internvl": ("mm.3.weight", 1),
+    "llama4": ("mm.model.fc.weight", 1),
+    "mlp": ("mm.2.weight", 1),
+    "pixtral": ("mm.2.weight", 1),
+}

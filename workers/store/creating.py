@@ -13,6 +13,7 @@ from tropilla.common.header import Header
 from tropilla.common.recipes import BARE, File, Overlay, Recipe
 from tropilla.workers.adapters import misfit
 from tropilla.workers.store import facts
+from tropilla.workers.store.architectures import PROJECTOR
 from tropilla.workers.store.overlaying import check_quantization, layers, overlaid
 from tropilla.workers.store.refusals import Refusal, Unfit
 from tropilla.workers.store.stock import Stock
@@ -57,7 +58,7 @@ def create(asked: Create, stock: Stock, say: Say) -> Done:
         told = stock.tell(name, recipe, overlay, ground.header, ground.model)
         stock.put(Definition(replace(told, parent=ground.model.name if ground.model else ""), recipe))
     if ground.header is not None:
-        stock.book.inform(recipe.files[0].digest, facts.information(ground.header))
+        stock.inform(recipe, ground.header)
     return Done(name)
 
 
@@ -75,7 +76,10 @@ def _of_files(asked: Create, stock: Stock) -> Ground:
     files, projector = [], None
     for file in _uploaded(asked.files, "files", stock):
         header = _header(file, "files", stock)
-        if header.architecture == "clip":
+        if header.architecture == PROJECTOR:
+            if projector is not None:
+                both = f"{projector.name} and {file.name} both read images: a model has one projector"
+                raise Refusal("invalid", both, "files")
             projector = file
         else:
             files.append(file)
@@ -83,6 +87,8 @@ def _of_files(asked: Create, stock: Stock) -> Ground:
         raise Refusal("invalid", "the files hold no model", "files")
     try:
         weights = facts.read_weights(files, stock.blobs)
+        if projector is not None:
+            facts.read_projector(projector, weights.header, stock.blobs)
     except Unfit as error:
         raise Refusal("invalid", error.message, "files") from error
     return Ground(Recipe("", weights.files, projector=projector), weights.header)

@@ -11,12 +11,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tropilla.common import names, readiness
 from tropilla.common.bus import Bus
-from tropilla.common.errands import Done, Errand, Refused, Stop, Word
+from tropilla.common.errands import Done, Errand, Look, Refused, Stop, Word
 from tropilla.common.errors import StoreUnavailable
 from tropilla.common.registry import Registry
 from tropilla.workers.store.pulling import Stopped
@@ -36,7 +36,7 @@ DISMISSAL_BEATS = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """One errand that is being done. `tag`: under which Celery's transport knows its ticket."""
+    """One errand that is being done. `tag`: under which Celery's transport knows its ticket, "" for one without."""
 
     errand: Errand
     tag: str
@@ -94,7 +94,7 @@ class Desk:
         """
         self._closing.set()
         try:
-            self._bus.renew_tickets([held.tag for held in list(self._held.values())], 0.0)
+            self._bus.renew_tickets(_tickets(self._held.values()), 0.0)
             self._registry.resign(names.STORE_OFFICE, self.who, expect_seconds=OFFICE_SECONDS if returns else 0.0)
         except StoreUnavailable as error:
             log.warning("tickets come back only when their time is over: %s", error.message)
@@ -113,7 +113,7 @@ class Desk:
             # It may have been stopped while it waited.
             held.heed(self._registry.stopped(errand.id))
             word = self._done(held, again=again)
-            self._registry.tell(errand.id, word, flight=flight)
+            self._registry.tell(errand.id, word, flight=flight, passing=isinstance(errand, Look))
         finally:
             del self._held[errand.id]
         outcome = type(word).__name__.lower()
@@ -165,7 +165,12 @@ class Desk:
             self.close()
             self._leave("another store has taken over")
         held = list(self._held.values())
-        self._bus.renew_tickets([one.tag for one in held], time.time())
-        self._registry.keep_flights([one.flight for one in held])
+        self._bus.renew_tickets(_tickets(held), time.time())
+        self._registry.keep_flights([one.flight for one in held if one.tag])
         for one in held:
             one.heed(self._registry.stopped(one.errand.id))
+
+
+def _tickets(held: Iterable[Held]) -> list[str]:
+    """Under their tags. A list of its own: errands come and go meanwhile."""
+    return [one.tag for one in list(held) if one.tag]

@@ -19,7 +19,7 @@ from tropilla.common.recipes import BARE, File, Overlay, Recipe
 from tropilla.common.shards import siblings
 from tropilla.workers.card import capabilities_of
 from tropilla.workers.store.refusals import Unfit
-from tropilla.workers.store.soundness import check_model, in_order
+from tropilla.workers.store.soundness import check_model, check_projector, in_order
 
 #: What a request may use at the most where nobody says more, in tokens: as workers have it (memory.plan).
 USUAL_CONTEXT = 4096
@@ -72,6 +72,13 @@ def read_file(file: File, blobs: Blobs) -> Header:
         raise Unfit("not_gguf", error.message) from error
 
 
+def read_projector(file: File, model: Header, blobs: Blobs) -> Header:
+    """The header of what reads images for the model. Raises `Unfit` for what cannot."""
+    header = read_file(file, blobs)
+    check_projector(file.name, header, model)
+    return header
+
+
 def describe(
     name: str, header: Header, recipe: Recipe, *, context: int, modified_at: float, overlay: Overlay = BARE
 ) -> Model:
@@ -83,7 +90,7 @@ def describe(
     return Model(
         name=name,
         digest=recipe.files[0].digest,
-        size_bytes=recipe.size_bytes,
+        size_bytes=recipe.size_bytes + (recipe.projector.size_bytes if recipe.projector else 0),
         family=header.architecture,
         parameter_count=header.parameter_count,
         quantization=header.quantization,
@@ -96,13 +103,18 @@ def describe(
         adapters=tuple(adapters),
         pinned_as=recipe.pin,
         overlay=overlay,
+        projector=recipe.projector.digest if recipe.projector else "",
     )
 
 
 def capabilities(header: Header, overlay: Overlay, *, sees: bool = False) -> tuple[Capability, ...]:
-    """What the file can do with the template that is laid over it, if one is (contracts, Ollama 9.2)."""
+    """What the file can do with the template that is laid over it, if one is (contracts, Ollama 9.2).
+
+    A model sees by a projector (`sees`). A file that has its eyes in itself, as Ollama's own engine reads them, is blind to
+    llama.cpp.
+    """
     found = capabilities_of(header)
-    if sees or header.of_architecture("vision.block_count") > 0:
+    if sees:
         found = (*found, "vision")
     return templated(found, overlay)
 

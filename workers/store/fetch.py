@@ -23,16 +23,26 @@ from tropilla.workers.store.wire import Wire
 
 
 def fetch(
-    source: Source, pulling: Pulling, *, sha256: str = "", again: bool = False, report: Report, stopped: Asked
+    source: Source,
+    pulling: Pulling,
+    *,
+    projector: Source | None = None,
+    sha256: str = "",
+    again: bool = False,
+    report: Report,
+    stopped: Asked,
 ) -> Fetched:
     """Every file of a source. `sha256` is what the file that it names must have; `again` fetches what is there already.
+    `projector` reads images for the model, in place of what the source has for that.
 
     Statuses reported are Ollama's, from `pulling manifest` to `writing manifest`. Raises `FetchFailed` and `Stopped`.
     """
     hub = hub_of(pulling.environment)
     wire = _wire(pulling, hub.place)
     report(Progress("pulling manifest"))
-    plan = Planner(pulling, wire, hub, report, stopped).plan(source)
+    planner = Planner(pulling, wire, hub, report, stopped)
+    plan = planner.plan(source)
+    eyes = planner.projector(projector) if projector is not None else plan.projector
     parts = list(plan.parts)
     if sha256:
         digest = digest_of(sha256)
@@ -42,9 +52,10 @@ def fetch(
             )
         parts[plan.named] = parts[plan.named].must_have(digest)
     files = tuple(_fetch_part(part, pulling, wire, again, report, stopped) for part in parts)
+    seeing = _fetch_part(eyes, pulling, wire, again, report, stopped) if eyes else None
     report(Progress("verifying sha256 digest"))
     report(Progress("writing manifest"))
-    return Fetched(files, plan.source, plan.name, plan.overlay, None, plan.warnings)
+    return Fetched(files, plan.source, plan.name, plan.overlay, seeing, plan.warnings)
 
 
 def _fetch_part(part: Part, pulling: Pulling, wire: Wire, again: bool, report: Report, stopped: Asked) -> File:

@@ -51,4 +51,5 @@ def pinned(recipe: Recipe, name: str, others: Iterable[Recipe]) -> Recipe:
 def _bare(recipe: Recipe) -> Recipe:
     """What is loaded, whatever it is called: only shards are found by their names."""
     files = recipe.files if len(recipe.files) > 1 else tuple(replace(file, name="") for file in recipe.files)
-    return replace(recipe, pin="", files=files)
+    projector = recipe.projector and replace(recipe.projector, name="")
+    return replace(recipe, pin="", files=files, projector=projector)

@@ -71,6 +71,31 @@ def pick(repo: str, groups: tuple[Group, ...], quant: str) -> Group:
     return fitting[0]
 
 
+def projector_beside(model: str, paths: Iterable[str]) -> str:
+    """The file that reads images for a model of the same repository, as llama.cpp's `-hf` finds it: in the model's own
+    folder or else the nearest above it, the one whose quantization has about as many bits as the model's; of several the
+    first. "" for none.
+    """
+    folders = model.split("/")[:-1]
+    found: list[tuple[int, int, str]] = []
+    for path in paths:
+        *above, name = path.split("/")
+        if "mmproj" not in name.lower() or not name.lower().endswith(".gguf") or shard_of(path):
+            continue
+        if folders[: len(above)] == above:
+            found.append((-len(above), abs(_bits(path) - _bits(model)), path))
+    return min(found, key=lambda each: each[:2])[2] if found else ""
+
+
+def _bits(path: str) -> int:
+    """By the word that stands last in a file's name: 4 of Q4_K_M, 16 of F16; 0 where it says nothing."""
+    shard = shard_of(path)
+    stem = shard.prefix if shard else re.sub(r"(?i)[.]gguf$", "", path)
+    word = re.search(r"[-.]([A-Za-z0-9_]+)$", stem)
+    bits = re.search("[0-9]+", word[1]) if word else None
+    return int(bits[0]) if bits else 0
+
+
 def missing_shards(where: str, names: Iterable[str]) -> FetchFailed:
     return FetchFailed("file_missing", f"{where} lacks shards of the model: {', '.join(names)}", refusal="unknown")
 

@@ -29,7 +29,7 @@ from tropilla.workers.store.download import look
 from tropilla.workers.store.hub import Hub, describe, paths_of
 from tropilla.workers.store.local import Found, locate
 from tropilla.workers.store.patience import patiently
-from tropilla.workers.store.picks import groups_of, is_helper, missing_shards, pick
+from tropilla.workers.store.picks import groups_of, missing_shards, pick, projector_beside
 from tropilla.workers.store.pulling import Asked, FetchFailed, Pulling, Report
 from tropilla.workers.store.registry_protocol import Registry, overlay_of
 from tropilla.workers.store.wanted import Address, Wanted
@@ -62,7 +62,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The parts, shard 1 first; `named` is the place of the one that the source names."""
+    """The parts, shard 1 first; `named` is the place of the one that the source names. `projector` is what the source has
+    beside them to read images for the model.
+    """
 
     parts: tuple[Part, ...]
     source: str
@@ -70,6 +72,7 @@ class Plan:
     named: int = 0
     overlay: Overlay = BARE
     warnings: tuple[str, ...] = ()
+    projector: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,17 @@ class Planner:
                 return self._registry(source)
             case LocalFile():
                 return self._local(source)
+
+    def projector(self, source: Source) -> Part:
+        """A file that somebody names to read images for a model."""
+        if isinstance(source, HubRepo | RegistryModel):
+            message = f"{public(source)} is no file: a projector is named by its own"
+            raise FetchFailed("download_failed", message, refusal="invalid")
+        parts = self.plan(source).parts
+        if len(parts) > 1:
+            message = f"{stored_name(source)} is one of several files, and a projector comes in one"
+            raise FetchFailed("download_failed", message, refusal="invalid")
+        return parts[0]
 
     def _web(self, source: WebFile) -> Plan:
         name = stored_name(source)
@@ -143,11 +157,9 @@ class Planner:
             paths = self._ask(lambda: paths_of(source.repo, source.revision, self.hub, self.wire))
         group = pick(source.repo, groups_of(paths), source.quant)
         plan = self._hub_file(HubFile(source.repo, source.revision, group.paths[0]))
-        aside = [
-            path for path in paths if path.lower().endswith(".gguf") and is_helper(path) and "mmproj" in path.lower()
-        ]
-        warnings = (f"{aside[0]} is not taken: the model does not read images here",) if aside else ()
-        return replace(plan, name=suggested_name(source), warnings=warnings)
+        beside = projector_beside(group.paths[0], paths)
+        projector = self._hub_file(HubFile(source.repo, source.revision, beside)).parts[0] if beside else None
+        return replace(plan, name=suggested_name(source), projector=projector)
 
     def _registry(self, source: RegistryModel) -> Plan:
         if source.insecure and not self.pulling.insecure:
@@ -156,7 +168,15 @@ class Planner:
         manifest = self._ask(registry.manifest)
         overlay, warnings = overlay_of(manifest, lambda layer: self._ask(lambda: registry.text(layer)), self.report)
         part = Part(wanted=registry.wanted(manifest.of_kind("model")[0]))
-        return Plan((part,), public(source), suggested_name(source), overlay=overlay, warnings=warnings)
+        eyes = manifest.of_kind("projector")
+        return Plan(
+            (part,),
+            public(source),
+            suggested_name(source),
+            overlay=overlay,
+            warnings=warnings,
+            projector=Part(wanted=registry.wanted(eyes[0])) if eyes else None,
+        )
 
     def _local(self, source: LocalFile) -> Plan:
         name = stored_name(source)

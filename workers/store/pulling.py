@@ -81,7 +81,7 @@ class Fetched:
     """A model's files, all verified and in the store, shard 1 first, and what their source lays over them.
 
     `source` is where they came from, without secrets; `name` what the model may be called. `projector` reads images for
-    it; None while nothing here does. `warnings` say what the source has and was not taken.
+    it; nobody has looked into it yet. `warnings` say what the source has and was not taken.
     """
 
     files: tuple[File, ...]

@@ -11,7 +11,7 @@ from typing import Protocol
 from tropilla.common.catalogue import Definition, Trouble
 from tropilla.common.errands import Done, Progress, Pull, Word
 from tropilla.common.origins import HubFile, InvalidSource, Source, public, suggested_name
-from tropilla.common.recipes import BARE, Overlay, Recipe
+from tropilla.common.recipes import BARE, File, Overlay, Recipe
 from tropilla.common.sources import parse_source
 from tropilla.workers.store import facts, naming
 from tropilla.workers.store.overlaying import check_template
@@ -29,7 +29,15 @@ class Fetch(Protocol):
     """`fetch.fetch`."""
 
     def __call__(
-        self, source: Source, pulling: Pulling, *, sha256: str = "", again: bool = False, report: Report, stopped: Asked
+        self,
+        source: Source,
+        pulling: Pulling,
+        *,
+        projector: Source | None = None,
+        sha256: str = "",
+        again: bool = False,
+        report: Report,
+        stopped: Asked,
     ) -> Fetched: ...
 
 
@@ -40,11 +48,13 @@ def pull(asked: Pull, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, st
     """
     try:
         source = parse_source(asked.source, bare_repo=pulling.bare_repo)
+        projector = parse_source(asked.projector, bare_repo=pulling.bare_repo) if asked.projector else None
         name = stock.name_for(asked.name or naming.tagged(suggested_name(source)), "model")
     except InvalidSource as error:
         raise Refusal("invalid", error.message, "source") from error
     present = stock.stored().get(name)
-    if present is not None and not asked.again and _there(present, source, asked.sha256, stock):
+    fresh = asked.again or bool(asked.projector)
+    if present is not None and not fresh and _there(present, source, asked.sha256, stock):
         for word in _replayed(present):
             say(word)
         return Done(name)
@@ -52,12 +62,13 @@ def pull(asked: Pull, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, st
         fetched = fetch(
             source,
             replace(pulling, insecure=asked.insecure),
+            projector=projector,
             sha256=asked.sha256,
             again=asked.again,
             report=say,
             stopped=unwanted,
         )
-        definition, warnings = _described(name, fetched, stock)
+        definition, warnings = _described(name, fetched, stock, insists=projector is not None)
         with stock.changing:
             if unwanted():
                 raise Stopped
@@ -106,9 +117,12 @@ def _troubled(name: str, stock: Stock, *, new: bool) -> Iterator[None]:
         raise
 
 
-def _described(name: str, fetched: Fetched, stock: Stock) -> tuple[Definition, tuple[str, ...]]:
-    """What the name is to stand for, and what a person should hear of it. Raises `Unfit`."""
+def _described(name: str, fetched: Fetched, stock: Stock, *, insists: bool) -> tuple[Definition, tuple[str, ...]]:
+    """What the name is to stand for, and what a person should hear of it. insists: somebody has named the projector. Raises
+    `Unfit`.
+    """
     weights = weights_of(fetched, stock)
+    fetched, blind = seeing(fetched, weights, stock, insists=insists)
     overlay, warnings = readable(fetched.overlay)
     present = stock.stored().get(name)
     # What somebody has configured stays: the numbers, and what is laid over files that bring nothing along.
@@ -118,9 +132,9 @@ def _described(name: str, fetched: Fetched, stock: Stock) -> tuple[Definition, t
         overlay = present.model.overlay
     recipe = stock.pinned(facts.roomy(bare, overlay, weights.header, stock.context), name)
     told = stock.tell(name, recipe, overlay, weights.header, None)
-    stock.book.inform(recipe.files[0].digest, facts.information(weights.header))
+    stock.inform(recipe, weights.header)
     definition = replace(present, model=told, recipe=recipe) if present else Definition(told, recipe)
-    return replace(definition, source=fetched.source), warnings
+    return replace(definition, source=fetched.source), (*blind, *warnings)
 
 
 def weights_of(fetched: Fetched, stock: Stock) -> facts.Weights:
@@ -128,8 +142,28 @@ def weights_of(fetched: Fetched, stock: Stock) -> facts.Weights:
     try:
         return facts.read_weights(fetched.files, stock.blobs)
     except Unfit:
-        stock.discard(fetched.files)
+        stock.discard(everything(fetched))
         raise
+
+
+def seeing(fetched: Fetched, weights: facts.Weights, stock: Stock, *, insists: bool) -> tuple[Fetched, tuple[str, ...]]:
+    """With a projector only if it fits, and what a person should hear of one that does not: the model reads texts all the
+    same. insists: somebody wants it to see; then `Unfit` is raised, and all files go again.
+    """
+    if fetched.projector is None:
+        return fetched, ()
+    try:
+        facts.read_projector(fetched.projector, weights.header, stock.blobs)
+    except Unfit as error:
+        stock.discard(everything(fetched) if insists else (fetched.projector,))
+        if insists:
+            raise
+        return replace(fetched, projector=None), (f"it reads no images: {error.message}",)
+    return fetched, ()
+
+
+def everything(fetched: Fetched) -> tuple[File, ...]:
+    return fetched.files if fetched.projector is None else (*fetched.files, fetched.projector)
 
 
 def readable(overlay: Overlay) -> tuple[Overlay, tuple[str, ...]]:

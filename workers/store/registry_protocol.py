@@ -106,9 +106,10 @@ class Registry:
         return content
 
     def wanted(self, layer: Layer) -> Wanted:
-        """The model's file."""
+        """The file of a model, or of what reads images for it."""
         address = Address(self._blob(layer), public(self.model))
-        return Wanted(stored_name(self.model), (address,), layer.digest, layer.size)
+        name = stored_name(self.model)
+        return Wanted(name if layer.kind == "model" else f"mmproj-{name}", (address,), layer.digest, layer.size)
 
     def _blob(self, layer: Layer) -> str:
         return f"{self._base}/blobs/sha256:{layer.digest}"
@@ -150,12 +151,7 @@ def overlay_of(manifest: Manifest, read: Callable[[Layer], bytes], report: Repor
 
 
 #: Layers of files that nothing here reads.
-NOT_TAKEN: Mapping[str, str] = MappingProxyType(
-    {
-        "projector": "its projector is not taken: the model does not read images here",
-        "adapter": "its adapter is not taken: the model answers without it",
-    }
-)
+NOT_TAKEN: Mapping[str, str] = MappingProxyType({"adapter": "its adapter is not taken: the model answers without it"})
 
 
 def _json(text: str, empty: Any) -> Any:

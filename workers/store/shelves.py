@@ -21,12 +21,15 @@ Say = Callable[[Word], None]
 
 
 class Shelves:
-    """Does errands on the stock. `pulling` says how files are fetched, and from below which folders of this machine."""
+    """Does errands on the stock. `pulling` says how files are fetched, and from below which folders of this machine. `look`
+    does those that are about no model (looking.py).
+    """
 
-    def __init__(self, stock: Stock, pulling: Pulling, fetch: Fetch) -> None:
+    def __init__(self, stock: Stock, pulling: Pulling, fetch: Fetch, look: Callable[[Look, Asked], Done]) -> None:
         self._stock = stock
         self._pulling = pulling
         self._fetch = fetch
+        self._look = look
 
     def do(self, errand: Errand, say: Say, stopped: Asked, *, again: bool = False) -> Done:
         """To its last word. `again`: it was begun before, and nobody knows how far it came. Raises `Refusal`, `Stopped` and
@@ -48,7 +51,7 @@ class Shelves:
             case Apply():
                 return apply(errand, self._stock, self._pulling, self._fetch, say, stopped)
             case Look():
-                raise Refusal("forbidden", "images are not fetched here", "url")
+                return self._look(errand, stopped)
 
     def dismiss(self) -> None:
         """Workers let go of what no name stands for any more. Raises `StoreUnavailable`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tropilla.common.header import TOKENS, Header
-from tropilla.workers.store.architectures import ARCHITECTURES, PARTS, TOKENIZERS
+from tropilla.workers.store.architectures import ARCHITECTURES, PARTS, PROJECTIONS, PROJECTOR, TOKENIZERS
 from tropilla.workers.store.refusals import Unfit
 
 #: What llama.cpp asks of every model, below its architecture's name.
@@ -37,6 +37,28 @@ def check_model(called: str, header: Header) -> None:
     _check_tokenizer(called, header)
     if not header.tensors:
         raise Unfit("not_gguf", f"{called} has no tensors: it is only a vocabulary")
+
+
+def check_projector(called: str, header: Header, model: Header) -> None:
+    """Raises `Unfit` for what certainly reads no images for the model: mtmd would say so once everything is loaded."""
+    if header.architecture != PROJECTOR:
+        raise Unfit("not_gguf", f"{called} is no projector: its architecture is {header.architecture}, not {PROJECTOR}")
+    if header.values.get("clip.has_vision_encoder") is not True:
+        raise Unfit("unsupported_arch", f"{called} reads no images (clip.has_vision_encoder)")
+    if not header.tensors:
+        raise Unfit("not_gguf", f"{called} has no tensors")
+    kind = header.values.get("clip.vision.projector_type") or header.values.get("clip.projector_type")
+    tensor, place = PROJECTIONS.get(kind, ("", 0)) if isinstance(kind, str) else ("", 0)
+    normed = kind == "mlp" and "mm.3.weight" in header.tensors
+    shape = () if normed else header.tensors.get(tensor, ())
+    width = shape[place] if place < len(shape) else 0
+    wanted = model.of_architecture("embedding_length")
+    # Such models take more than their width of an image: what deeper layers get of it.
+    deep = model.of_architecture("n_deepstack_layers") > 0
+    if width and wanted and width != wanted and not deep:
+        raise Unfit(
+            "not_gguf", f"{called} is not for this model: it gives embeddings of {width}, and {wanted} are wanted"
+        )
 
 
 def _check_tokenizer(called: str, header: Header) -> None:

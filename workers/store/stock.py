@@ -90,6 +90,13 @@ class Stock:
         """What its files say; None where they are on a worker's own machine. Raises `Unfit`."""
         return None if any(file.path for file in recipe.files) else facts.read_weights(recipe.files, self.blobs).header
 
+    def inform(self, recipe: Recipe, header: Header) -> None:
+        """Writes down what the headers of a model's files say, for whoever asks for that. Raises `Unfit`."""
+        self.book.inform(recipe.files[0].digest, facts.information(header))
+        if recipe.projector is not None:
+            told = facts.information(facts.read_projector(recipe.projector, header, self.blobs))
+            self.book.inform(recipe.projector.digest, told)
+
     def tell(self, name: str, recipe: Recipe, overlay: Overlay, header: Header | None, model: Model | None) -> Model:
         """The facts of a model: by its header, or without one by those of a model of the same files."""
         if header is not None:

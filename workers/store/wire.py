@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ MAX_REDIRECTS = 6
 #: A listing of a repository has about 300 bytes a file, in pages of 1000.
 MAX_JSON_BYTES = 8 << 20
 CHUNK_BYTES = 1 << 20
+#: How often it is looked whether anybody still waits for an answer, in seconds.
+GLANCE_SECONDS = 0.5
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: A server that says when to come back is not waited for any longer than this, in seconds.
 MAX_RETRY_AFTER = 120.0
@@ -52,6 +55,57 @@ class Forbidden(FetchFailed):
 
     def __init__(self, message: str) -> None:
         super().__init__("download_failed", message, refusal="forbidden")
+
+
+class _Lines:
+    """The connections that one question takes, one a hop. Each is known by another name: TLS and http.client have the first
+    one to themselves. `stopped`: nobody waits for the answer any more.
+    """
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+        self._cut = False
+        self.last: socket.socket | None = None
+
+    def check(self) -> None:
+        """Before anything more is asked. Raises `Unreachable`."""
+        if self._stopped():
+            raise Unreachable("nobody waits for the answer any more")
+
+    def add(self, line: socket.socket) -> None:
+        self.last = line
+        if self._cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """From another thread: whoever waits for something on the last one gets nothing."""
+        self._cut = True
+        if self.last is not None:
+            with suppress(OSError):
+                self.last.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _opening(stopped: Callable[[], bool] | None) -> Iterator[_Lines]:
+    """A line that drips keeps nobody longer than he waits."""
+    if stopped is None:
+        yield _Lines(lambda: False)
+        return
+    lines, over = _Lines(stopped), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(GLANCE_SECONDS):
+            if stopped():
+                lines.cut()
+                return
+
+    watching = threading.Thread(target=watch, name="watching a line", daemon=True)
+    watching.start()
+    try:
+        yield lines
+    finally:
+        over.set()
+        watching.join()
 
 
 @dataclass(frozen=True)
@@ -121,39 +175,43 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         authorization: str = "",
         follow: Follow = "everywhere",
+        stopped: Callable[[], bool] | None = None,
     ) -> Iterator[Answer]:
-        """The answer, whatever its status. `authorization` is sent to the first host only.
+        """The answer, whatever its status. `authorization` is sent to the first host only. `stopped` is asked all the
+        while, until the body is read: whether nobody waits any more, and everything is to be broken off.
 
         Raises `Unreachable` and `Forbidden`.
         """
         origin = _origin(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            # Once away, always away: a host that sends us back must not get a token onto another path of its choice.
-            authorization = authorization if _origin(url) == origin else ""
-            sent = {"accept-encoding": "identity", "user-agent": "tropilla", **(headers or {})}
-            with self._hop(method, url, sent | ({"authorization": authorization} if authorization else {})) as answer:
-                with _sensible():
-                    following = urljoin(url, answer.headers.get("location", "")) if answer.status in _REDIRECTS else url
-                if following == url or (follow == "here" and _origin(following) != origin):
-                    yield answer
-                    return
-            url = following
+        with _opening(stopped) as lines:
+            for _ in range(MAX_REDIRECTS + 1):
+                # Once away, always away: a host that sends us back must not get a token onto another path of its choice.
+                authorization = authorization if _origin(url) == origin else ""
+                sent = {"accept-encoding": "identity", "user-agent": "tropilla", **(headers or {})}
+                sent |= {"authorization": authorization} if authorization else {}
+                with self._hop(method, url, sent, lines) as answer:
+                    with _sensible():
+                        moved = answer.status in _REDIRECTS
+                        following = urljoin(url, answer.headers.get("location", "")) if moved else url
+                    if following == url or (follow == "here" and _origin(following) != origin):
+                        yield answer
+                        return
+                url = following
         raise FetchFailed("download_failed", f"{origin[1]} redirects more than {MAX_REDIRECTS} times")
 
     @contextmanager
-    def _hop(self, method: str, url: str, headers: Mapping[str, str]) -> Iterator[Answer]:
+    def _hop(self, method: str, url: str, headers: Mapping[str, str], lines: _Lines) -> Iterator[Answer]:
         (scheme, host, port), parts = _origin(url), urlsplit(url)
         if not host or parts.username is not None:
             raise Forbidden("nothing is fetched from an address without a host, or with a user")
         if refusal := self._hosts.refusal(scheme, host, port):
             raise Forbidden(refusal)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines: list[socket.socket] = []
 
         def keep(line: socket.socket) -> None:
-            lines.append(open_lines.enter_context(line))
+            lines.add(open_lines.enter_context(line))
 
-        with ExitStack() as open_lines, self._pool(scheme, host, port, keep) as pool:
+        with ExitStack() as open_lines, self._pool(scheme, host, port, lines.check, keep) as pool:
             with _trouble(url):
                 response = pool.urlopen(
                     method, target, headers=headers, retries=False, redirect=False, preload_content=False,
@@ -161,39 +219,43 @@ class Wire:
                 )  # fmt: skip
             try:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                yield Answer(url, response.status, headers, response, lines[-1])
+                assert lines.last is not None
+                yield Answer(url, response.status, headers, response, lines.last)
             finally:
                 response.close()
 
     def _pool(
-        self, scheme: str, host: str, port: int, keep: Callable[[socket.socket], None]
+        self, scheme: str, host: str, port: int, check: Callable[[], None], keep: Callable[[socket.socket], None]
     ) -> urllib3.HTTPConnectionPool:
         trusted = self._hosts.trusts(scheme, host, port)
         if scheme == "https":
             secure = urllib3.HTTPSConnectionPool(
-                host, port, timeout=self._timeout, ssl_context=self._context, keep=keep
+                host, port, timeout=self._timeout, ssl_context=self._context, check=check, keep=keep
             )
             secure.ConnectionCls = _TrustedSecure if trusted else _Secure
             return secure
-        plain = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout, keep=keep)
+        plain = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout, check=check, keep=keep)
         plain.ConnectionCls = _TrustedPlain if trusted else _Plain
         return plain
 
 
 class _Plain(HTTPConnection):
-    """Connects to an address that it has looked at. `keep` gets the connection by another name: TLS and http.client have
-    the first one to themselves.
+    """Connects to an address that it has looked at. `check` is called before, and may raise; `keep` gets the connection by
+    another name.
     """
 
     trusted = False
 
-    def __init__(self, *args: Any, keep: Callable[[socket.socket], None], **more: Any) -> None:
+    def __init__(
+        self, *args: Any, check: Callable[[], None], keep: Callable[[socket.socket], None], **more: Any
+    ) -> None:
         super().__init__(*args, **more)
-        self._keep = keep
+        self._check, self._keep = check, keep
 
     def _new_conn(self) -> socket.socket:
         trouble: OSError | None = None
         for address in self._addresses():
+            self._check()
             try:
                 connected = create_connection((address, self.port), self.timeout, socket_options=self.socket_options)
                 self._keep(connected.dup())

@@ -25,10 +25,16 @@ def details(model: Model) -> dict[str, JSON]:
         "parent_model": model.parent,
         "format": "gguf",
         "family": model.family,
-        "families": [model.family, *(["clip"] if model.projector else [])] if model.family else None,
+        "families": families(model) or None,
         "parameter_size": parameter_size(model.parameter_count),
         "quantization_level": model.quantization or "unknown",
     }
+
+
+def families(model: Model) -> list[str]:
+    """Of all its files: what reads images for it has an architecture of its own, and all of them the same."""
+    found = [model.family, "clip" if model.projector else ""]
+    return [family for family in found if family]
 
 
 def lengths(model: Model) -> dict[str, JSON]:
@@ -38,18 +44,19 @@ def lengths(model: Model) -> dict[str, JSON]:
 
 
 @lru_cache(maxsize=4096)
-def _digest(weights: str, overlay: Overlay) -> str:
+def _digest(weights: str, projector: str, overlay: Overlay) -> str:
     """What is not laid over is not told either: a release that knows more to lay over digests the rest alike."""
     every = ((field.name, getattr(overlay, field.name)) for field in dataclasses.fields(overlay))
     laid = {name: value for name, value in every if value != getattr(BARE, name)}
-    return hashlib.sha256(orjson.dumps({"weights": weights, **laid}, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    files = {"weights": weights, **({"projector": projector} if projector else {})}
+    return hashlib.sha256(orjson.dumps({**files, **laid}, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def digest_of(model: Model) -> str:
-    """64 hex digits over the weights and everything that is laid over them: equal on every worker and in every process,
-    and another one as soon as any of it changes.
+    """64 hex digits over the model's files and everything that is laid over them: equal on every worker and in every
+    process, and another one as soon as any of it changes.
     """
-    return _digest(model.digest, model.overlay)
+    return _digest(model.digest, model.projector, model.overlay)
 
 
 def parameter_size(count: int) -> str:

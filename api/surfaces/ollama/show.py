@@ -46,7 +46,8 @@ def parse_show(body: JSON, surroundings: Surroundings) -> Reply:
     if not typed:
         raise InvalidField(NO_NAME, param="model", problem="missing")
     model = _model(surroundings, typed)
-    header = _header(surroundings, model)
+    header = _header(surroundings, model.digest)
+    eyes = _header(surroundings, model.projector) if model.projector else {}
     laid = model.overlay
     options = {name: value for name, value in parameters_of(laid).items() if name != "adapter"}
     system = given["system"] or laid.system
@@ -65,6 +66,7 @@ def parse_show(body: JSON, surroundings: Surroundings) -> Reply:
     always: dict[str, JSON] = {
         "details": details(model),
         "model_info": _model_info(surroundings, model, header, typed, verbose=given["verbose"]),
+        **({"projector_info": _projector_info(surroundings, model, eyes, verbose=given["verbose"])} if eyes else {}),
         **({"tensors": header["tensors"]} if given["verbose"] and "tensors" in header else {}),
         "capabilities": list(model.capabilities),
         "modified_at": timestamp(model.modified_at),
@@ -87,8 +89,9 @@ def _model(surroundings: Surroundings, typed: str) -> Model:
     raise UnknownModel(parse_name(typed).display)
 
 
-def _header(surroundings: Surroundings, model: Model) -> dict[str, Any]:
-    told = surroundings.information(model.digest)
+def _header(surroundings: Surroundings, digest: str) -> dict[str, Any]:
+    """What the header of a file says; nothing where nobody has told."""
+    told = surroundings.information(digest)
     header: dict[str, Any] = orjson.loads(told) if told is not None else {}
     return header
 
@@ -99,13 +102,23 @@ def _model_info(
     """The file's keys; its arrays are null unless somebody wants them, for they are long. Where nobody has told what the
     header says, what the catalogue knows of it.
     """
-    info: dict[str, JSON] = dict(header.get("model_info") or _facts(model))
-    if verbose:
-        arrays = surroundings.arrays(model.digest)
-        info |= {key: arrays[key] for key, value in info.items() if value is None and key in arrays}
+    info = _info(surroundings, model.digest, header.get("model_info") or _facts(model), verbose=verbose)
     if surroundings.headers.get("user-agent", "").startswith(_COPILOT):
         info["general.basename"] = typed
     return info
+
+
+def _projector_info(
+    surroundings: Surroundings, model: Model, header: Mapping[str, Any], *, verbose: bool
+) -> dict[str, JSON]:
+    """The same of the file that reads images for it."""
+    return _info(surroundings, model.projector, header["model_info"], verbose=verbose)
+
+
+def _info(surroundings: Surroundings, digest: str, told: Mapping[str, JSON], *, verbose: bool) -> dict[str, JSON]:
+    """A file's keys; with its arrays where somebody wants them."""
+    arrays = surroundings.arrays(digest) if verbose else {}
+    return {key: arrays.get(key) if value is None else value for key, value in told.items()}
 
 
 def _facts(model: Model) -> dict[str, JSON]:

@@ -87,6 +87,33 @@ def test_a_bare_model_shows_what_its_file_says() -> None:
     assert ollama.ShowResponse.model_validate(reply.body).modelinfo
 
 
+EYE = {"model_info": {"general.architecture": "clip", "clip.has_vision_encoder": True, "clip.vision.image_mean": None}}
+SEEING = dataclasses.replace(
+    POCKET, name="seer:latest", projector="ef" * 32, size_bytes=300, capabilities=("completion", "vision")
+)
+
+
+def test_a_model_that_sees_shows_by_what() -> None:
+    told = {POCKET.digest: json.dumps(HEADER).encode(), SEEING.projector: json.dumps(EYE).encode()}
+    given = dataclasses.replace(
+        around(SEEING), information=told.get, arrays=lambda digest: {"clip.vision.image_mean": [0.5, 0.5, 0.5]}
+    )
+    body = shown({"model": "seer"}, given).body
+    assert body["projector_info"] == EYE["model_info"]
+    assert body["capabilities"] == ["completion", "vision"]
+    assert body["details"]["families"] == ["llama", "clip"]
+    # By its name it comes with what reads its images; a second FROM would be taken for another model.
+    assert [line for line in body["modelfile"].splitlines() if line.startswith("FROM")] == ["FROM seer:latest"]
+    verbose = shown({"model": "seer", "verbose": True}, given).body
+    assert verbose["projector_info"]["clip.vision.image_mean"] == [0.5, 0.5, 0.5]
+    assert ollama.ShowResponse.model_validate(body)
+    assert page("/api/tags", around(SEEING))["models"][0]["size"] == 300
+
+
+def test_a_projector_that_nobody_has_told_of_is_left_out() -> None:
+    assert "projector_info" not in shown({"model": "seer"}, around(SEEING)).body
+
+
 def test_an_overlay_shows_everything_that_it_lays() -> None:
     body = shown({"model": "bard"}).body
     assert body["details"]["parent_model"] == "pocket"
@@ -288,6 +315,7 @@ def test_tags_tell_what_a_model_was_made_from() -> None:
 
 CHANGES: list[dict[str, Any]] = [
     {"digest": "cd" * 32},
+    {"projector": "cd" * 32},
     {"overlay": Overlay(system="x")},
     {"overlay": Overlay(template="x")},
     {"overlay": Overlay(template=LocalTemplates(chat="x"))},

@@ -310,7 +310,6 @@ def test_keys_and_values_of_the_cache_are_kept_alike() -> None:
         ({"flash_attention": "on"}, "flash_attention has no effect: the worker turns it on where it can"),
         ({"batch": 512}, "batch has no effect: the worker sets its own"),
         ({"parameters": {"batch": 512}}, "parameters.batch has no effect: the worker sets its own"),
-        ({"mmproj": "p.gguf"}, "mmproj has no effect: only text is read"),
         (
             {"function": {"disable_no_action": True}},
             "function has no effect: calls are read in the notation of its template or its model",
@@ -326,7 +325,10 @@ def test_keys_and_values_of_the_cache_are_kept_alike() -> None:
         ({"parameters": {"mirostat": 1}}, "parameters.mirostat has no effect: mirostat belongs beside parameters"),
         ({"colour": "red"}, "colour is not known"),
         ({"parameters": {"colour": "red"}}, "parameters.colour is not known"),
-        ({"template": {"multimodal": "x"}}, "template.multimodal has no effect: only text is read"),
+        (
+            {"template": {"multimodal": "x"}},
+            "template.multimodal has no effect: a picture stands where the message has it",
+        ),
         ({"template": {"colour": "red"}}, "template.colour is not known"),
     ],
 )

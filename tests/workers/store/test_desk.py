@@ -21,15 +21,18 @@ class FakeLedger:
     def __init__(self) -> None:
         self.words: list[tuple[str, Word]] = []
         self.flights: list[str] = []
+        self.passing: list[str] = []
         self.renewed: list[tuple[tuple[str, ...], float]] = []
         self.holder = ""
         self.wanted_to_stop: set[str] = set()
         self.down = False
 
-    def tell(self, errand_id: str, word: Word, *, flight: str = "") -> None:
+    def tell(self, errand_id: str, word: Word, *, flight: str = "", passing: bool = False) -> None:
         if self.down:
             raise StoreUnavailable("Redis cannot serve")
         self.words.append((errand_id, word))
+        if passing:
+            self.passing.append(errand_id)
         if flight:
             self.flights.append(flight)
 

@@ -173,7 +173,11 @@ def test_a_repository_is_listed_page_by_page_and_one_file_picked(scene: Scene) -
         "hf.co/o/r:latest",
         "https://huggingface.co/o/r/resolve/main/m.Q4_K_M.gguf",
     )
-    assert fetched.warnings == ("mmproj-f16.gguf is not taken: the model does not read images here",)
+    assert fetched.projector is not None
+    assert (fetched.projector.name, fetched.projector.digest) == ("mmproj-f16.gguf", sha(fake("eye")))
+    assert scene.pulling.blobs.path(fetched.projector.digest).read_bytes() == fake("eye")
+    sums = {word.digest: (word.total, word.completed) for word in scene.said if word.digest}
+    assert sums[f"sha256:{sha(fake('eye'))}"] == (len(fake("eye")), len(fake("eye")))
     assert len([asked for asked in scene.first.gets if asked.path.startswith("/api/")]) == 3
     assert scene.holds(scene.fetch("o/r:q8_0"), fake("8"))
 
@@ -294,12 +298,28 @@ def test_a_model_of_a_registry_brings_its_overlay(scene: Scene) -> None:
         parameters=(("stop", ("[INST]",)), ("max_tokens", 64)),
         licenses=("MIT",),
     )
-    assert fetched.warnings == ("its projector is not taken: the model does not read images here",)
+    assert fetched.projector is not None
+    assert (fetched.projector.name, fetched.projector.digest) == ("mmproj-llama3-8b.gguf", sha(b"GGUF eye"))
     assert scene.first.asked[0].headers["accept"] == "application/vnd.docker.distribution.manifest.v2+json"
-    last = Progress(f"pulling {sha(fake('llama'))[:12]}", f"sha256:{sha(fake('llama'))}", 254, 254, "llama3-8b.gguf")
+    eye = sha(b"GGUF eye")
+    last = Progress(f"pulling {eye[:12]}", f"sha256:{eye}", 8, 8, "mmproj-llama3-8b.gguf")
     assert scene.said[-3:] == [last, Progress("verifying sha256 digest"), Progress("writing manifest")]
-    # The projector stays where it is.
-    assert not [asked for asked in scene.first.asked if sha(b"GGUF eye") in asked.path]
+
+
+def test_a_projector_is_named_by_its_file(scene: Scene) -> None:
+    scene.first.routes.update({"/m.gguf": Content(fake("m")), "/eye.gguf": Content(fake("eye"))})
+    source = scene.first.url("/m.gguf")
+    fetched = scene.fetch(source, projector=parse_source(scene.first.url("/eye.gguf")))
+    assert scene.holds(fetched, fake("m"))
+    assert fetched.projector is not None
+    assert fetched.projector.digest == sha(fake("eye"))
+    assert scene.fetch(source).projector is None, "a single file brings none along"
+
+
+@pytest.mark.parametrize("source", ["hf.co/o/r:Q4_0", "ns/m:t"])
+def test_a_repository_is_no_projector(scene: Scene, source: str) -> None:
+    trouble = scene.fails("https://x.example/m.gguf", projector=parse_source(source))
+    assert trouble.refusal in ("invalid", "unknown")
 
 
 def test_blobs_of_a_registry_may_be_elsewhere(scene: Scene) -> None:

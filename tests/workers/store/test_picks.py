@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tropilla.workers.store.picks import groups_of, pick
+from tropilla.workers.store.picks import groups_of, pick, projector_beside
 from tropilla.workers.store.pulling import FetchFailed
 
 ONE = ["README.md", "model.gguf", "mmproj-model-f16.gguf", "model.imatrix.gguf"]
@@ -55,3 +55,24 @@ def test_what_cannot_be_picked_lists_what_there_is(paths: list[str], quant: str,
     with pytest.raises(FetchFailed) as caught:
         pick("o/r", groups_of(paths), quant)
     assert (caught.value.code, caught.value.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("model", "paths", "expected"),
+    [
+        ("m-Q4_K_M.gguf", ["m-Q4_K_M.gguf", "README.md"], ""),
+        ("m-Q4_K_M.gguf", ["mmproj-m-f16.gguf"], "mmproj-m-f16.gguf"),
+        # As many bits as the model has, or nearly so; of equals the first.
+        ("m-Q4_K_M.gguf", ["mmproj-F32.gguf", "mmproj-F16.gguf", "mmproj-Q8_0.gguf"], "mmproj-Q8_0.gguf"),
+        ("m-BF16-00001-of-00002.gguf", ["mmproj-Q8_0.gguf", "mmproj-F32.gguf", "mmproj-F16.gguf"], "mmproj-F16.gguf"),
+        ("m-Q4_0.gguf", ["mmproj-BF16.gguf", "mmproj-F16.gguf"], "mmproj-BF16.gguf"),
+        ("m.gguf", ["mmproj-Q8_0.gguf", "mmproj.gguf"], "mmproj.gguf"),
+        # The nearest folder above it, and no other one.
+        ("a/b/m-Q4_0.gguf", ["mmproj-Q8_0.gguf", "a/mmproj-F16.gguf", "c/mmproj-Q4_0.gguf"], "a/mmproj-F16.gguf"),
+        ("a/m.gguf", ["b/mmproj.gguf", "a/b/mmproj.gguf"], ""),
+        ("m.gguf", ["mmproj-F16.txt", "mmproj/m-F16.gguf", "mmproj-00001-of-00002.gguf"], ""),
+        ("m.gguf", ["m.MMPROJ-f16.GGUF"], "m.MMPROJ-f16.GGUF"),
+    ],
+)
+def test_the_projector_that_llama_cpp_would_take(model: str, paths: list[str], expected: str) -> None:
+    assert projector_beside(model, paths) == expected

@@ -168,7 +168,7 @@ JINJA = "{{ tools }}<think></think>{{ messages }}"
         ({}, Overlay(template="{{ range .Messages }}{{ .Thinking }}{{ end }}"), ("completion", "thinking")),
         ({}, Overlay(template="{{ .Tools }}{{ .Messages }}"), ("completion", "tools")),
         ({"llama.pooling_type": 1}, Overlay(template="{{ .Tools }}"), ("embedding",)),
-        ({"llama.vision.block_count": 3}, Overlay(), ("completion", "vision")),
+        ({"llama.vision.block_count": 3}, Overlay(), ("completion",)),
         (
             {"tokenizer.chat_template": "{{ tools }}{{ messages }}"},
             Overlay(template=LocalTemplates(chat="x")),
