@@ -142,11 +142,10 @@ class Asking:
 
     def all_shown(self, calls: tuple[Meant, ...], asked: Asked) -> tuple[tuple[Meant, ...], Asked]:
         """As `shown`, of all that one body asks."""
-        body = images.referred(asked.body, (image for call in calls for image in images_of(call.request)))
-        if asked.size > self.settings.max_body_bytes and (
-            body is asked.body or len(compact(body)) > self.settings.max_body_bytes
-        ):
-            raise media.too_large(self.settings.max_body_bytes)
+        there = [image for call in calls for image in images_of(call.request) if image.text]
+        body, most = images.referred(asked.body, there), self.settings.max_body_bytes
+        if asked.size > most and (not there or len(compact(body)) - len(there) * images.NAME_BYTES > most):
+            raise media.too_large(most)
         requests = self.showing.shown(tuple(call.request for call in calls))
         shown = (replace(call, request=request) for call, request in zip(calls, requests, strict=True))
         return tuple(shown), replace(asked, body=body)

@@ -1,8 +1,8 @@
 """Images as callers write them, whatever the dialect: base64, `data:` and http(s) URLs, markdown -> `Image`s.
 
 The file of an image stands in the body; once its request is admitted it lies in Redis, and what is kept of the body names
-it there (`referred`): a `PICTURE` and its digest. Nobody outside can write that, as bodies lose every `PICTURE` on their
-way in (`bare`).
+it there (`referred`): a `NAMED` and its digest. Nobody outside can write that, as bodies lose every `NAMED` and `PICTURE`
+on their way in (`bare`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ from tropilla.common.settings import Settings
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif")
 #: How far into a `data:` URL its comma stands at the most, and how long any other URL is, in characters.
 MOST_HEAD, MOST_URL = 256, 4096
-#: How a `PICTURE` looks in a JSON text: in UTF-8, or escaped.
-_RAW, _ESCAPED = PICTURE.encode(), re.compile(rb"\\u[fF][dD][dD]2")
+#: In front of a digest in a kept body; another Unicode noncharacter.
+NAMED = "\ufdd5"
+#: What stands in such a body for an image, in bytes.
+NAME_BYTES = len(NAMED.encode()) + 64
+#: What is no caller's to write, and how it looks in a JSON text: in UTF-8, or escaped.
+_OURS = str.maketrans("", "", PICTURE + NAMED)
+_RAW, _ESCAPED = (PICTURE.encode(), NAMED.encode()), re.compile(rb"\\u[fF][dD][dD][25]")
 _LETTERS = re.compile(rb"[A-Za-z0-9+/\r\n]*")
 _BREAKS = b"\r\n"
 
@@ -46,15 +51,15 @@ class BrokenBase64(Wrong):
 
 
 def bare(value: Any, text: bytes) -> Any:
-    """A body's JSON value without any `PICTURE`; `text` is what it was read from."""
-    if _RAW not in text and not (b"\\u" in text and _ESCAPED.search(text)):
+    """A body's JSON value without what only this house writes; `text` is what it was read from."""
+    if not any(each in text for each in _RAW) and not (b"\\u" in text and _ESCAPED.search(text)):
         return value
-    return _mapped(value, lambda each: each.replace(PICTURE, ""))
+    return _mapped(value, lambda each: each.translate(_OURS))
 
 
 def referred(body: Any, images: Iterable[Image]) -> Any:
     """The body with each image named in its place. One that is to be fetched is named as it is."""
-    names = {image.text: PICTURE + image.digest for image in images if image.text}
+    names = {image.text: NAMED + image.digest for image in images if image.text}
     if not names:
         return body
 
@@ -107,7 +112,7 @@ def of_url(text: str, param: str) -> Image:
 
 
 def _named(text: str, param: str) -> Image | None:
-    return Image(text.removeprefix(PICTURE), param=param) if text.startswith(PICTURE) else None
+    return Image(text.removeprefix(NAMED), param=param) if text.startswith(NAMED) else None
 
 
 def _inside(url: str) -> str:
@@ -133,10 +138,13 @@ def _unpacked(packed: str, text: str, param: str) -> Image:
 
 def decoded(text: str) -> bytes:
     """Base64 in the standard alphabet, padded, as Go reads it: line breaks do not count. Raises `BrokenBase64`."""
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:
-        data = text.encode()
+    if len(text) % 4 == 0 and not text.endswith("==="):
+        try:
+            return binascii.a2b_base64(text, strict_mode=True)
+        except ValueError:
+            pass
+    # Python is more patient with padding.
+    data = text.encode()
     if (at := _illegal(data)) is not None:
         raise BrokenBase64(at)
     return binascii.a2b_base64(data.translate(None, _BREAKS), strict_mode=True)
@@ -202,7 +210,7 @@ def in_markdown(text: str, *, links: bool) -> Iterator[Piece]:
         if (end := text.find(")", close)) < 0:
             break
         target = text[close + 2 : end]
-        if links or target[:5].lower() == "data:" or target.startswith(PICTURE):
+        if links or target[:5].lower() == "data:" or target.startswith(NAMED):
             yield text[begin:at]
             yield of_url(target, "")
             begin = end + 1

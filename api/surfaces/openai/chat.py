@@ -85,12 +85,14 @@ def _pictured(messages: tuple[Message, ...], model: Model) -> Iterator[Message]:
 
 def _unmarked(message: Message, field: str) -> Message:
     written = iter(message.images)
+    pieces: list[images.Piece] = []
     try:
-        pieces = [
-            dataclasses.replace(piece, param="content") if isinstance(piece, Image) else piece
-            for part in images.apart(message.content, written)
-            for piece in ((part,) if isinstance(part, Image) else images.in_markdown(part, links=False))
-        ]
+        for part in images.apart(message.content, written):
+            if isinstance(part, Image):
+                pieces.append(part)
+                continue
+            for piece in images.in_markdown(part, links=False):
+                pieces.append(dataclasses.replace(piece, param="content") if isinstance(piece, Image) else piece)
     except Wrong as error:
         raise schemas.invalid(f"{field}.content", str(error.messages[0]), "value") from error
     content, shown = images.joined(pieces, "")
