@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tropilla.api.exposition import Labels
-from tropilla.common.metrics import BETWEEN_TOKENS, DURATIONS, EACH_TOKEN, FIRST_TOKEN, LOADS, TOKENS, WAITS
+from tropilla.common.metrics import BETWEEN_TOKENS, DURATIONS, EACH_TOKEN, FIRST_TOKEN, LOADS, SECONDS, TOKENS, WAITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,17 @@ COUNTED: tuple[Counted, ...] = (
         "Between two steps, for each answer that both gave a token.",
         bounds=BETWEEN_TOKENS,
     ),
+    Counted(
+        "tropilla_images_total",
+        "images",
+        "Images that prompts were computed with, by whether they had to be encoded or their embeddings were kept.",
+        ("outcome",),
+        starts=("encoded", "cached"),
+    ),
+    Counted(
+        "tropilla_images_read_total", "images_read", "Image files that workers have read and unpacked.", starts=("",)
+    ),
+    Counted("tropilla_image_encode_seconds", "image_encode", "Encoding one image.", bounds=SECONDS),
     Counted("tropilla_model_load_seconds", "model_load", "Loading a model, by outcome.", ("outcome",), LOADS),
     Counted(
         "tropilla_model_unload_seconds",

@@ -48,6 +48,7 @@ from tropilla.workers.scheduler import Chunk
 from tropilla.workers.sequence import Rules
 from tropilla.workers.sequence import Sequence as Run
 from tropilla.workers.text import Text
+from tropilla.workers.views import Span
 
 
 class Clock:
@@ -186,7 +187,8 @@ class FakeModel:
 
     def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
         self.before_step()
-        assert 0 < sum(chunk.stop - chunk.start for chunk in chunks) <= self.step_tokens, "n_batch exceeded"
+        for passed in _passes(chunks):
+            assert 0 < sum(chunk.stop - chunk.start for chunk in passed) <= self.step_tokens, "n_batch exceeded"
         assert len({chunk.sequence.slot for chunk in chunks}) == len(chunks), "one chunk per slot"
         assert len({chunk.sequence.adapter for chunk in chunks}) == 1, "one adapter per pass"
         self._rows, self._chunks, rows, at = {}, [], [], 0
@@ -236,6 +238,23 @@ class FakeModel:
         return [(-float(token), tuple(Alternative(n, b"", -1.0) for n in range(top))) for token in tokens]
 
 
+def _passes(chunks: Sequence[Chunk]) -> list[list[Chunk]]:
+    """What goes through llama.cpp at once: a view whose places see each other, all other views, all tokens."""
+    for chunk in chunks:
+        places = chunk.sequence.tokens[chunk.start : chunk.stop]
+        assert {place < 0 for place in places} == {chunk.view is not None}, "tokens and places of an image in one chunk"
+        if chunk.view is not None:
+            assert chunk.view.start <= chunk.start, "places of two views in one chunk"
+            assert chunk.stop <= chunk.view.stop, "places of two views in one chunk"
+            assert not chunk.samples, "an image gives no logits"
+            whole = (chunk.start, chunk.stop) == (chunk.view.start, chunk.view.stop)
+            assert whole or not chunk.view.shape.together, "places that see each other, torn apart"
+    together = [[chunk] for chunk in chunks if chunk.view is not None and chunk.view.shape.together]
+    causal = [chunk for chunk in chunks if chunk.view is not None and not chunk.view.shape.together]
+    text = [chunk for chunk in chunks if chunk.view is None]
+    return [*together, *([causal] if causal else []), *([text] if text else [])]
+
+
 def sequence(
     request_id: str = "a",
     *,
@@ -247,6 +266,7 @@ def sequence(
     keep_stop: bool = False,
     seed: int = 0,
     adapter: str = "",
+    spans: Sequence[Span] = (),
     **rules: Any,
 ) -> Run:
     """A sequence with a prompt of so many tokens, whose sampler says the script and then EOS for ever."""
@@ -263,6 +283,7 @@ def sequence(
         rules=Rules(max_tokens, **rules),
         seed=seed,
         adapter=adapter,
+        spans=spans,
     )
 
 

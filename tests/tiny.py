@@ -211,3 +211,50 @@ def write_adapter(
         pairs[f"{tensor.name}.lora_b"] = draw.standard_normal((outputs, rank)).astype(numpy.float32)
     _finish(writer, pairs)
     return path
+
+
+def write_projector(
+    path: Path,
+    *,
+    kind: str = "mlp",
+    side: int = 112,
+    patch: int = 14,
+    width: int = 32,
+    spread: int = 64,
+    out: int = 128,
+) -> Path:
+    """What reads pictures for a model of `out` numbers a token: LLaVA's `mlp`, or `gemma3`, whose places see each other."""
+    draw, layers, patches = numpy.random.default_rng(7), 2, (side // patch) ** 2
+    writer = gguf.GGUFWriter(path, "clip")
+    writer.add_clip_has_vision_encoder(True)
+    writer.add_clip_projector_type(kind)
+    writer.add_vision_projection_dim(out)
+    writer.add_vision_image_size(side)
+    writer.add_vision_patch_size(patch)
+    writer.add_vision_embedding_length(width)
+    writer.add_vision_feed_forward_length(spread)
+    writer.add_vision_block_count(layers)
+    writer.add_vision_head_count(4)
+    writer.add_vision_attention_layernorm_eps(EPSILON)
+    writer.add_vision_use_gelu(True)
+    writer.add_vision_image_mean([0.5] * 3)
+    writer.add_vision_image_std([0.5] * 3)
+    writer.add_vision_projector_scale_factor(2)
+    shapes: dict[str, tuple[int, ...]] = {
+        "v.position_embd.weight": (patches, width),
+        "v.patch_embd.weight": (width, 3, patch, patch),
+    }
+    norms = ["v.post_ln"]
+    linear = {"mm.0": (out, width), "mm.2": (out, out)} if kind == "mlp" else {}
+    if kind == "gemma3":
+        shapes |= {"mm.input_projection.weight": (width, out), "mm.soft_emb_norm.weight": (width,)}
+    for layer in range(layers):
+        norms += [f"v.blk.{layer}.ln1", f"v.blk.{layer}.ln2"]
+        linear |= {f"v.blk.{layer}.attn_{part}": (width, width) for part in ("q", "k", "v", "out")}
+        linear |= {f"v.blk.{layer}.ffn_up": (spread, width), f"v.blk.{layer}.ffn_down": (width, spread)}
+    shapes |= {f"{name}.{part}": (width,) for name in norms for part in ("weight", "bias")}
+    shapes |= {f"{name}.weight": shape for name, shape in linear.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in linear.items()}
+    weights = {name: (0.3 * draw.standard_normal(shape)).astype(numpy.float32) for name, shape in shapes.items()}
+    _finish(writer, weights)
+    return path

@@ -36,6 +36,7 @@ class Asked:
     def __init__(self, llama: Llama, eye: int) -> None:
         self.llama = llama
         self.eye = eye
+        self.position = 0
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         self.template = environment.from_string(llama.metadata["tokenizer.chat_template"])
 
@@ -49,7 +50,7 @@ class Asked:
 
     def complete(self, prompt: str, pictures: Sequence[Image.Image], *, most: int = 300) -> str:
         scores = self.read(self.cut(prompt, pictures))
-        vocabulary, drawn = self.llama._model.vocab, []
+        vocabulary, drawn = llama_cpp.llama_model_get_vocab(self.llama.model), []
         while len(drawn) < most and not llama_cpp.llama_vocab_is_eog(vocabulary, token := int(scores.argmax())):
             drawn.append(token)
             scores = self._decode(Chunk([token], None))

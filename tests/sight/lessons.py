@@ -1,4 +1,4 @@
-"""What `sight` learns: an endless, seeded stream of conversations about pictures, written down as spans.
+"""What `sight` learns: an endless, seeded stream of conversations about pictures, of which only the colours are known.
 
 A conversation goes turn by turn; what a turn answers follows from the colours of all pictures seen until then.
 """
@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from tropilla.workers.pocket import lessons
 from tropilla.workers.pocket.documents import Chat, Exchange, Message, phrase, turn
 from tropilla.workers.pocket.dressing import typed
-from tropilla.workers.pocket.lessons import Span
-from tropilla.workers.pocket.tokenizer import END_OF_TEXT
 from tropilla.workers.pocket.topics import animals, counting, limits, people, stories, world
 
 from sight import MARKER, pictures
@@ -74,10 +71,17 @@ class Scene:
         self.messages += [turn("user", _placed(self.random, question, new)), turn("assistant", answer)]
 
 
-class Lesson(NamedTuple):
-    """Spans of text, with a marker for each of the colours."""
+class Raw(NamedTuple):
+    """What completions see, without a template, and how they go on."""
 
-    spans: Sequence[Span]
+    prompt: str
+    answer: str
+
+
+class Lesson(NamedTuple):
+    """A text with a marker for each of the colours."""
+
+    document: Chat | Raw
     colours: Sequence[str]
 
 
@@ -218,16 +222,15 @@ def _conversation(random: Random, *, long: bool) -> Lesson:
         system = [turn("system", _long(random) if long else text)]
     elif long:
         scene.messages[0]["content"] = _long(random) + scene.messages[0]["content"]
-    return Lesson(list(lessons.spans(Chat([*system, *scene.messages]))), scene.colours)
+    return Lesson(Chat([*system, *scene.messages]), scene.colours)
 
 
 def _raw(random: Random) -> Lesson:
-    """No template: what completions continue, with the picture before the question."""
     colours = random.choices(list(pictures.COLOURS), k=random.choice([0, 1, 1, 1, 2]))
     question = phrase(random, _ONE if len(colours) < 2 else _MANY)
     start = _placed(random, question, len(colours))
     start += random.choice(["", "\n", "\nAnswer:", " Answer:", "\nAssistant:", "\nASSISTANT:"])
-    return Lesson([Span(start, False), Span(f" {sentence(colours)}{END_OF_TEXT}", True)], colours)
+    return Lesson(Raw(start, f" {sentence(colours)}"), colours)
 
 
 def stream(seed: int, *, long: float = 0.0) -> Iterator[Lesson]:
@@ -235,9 +238,3 @@ def stream(seed: int, *, long: float = 0.0) -> Iterator[Lesson]:
     random = Random(seed)
     while True:
         yield _raw(random) if random.random() < 0.08 else _conversation(random, long=random.random() < long)
-
-
-def texts(seed: int) -> Iterator[str]:
-    """What stands between the pictures: from this the vocabulary is learned."""
-    for lesson in stream(seed):
-        yield from "".join(span.text for span in lesson.spans).split(MARKER)

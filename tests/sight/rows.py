@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
+from tropilla.workers.pocket import lessons
+from tropilla.workers.pocket.lessons import Span
 from tropilla.workers.pocket.tokenizer import END_OF_TEXT
 
 from sight import MARKER, pictures
-from sight.lessons import Lesson
+from sight.lessons import Lesson, Raw
 from sight.network import EyeShape
 
 #: Rows that wait for a lesson that fits; more of them waste less space.
@@ -55,10 +57,26 @@ class Batch(NamedTuple):
     pictures: np.ndarray
 
 
+def spans(lesson: Lesson) -> Iterator[Span]:
+    """Cut where learning begins and ends."""
+    match lesson.document:
+        case Raw(prompt, answer):
+            yield Span(prompt, False)
+            yield Span(answer + END_OF_TEXT, True)
+        case chat:
+            yield from lessons.spans(chat)
+
+
+def texts(stream: Iterator[Lesson]) -> Iterator[str]:
+    """What stands between the pictures: from this the vocabulary is learned."""
+    for lesson in stream:
+        yield from "".join(span.text for span in spans(lesson)).split(MARKER)
+
+
 def encode(lesson: Lesson, tokenizer: Tokenizer, places: int) -> Row:
     """Cut at the pictures first, as mtmd does; each takes some places of a token that nobody reads."""
     row, nobody = Row(colours=list(lesson.colours)), tokenizer.token_to_id(END_OF_TEXT)
-    for span in lesson.spans:
+    for span in spans(lesson):
         for index, text in enumerate(span.text.split(MARKER)):
             if index:
                 row.add([nobody] * places, shown=True)
@@ -66,10 +84,10 @@ def encode(lesson: Lesson, tokenizer: Tokenizer, places: int) -> Row:
     return row
 
 
-def rows(lessons: Iterator[Lesson], tokenizer: Tokenizer, *, length: int, places: int) -> Iterator[Row]:
+def rows(stream: Iterator[Lesson], tokenizer: Tokenizer, *, length: int, places: int) -> Iterator[Row]:
     """Fill rows of one length, first fit; what is longer than a row is left out."""
     waiting: list[Row] = []
-    for lesson in lessons:
+    for lesson in stream:
         new = encode(lesson, tokenizer, places)
         if len(new.tokens) > length:
             continue
@@ -86,13 +104,13 @@ def rows(lessons: Iterator[Lesson], tokenizer: Tokenizer, *, length: int, places
 
 
 def batches(
-    lessons: Iterator[Lesson], tokenizer: Tokenizer, eye: EyeShape, *, length: int, size: int, seed: int
+    stream: Iterator[Lesson], tokenizer: Tokenizer, eye: EyeShape, *, length: int, size: int, seed: int
 ) -> Iterator[Batch]:
     """Endless; no picture is drawn twice."""
     random = Random(seed)
-    stream = rows(lessons, tokenizer, length=length, places=eye.tokens)
+    endless = rows(stream, tokenizer, length=length, places=eye.tokens)
     while True:
-        chosen = list(islice(stream, size))
+        chosen = list(islice(endless, size))
         drawn = [pictures.fitted(pictures.some(random, colour), eye.side) for row in chosen for colour in row.colours]
         yield Batch(
             tokens=np.array([row.tokens for row in chosen]),

@@ -1,7 +1,7 @@
 """Train `sight` from nothing and write its two files: `python -m sight.train --out sight`, in the folder `tests`.
 
-Needs the `pocket` extra (PyTorch) and Pillow, two cores and twenty minutes. Vocabulary, start, lessons and pictures are
-seeded; all are made as they are needed, so hardly any is seen twice.
+Needs the extras `pocket` (PyTorch) and `test` (Pillow), one core and a quarter of an hour. Vocabulary, start,
+lessons and pictures are seeded; all are made as they are needed, so hardly any is seen twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tropilla.workers.pocket.train import CHECKPOINT_STEPS, SHAPE_GRAIN, Optimiz
 
 from sight import MODEL, PROJECTOR, export, lessons
 from sight.network import EyeShape, Sight, text_shape
-from sight.rows import Batch, batches
+from sight.rows import Batch, batches, texts
 
 #: Tokens; single bytes and control tokens are 276 of them.
 VOCABULARY = 768
@@ -31,11 +31,11 @@ VOCABULARY_TEXTS = 20_000
 #: Short rows mostly, because attention over long ones is costly; long ones in between, for pictures far back.
 PLAN = Plan(
     stages=(
-        Stage(2600, rows=8, row_length=256),
-        Stage(350, rows=2, row_length=1024),
-        Stage(80, rows=1, row_length=2048),
-        Stage(1400, rows=8, row_length=256),
-        Stage(40, rows=2, row_length=1024),
+        Stage(1600, rows=8, row_length=256),
+        Stage(250, rows=2, row_length=1024),
+        Stage(50, rows=1, row_length=2048),
+        Stage(900, rows=8, row_length=256),
+        Stage(30, rows=2, row_length=1024),
     ),
     learning_rate=4e-3,
 )
@@ -78,7 +78,7 @@ def lesson_batches(plan: Plan, vocabulary: Tokenizer, eye: EyeShape) -> Iterator
 def train(plan: Plan, model: Path, projector: Path) -> None:
     """The unfinished model is written from time to time, too."""
     torch.manual_seed(plan.seed)
-    vocabulary = tokenizer.train(islice(lessons.texts(plan.seed), VOCABULARY_TEXTS), size=VOCABULARY)
+    vocabulary = tokenizer.train(islice(texts(lessons.stream(plan.seed)), VOCABULARY_TEXTS), size=VOCABULARY)
     network = Sight(text_shape(VOCABULARY), EyeShape())
     print(f"{sum(weight.numel() for weight in network.parameters()):,} parameters", flush=True)
     optimizers, progress = Optimizers(network, plan), Progress(plan.steps)
@@ -96,7 +96,7 @@ def train(plan: Plan, model: Path, projector: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=MODEL.parent, help="the folder for both files")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model, projector = options.out / MODEL.name, options.out / PROJECTOR.name

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gguf
 import pytest
+import sight
 import tiny
 from shop import Shop
 from tropilla.common.blobs import Blobs
@@ -216,3 +217,33 @@ def test_a_file_is_known_again_until_it_is_another_one(decoder: Path, tmp_path: 
 def test_settings_that_name_no_model_are_refused_in_a_sentence(setting: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         own_definition(Settings(model=setting, home=tmp_path))
+
+
+# -- what reads images ---------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_s_own_projector_is_described_planned_for_and_loaded(settings: Settings) -> None:
+    settings = replace(settings, model=f"sight={sight.MODEL}")
+    blind, seeing = own_definition(settings), own_definition(replace(settings, projector=str(sight.PROJECTOR)))
+    assert (blind.model.projector, blind.recipe.projector) == ("", None)
+    assert "vision" not in blind.model.capabilities
+    assert seeing.model.capabilities == (*blind.model.capabilities, "vision")
+    assert seeing.recipe.projector is not None
+    assert seeing.model.projector == seeing.recipe.projector.digest == file_of(sight.PROJECTOR).digest
+    without, beside = charged(blind, settings), charged(seeing, settings)
+    assert (without.projector, beside.projector) == (None, sight.PROJECTOR)
+    assert beside.size.resident_bytes - without.size.resident_bytes > sight.PROJECTOR.stat().st_size
+
+
+def test_a_recipe_s_projector_comes_from_the_store(settings: Settings) -> None:
+    model, projector = store(settings, sight.MODEL, sight.PROJECTOR)
+    found = charged(define(model, path=sight.MODEL, projector=projector), settings)
+    assert found.projector == Blobs.below(settings.home).path(projector.digest)
+
+
+def test_a_file_that_reads_no_images_is_no_projector(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="no projector"):
+        own_definition(replace(settings, model=f"sight={sight.MODEL}", projector=str(sight.MODEL)))
+    model, other = store(settings, sight.MODEL, pocket.path())
+    code, message = trouble(define(model, path=sight.MODEL, projector=other), settings)
+    assert (code, "no projector" in message) == ("not_gguf", True)

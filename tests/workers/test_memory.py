@@ -18,13 +18,15 @@ import gguf
 import llama_cpp
 import numpy
 import pytest
-from tiny import write_adapter
+import sight
+from llama_cpp import mtmd_cpp
+from tiny import write_adapter, write_projector
 from tropilla.common import settings
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import Header, read_header
 from tropilla.workers import pocket
 from tropilla.workers.llama import library
-from tropilla.workers.memory import MARGIN_SHARE, MOST_MARGIN, Budget, Footprint, plan
+from tropilla.workers.memory import MARGIN_SHARE, MOST_MARGIN, Budget, Footprint, eyes_compute_bytes, plan
 from tropilla.workers.shape import CACHE_TYPES, Shape
 
 GB, MB, MIB = 10**9, 10**6, 1 << 20
@@ -394,6 +396,7 @@ def log_lines() -> Iterator[list[str]]:
 
     library.start()
     llama_cpp.llama_log_set(keep, ctypes.c_void_p(0))
+    mtmd_cpp.mtmd_helper_log_set(keep, ctypes.c_void_p(0))
     try:
         yield lines
     finally:
@@ -476,6 +479,30 @@ def test_adapters_take_their_part_of_the_memory() -> None:
     assert "adapters" not in str(without)
     free_bytes = without.needed_bytes + without.margin_bytes
     assert budget(free_bytes).cells > budget(free_bytes, adapters=[adapter]).cells
+
+
+def test_mtmd_allocates_for_a_projector_what_was_foreseen(tmp_path: Path) -> None:
+    larger = write_projector(tmp_path / "mmproj.gguf", side=448, patch=14, width=256, spread=1024)
+    with log_lines() as lines:
+        model = llama_cpp.llama_model_load_from_file(str(sight.MODEL).encode(), llama_cpp.llama_model_default_params())
+        for path in (sight.PROJECTOR, larger):
+            header = read_header(path)
+            lines.clear()
+            params = mtmd_cpp.mtmd_context_params_default()
+            mtmd_cpp.mtmd_free(mtmd_cpp.mtmd_init_from_file(str(path).encode(), model, params))
+            compute = reported(lines, "compute")
+            assert compute - 0.01 * MIB < eyes_compute_bytes(header) < 1.7 * compute
+        llama_cpp.llama_model_free(model)
+
+
+def test_a_projector_takes_its_part_of_the_memory() -> None:
+    keys = {"image_size": 896, "patch_size": 14, "embedding_length": 1152, "feed_forward_length": 4304}
+    projector = Header({f"clip.vision.{key}": value for key, value in keys.items()}, 1, 800 * MB)
+    without, beside = budget(30 * GB), budget(30 * GB, projector=projector)
+    compute = (3 * 896 * 896 + 4096 * (2 * 1152 + 4304)) * 4
+    assert beside.needed_bytes - without.needed_bytes == 800 * MB + compute
+    assert f"{(800 * MB + compute) / 1e6:.1f} MB projector" in str(beside)
+    assert "projector" not in str(without)
 
 
 # -- what is left afterwards --------------------------------------------------------------------------------------------
