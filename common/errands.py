@@ -69,22 +69,28 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """Define a model by a file on the store's machine. `link`: it stays where it is, also when the model is deleted."""
+    """Define a model by a file on the store's machine, and by one that reads images for it. `link`: they stay where they
+    are, also when the model is deleted.
+    """
 
     id: str
     name: str
     path: str
     link: bool = False
+    projector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Change how a model is loaded, or what is laid over it: the fields that are given, by their names there."""
+    """Change how a model is loaded, or what is laid over it: the fields that are given, by their names there. `projector`
+    is a file on the store's machine that reads images for it from now on; "" takes away what does so now.
+    """
 
     id: str
     name: str
     recipe: Recipe | None = None
     overlay: Overlay | None = None
+    projector: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The errand is done; `name` is the model it was about, `warnings` what a person should hear."""
+    """The errand is done; `name` is the model it was about, of a look the digest, `warnings` what a person should hear."""
 
     name: str = ""
     warnings: tuple[str, ...] = ()

@@ -314,12 +314,19 @@ class Registry:
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.incrby(names.errand_listeners_key(errand_id), more)
         pipeline.pexpire(names.errand_listeners_key(errand_id), ERRAND_MS)
-        return int(pipeline.execute()[0])
+        listening = int(pipeline.execute()[0])
+        if listening <= 0:
+            # As if there were none: nobody is to count them for a day.
+            self._redis.pexpire(names.errand_listeners_key(errand_id), LOOK_MS)
+        return listening
 
     @redis_errors_translated
     def stop_errand(self, errand_id: str, *, discard: bool) -> None:
         """Somebody wants it to stop: the store looks at this while it works. discard: and never to go on with it."""
-        self._redis.set(names.errand_stop_key(errand_id), b"discard" if discard else b"pause", px=ERRAND_MS)
+        # It need not outlive what was asked for.
+        left = self._redis.pttl(names.errand_asked_key(errand_id))
+        lasts = max(left, LOOK_MS) if left > 0 else ERRAND_MS
+        self._redis.set(names.errand_stop_key(errand_id), b"discard" if discard else b"pause", px=lasts)
 
     @redis_errors_translated
     def stopped(self, errand_id: str) -> Stop | None:

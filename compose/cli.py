@@ -31,7 +31,6 @@ from tropilla.compose.manifest import Wanted, read_manifest
 from tropilla.compose.ports import Reservations
 from tropilla.compose.program import Program
 from tropilla.compose.restart import restart
-from tropilla.workers.adapters import setting_of
 
 FAILURE_STATUS = 1
 INTERRUPTED_STATUS = 130
@@ -67,7 +66,7 @@ def parser() -> flags.Parser:
 def _add_up(commands: Any) -> None:
     up = commands.add_parser("up", help="everything on this machine: Redis, API, workers, store, Flower")
     flags.add_model(up, action="append")
-    flags.add_adapters(up, "of the --model before it")
+    flags.add_parts(up, "of the --model before it")
     flags.add_manifest(up)
     up.add_argument(
         "--cpu", type=flags.count, metavar="N",
@@ -88,7 +87,7 @@ def _add_processes(commands: Any) -> None:
 
     worker = commands.add_parser("worker", help="one worker process")
     flags.add_model(worker, action="store")
-    flags.add_adapters(worker, "of the model")
+    flags.add_parts(worker, "of the model")
     worker.add_argument("--idle", action="store_true", help="start without a model, and load what is asked for")
     flags.add_settings(worker, "--flavour", "--name", *WORKER_FLAGS, "--redis", "--home")
     worker.set_defaults(run=run_worker)
@@ -160,7 +159,7 @@ def up_options(asked: argparse.Namespace, environment: Mapping[str, str]) -> pre
         counts, idle = idle, counts
     else:
         named = asked.model or [prepare.parse_model(settings.model)]
-        models = prepare.with_adapters(named, asked.adapter, settings.adapters)
+        models = prepare.with_parts(named, asked.adapter, asked.seeing, settings)
     idle["gpu" if gpu and not cpu else "cpu"] += asked.idle
     own_redis = not (asked.redis_url or is_given(environment, "redis_url"))
     flower = asked.flower_port != OFF
@@ -174,8 +173,9 @@ def _wanted(asked: argparse.Namespace, settings: Settings) -> Wanted | None:
                 "--manifest-model and --manifest-runtime change a manifest: name it with --manifest"
             )
         return None
-    if asked.model or asked.adapter or settings.model or settings.adapters:
-        raise ConfigurationError("a manifest says which models there are: take it away, or --model and --adapter")
+    own = settings.model or settings.adapters or settings.projector
+    if own or asked.model or asked.adapter or asked.seeing:
+        raise ConfigurationError("a manifest says which models there are: take it away, or --model and its parts")
     return read_manifest(Path(settings.manifest), model=asked.manifest_model, runtime=asked.manifest_runtime)
 
 
@@ -200,12 +200,9 @@ def _say_first_key(settings: Settings) -> None:
 
 def run_worker(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     settings = read_settings(asked, environment)
-    if asked.idle and (asked.model or asked.adapter):
-        raise ConfigurationError("an idle worker has no model of its own: take --idle away, or --model and --adapter")
-    if asked.model:
-        settings = dataclasses.replace(settings, model=asked.model.setting)
-    if asked.adapter:
-        settings = dataclasses.replace(settings, adapters=setting_of(adapter for _, adapter in asked.adapter))
+    if asked.idle and (asked.model or asked.adapter or asked.seeing):
+        raise ConfigurationError("an idle worker has no model of its own: take --idle away, or --model and its parts")
+    settings = prepare.worker_settings(settings, asked.model, asked.adapter, asked.seeing)
     return become(program.worker(settings, environment, idle=asked.idle))
 
 

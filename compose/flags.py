@@ -89,19 +89,25 @@ def add_model(command: argparse.ArgumentParser, *, action: str) -> None:
     command.add_argument("--model", action=action, type=_model, metavar="NAME=PATH", help=what)
 
 
-class _Adapter(argparse.Action):
+class _OfModel(argparse.Action):
     """Remembers how many --model stood before it."""
 
     def __call__(
         self, _: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, __: str | None = None
     ) -> None:
         before = len(namespace.model) if isinstance(namespace.model, list) else 0
-        namespace.adapter = [*namespace.adapter, (before, values)]
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (before, values)])
 
 
-def add_adapters(command: argparse.ArgumentParser, whose: str) -> None:
+def add_parts(command: argparse.ArgumentParser, whose: str) -> None:
+    """What a model has beside its weights."""
     what = f"a LoRA adapter {whose}: the name by which requests ask for it, and its GGUF file; any number of them"
-    command.add_argument("--adapter", action=_Adapter, type=_adapter, default=(), metavar="NAME=PATH", help=what)
+    command.add_argument("--adapter", action=_OfModel, type=_adapter, default=(), metavar="NAME=PATH", help=what)
+    # Not under the name of the setting, which is one file's.
+    what = f"the GGUF file (mmproj) that reads images for requests {whose}"
+    command.add_argument(
+        "--projector", dest="seeing", action=_OfModel, type=_path, default=(), metavar="PATH", help=what
+    )
 
 
 def add_flower_port(command: argparse.ArgumentParser) -> None:
@@ -149,6 +155,12 @@ def _adapter(text: str) -> tuple[str, Path]:
         return parse_adapter(text)
     except ConfigurationError as error:
         raise argparse.ArgumentTypeError(error.message) from error
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a file is wanted")
+    return Path(text).expanduser().absolute()
 
 
 def count(text: str) -> int:

@@ -14,6 +14,7 @@ from tropilla.common.bus import Bus
 from tropilla.common.catalogue import Flavour
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import read_header
+from tropilla.common.header import Header
 from tropilla.common.names import MODEL_NAME
 from tropilla.common.settings import Settings, threads_for
 from tropilla.compose import manifest, program, redis_server
@@ -24,7 +25,9 @@ from tropilla.compose.ports import Reservations
 from tropilla.compose.program import ModelFile, Program, WorkerPlan
 from tropilla.compose.readiness import Readiness
 from tropilla.workers import pocket
-from tropilla.workers.adapters import named_adapters, read_adapters
+from tropilla.workers.adapters import named_adapters, read_adapters, setting_of
+from tropilla.workers.store.refusals import Unfit
+from tropilla.workers.store.soundness import check_projector
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,48 @@ def with_adapters(
     )
 
 
+def with_projectors(
+    models: Sequence[ModelFile], given: Sequence[tuple[int, Path]], setting: str
+) -> tuple[ModelFile, ...]:
+    """The models with what reads images for them; `given` and `setting` as for adapters."""
+    own = Path(setting).expanduser().absolute()
+    found: dict[int, Path] = {}
+    for before, path in given or ([(0, own)] if setting else []):
+        if before == 0 and len(models) > 1:
+            raise ConfigurationError(
+                f"which model is the projector {path.name} for? Put its --projector behind that --model"
+            )
+        if found.setdefault(max(before - 1, 0), path) != path:
+            raise ConfigurationError(f"a model has one projector, and {path.name} would be a second one")
+    return tuple(dataclasses.replace(model, projector=found.get(at)) for at, model in enumerate(models))
+
+
+def with_parts(
+    models: Sequence[ModelFile],
+    adapters: Sequence[tuple[int, tuple[str, Path]]],
+    projectors: Sequence[tuple[int, Path]],
+    settings: Settings,
+) -> tuple[ModelFile, ...]:
+    """The models with all that was given beside them, or is set."""
+    return with_projectors(with_adapters(models, adapters, settings.adapters), projectors, settings.projector)
+
+
+def worker_settings(
+    settings: Settings,
+    model: ModelFile | None,
+    adapters: Sequence[tuple[int, tuple[str, Path]]],
+    projectors: Sequence[tuple[int, Path]],
+) -> Settings:
+    """Those of one worker: what was given goes before what is set."""
+    settings = dataclasses.replace(settings, model=model.setting) if model else settings
+    if adapters:
+        settings = dataclasses.replace(settings, adapters=setting_of(adapter for _, adapter in adapters))
+    if projectors:
+        (only,) = with_projectors([ModelFile()], [(0, path) for _, path in projectors], "")
+        settings = dataclasses.replace(settings, projector=str(only.projector))
+    return settings
+
+
 def check_models(models: tuple[ModelFile, ...]) -> None:
     """Looks into every file: a bad download is found before anything runs."""
     names = [model.name for model in models]
@@ -113,6 +158,15 @@ def check_models(models: tuple[ModelFile, ...]) -> None:
     for model in models:
         header = read_header(model.path or pocket.path())
         read_adapters(dict(model.adapters), name=model.name, model=header)
+        if model.projector is not None:
+            _check_projector(model.projector, header)
+
+
+def _check_projector(path: Path, model: Header) -> None:
+    try:
+        check_projector(path.name, read_header(path), model)
+    except Unfit as error:
+        raise ConfigurationError(error.message) from error
 
 
 def prepare(

@@ -38,11 +38,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A `--model NAME=PATH` and its adapters, `--adapter NAME=PATH` each. No path is the built-in model."""
+    """A `--model NAME=PATH`, its adapters, `--adapter NAME=PATH` each, and its `--projector PATH`. No path is the built-in
+    model.
+    """
 
     name: str = BUILT_IN_MODEL
     path: Path | None = None
     adapters: tuple[tuple[str, Path], ...] = ()
+    projector: Path | None = None
 
     @property
     def setting(self) -> str:
@@ -128,6 +131,7 @@ def planned_worker(plan: WorkerPlan, settings: Settings, base: Mapping[str, str]
         settings,
         model=plan.model.setting if plan.model else "",
         adapters=setting_of(plan.model.adapters) if plan.model else "",
+        projector=str(plan.model.projector or "") if plan.model else "",
         flavour=plan.flavour,
         worker_name=plan.identity,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,7 +37,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Everything that is known of one model. `facts` are the file's own, by GGUF key."""
+    """Everything that is known of one model. `facts` are the file's own, by GGUF key, `eyes` those of its projector."""
 
     details: Mapping[str, Any]
     facts: Mapping[str, Any]
@@ -47,6 +47,7 @@ class Shown:
     template: str
     system: str
     license: str
+    eyes: Mapping[str, Any] = field(default_factory=dict)
 
     def fact(self, key: str) -> Any:
         """Of a key that stands behind the architecture: `context_length`."""
@@ -122,6 +123,7 @@ def shown(answer: JSON) -> Shown:
         details=dict(answer["details"]),
         facts=dict(answer["model_info"]),
         capabilities=tuple(map(str, answer.get("capabilities") or ())),
+        eyes=dict(answer.get("projector_info") or {}),
         **texts,
     )
 

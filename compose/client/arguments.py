@@ -89,6 +89,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("model", metavar="MODEL")
     prompt = "the question; text that is piped in stands behind it"
     run.add_argument("prompt", metavar="PROMPT", nargs="*", help=prompt)
+    shown = "a picture to ask about, PNG, JPEG, WebP or GIF; any number of them"
+    run.add_argument("--image", metavar="PATH", action="append", default=[], help=shown)
     run.add_argument("--system", metavar="TEXT", help="what the model is told before everything")
     run.add_argument("--format", choices=("json",), help="the answer is JSON")
     think = f"whether, or how much, it thinks first: {', '.join(THINK)}"

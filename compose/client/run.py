@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from argparse import Namespace
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from tropilla.common.errors import ConfigurationError
 from tropilla.compose.client import answering, answers
@@ -20,7 +22,7 @@ from tropilla.compose.client.wire import LOAD_SECONDS
 
 def run_run(asked: Namespace, environment: Mapping[str, str]) -> int:
     client = Client(asked, environment)
-    talk = Talk(_wishes(asked))
+    talk = Talk(_wishes(asked), read_picture=picture, pictures=[picture(path) for path in asked.image])
     prompt = _prompt(asked.prompt)
     if prompt:
         with client.hinting(asked.model):
@@ -45,6 +47,18 @@ def _prompt(typed: Sequence[str]) -> str:
     except UnicodeError as error:
         raise ConfigurationError("the prompt, or what is piped in, is not UTF-8 text") from error
     return prompt
+
+
+def picture(path: str) -> str:
+    """A file in base64; what is in it, the cluster looks. Raises `ConfigurationError`."""
+    place = Path(path).expanduser()
+    try:
+        content = place.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the picture {place} cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise ConfigurationError(f"the picture {place} is empty")
+    return base64.b64encode(content).decode()
 
 
 def _wishes(asked: Namespace) -> Wishes:

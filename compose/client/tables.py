@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from tropilla.common.dead import Dead
 from tropilla.common.keys import Key, Limits
@@ -147,16 +148,29 @@ def sections(model: Shown, *, verbose: bool) -> Iterator[Section]:
         ("made from", details.get("parent_model")),
     )
     yield "Model", tuple((title, str(fact)) for title, fact in facts if fact)
+    if model.eyes:
+        yield "Projector", tuple((title, str(fact)) for title, fact in _eyes(model.eyes) if fact)
     if model.capabilities:
         yield "Capabilities", tuple((each,) for each in model.capabilities)
     if model.parameters:
         yield "Parameters", tuple(_pair(line) for line in model.parameters.splitlines() if line.strip())
     if verbose:
-        known = sorted((key, fact) for key, fact in model.facts.items() if fact is not None)
-        yield "Metadata", tuple((key, str(fact)) for key, fact in known)
+        for title, facts_of in (("Metadata", model.facts), ("Projector's metadata", model.eyes)):
+            known = sorted((key, fact) for key, fact in facts_of.items() if fact is not None)
+            if known:
+                yield title, tuple((key, str(fact)) for key, fact in known)
     for title, text in (("System", model.system), ("License", model.license)):
         if text:
             yield title, tuple((line,) for line in _beginning(text.strip().splitlines(), whole=verbose))
+
+
+def _eyes(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Of what reads images for a model."""
+    yield "architecture", facts.get("general.architecture")
+    yield "type", facts.get("clip.vision.projector_type") or facts.get("clip.projector_type")
+    yield "parameters", facts.get("general.parameter_count")
+    yield "image size", facts.get("clip.vision.image_size")
+    yield "dimensions", facts.get("clip.vision.projection_dim")
 
 
 def _pair(line: str) -> Row:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tropilla.common.errors import ConfigurationError
 
 JSON = Any
 Think = bool | Literal["low", "medium", "high", "max"]
@@ -25,6 +27,7 @@ HELP = """\
   /set format json | noformat answers that are JSON, or any text
   /set think [low|medium|high|max] | nothink
   /set verbose | quiet        timings after each answer, or none
+  /image PATH                 a picture for the next question
   /show                       what is set
   /clear                      forget the conversation
   /bye                        leave, as Ctrl-D does
@@ -56,19 +59,35 @@ class Wishes:
         return body | {key: value for key, value in given.items() if value is not None}
 
 
-class Talk:
-    """Turns that were answered, stopped ones included; one that never began to be is as if it had not been said."""
+def no_pictures(path: str) -> str:
+    raise ConfigurationError(f"{path} cannot be read here")
 
-    def __init__(self, wishes: Wishes) -> None:
+
+class Talk:
+    """Turns that were answered, stopped ones included; one that never began to be is as if it had not been said.
+
+    read_picture: the file at a path in base64, or `ConfigurationError`. `pictures`, in base64, go with the next question.
+    """
+
+    def __init__(
+        self, wishes: Wishes, *, read_picture: Callable[[str], str] = no_pictures, pictures: Iterable[str] = ()
+    ) -> None:
         self.wishes = wishes
         self._turns: list[JSON] = []
+        self._read_picture = read_picture
+        self._pictures = list(pictures)
 
     def ask(self, text: str) -> JSON:
         """The body of the request that says it."""
-        return self.wishes.body([*self._turns, {"role": "user", "content": text}])
+        return self.wishes.body([*self._turns, self._said(text)])
 
     def heard(self, text: str, answer: str) -> None:
-        self._turns += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+        self._turns += [self._said(text), {"role": "assistant", "content": answer}]
+        self._pictures = []
+
+    def _said(self, text: str) -> JSON:
+        pictures = {"images": list(self._pictures)} if self._pictures else {}
+        return {"role": "user", "content": text, **pictures}
 
     def command(self, line: str) -> str | None:
         """Does what a line beginning with `/` says; answers what is to be said to it, None to leave."""
@@ -81,13 +100,25 @@ class Talk:
                 return HELP
             case "/clear":
                 self._turns.clear()
+                self._pictures.clear()
                 return "The conversation is forgotten."
             case "/show":
                 return self._settings()
+            case "/image":
+                return self._show(rest)
             case "/set":
                 return self._set(rest)
             case _:
                 return f"There is no {name}; /? lists what there is."
+
+    def _show(self, path: str) -> str:
+        if not path:
+            return "/image needs a file: /image ~/cat.png"
+        try:
+            self._pictures.append(self._read_picture(path))
+        except ConfigurationError as error:
+            return f"tropilla: {error.message}"
+        return f"Pictures that go with the next question: {len(self._pictures)}."
 
     def _settings(self) -> str:
         wishes = self.wishes

@@ -185,6 +185,9 @@ def test_looks_are_taken_in_turn_and_leave_nothing(registry: Registry, herd: Her
     assert found == [None, None, (third, "flight look-2")]
     registry.tell(third.id, Done("digest"), flight="flight look-2", passing=True)
     assert registry.hear(third.id)[-1][1] == Done("digest")
+    registry.attend(third.id, 1)
+    registry.attend(third.id, -1)
     keys = [names.errand_key(third.id), names.errand_asked_key(third.id), names.flight_key("flight look-1")]
+    keys += [names.errand_stop_key(first.id), names.errand_listeners_key(third.id)]
     assert all(0 < herd.bus.connection.pttl(key) <= 30_000 for key in keys)
     assert herd.bus.connection.exists(names.LOOKS_KEY, names.flight_key("flight look-2")) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +12,19 @@ from uuid import uuid4
 import pytest
 import tiny
 from cluster.herd import Herd, wait_for
+from PIL import Image as Pillow
 from tropilla.common import names
 from tropilla.common.blobs import Blobs
 from tropilla.common.catalogue import Definition, Trouble
-from tropilla.common.errands import Copy, Create, Delete, Done, Errand, Import, Progress, Pull, Refused, Word
+from tropilla.common.errands import Copy, Create, Delete, Done, Errand, Import, Look, Progress, Pull, Refused, Word
+from tropilla.common.pictures import Pictures
 from tropilla.common.recipes import Overlay
 from tropilla.common.registry import Registry
 from tropilla.common.settings import Settings
 from tropilla.common.tasks import create_celery, submit_errand
 from tropilla.workers import pocket
-from upstream import Content, Upstream
+from tropilla.workers.store.app import ERRANDS
+from upstream import Content, Said, Upstream
 
 
 class Counter:
@@ -120,6 +124,28 @@ def test_one_store_works_and_the_next_one_waits_for_its_end(herd: Herd) -> None:
     wait_for(lambda: registry.shelf().troubles["coming"].code == "download_failed", "what was interrupted to be said")
     assert Counter(herd).ask(Import(some_id(), "again", str(path))) == Done("again")
     assert second.alive
+
+
+def test_an_image_waits_for_no_pull(herd: Herd) -> None:
+    counter, image = Counter(herd), picture()
+    digest = hashlib.sha256(image).hexdigest()
+    routes = {f"/{n}.gguf": Content(b"GGUF" + bytes(100), "stall:10") for n in range(ERRANDS)}
+    with Upstream({**routes, "/red.png": lambda _: Said(200, image)}) as upstream:
+        herd.start_store(image_urls="on", pull_hosts=upstream.place)
+        pulls = [counter.begin(Pull(some_id(), upstream.url(path), f"m{n}")) for n, path in enumerate(routes)]
+        wait_for(lambda: len([each for each in upstream.gets if each.path in routes]) == ERRANDS, "every pull to begin")
+        look = Look(some_id(), upstream.url("/red.png"), 1 << 20)
+        counter.registry.begin(look, look.id)
+        counter.registry.queue_look(look, look.id)
+        assert list(counter.words(look.id)) == [Done(digest)]
+        assert not any(isinstance(word, Done | Refused) for pull in pulls for _, word in counter.registry.hear(pull))
+    assert Pictures(herd.bus, Settings()).read(digest) == image
+
+
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 # -- kills -------------------------------------------------------------------------------------------------------------

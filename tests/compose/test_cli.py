@@ -104,6 +104,19 @@ def adapters_of(*arguments: str, **environment: str) -> dict[str, list[str]]:
     return {model.name: [name for name, _ in model.adapters] for model in options(*arguments, **environment).models}
 
 
+def test_a_projector_belongs_to_the_model_before_it() -> None:
+    a, b, eye = "--model=a=/a", "--model=b=/b", "--projector=/eye"
+    assert [model.projector for model in options(a, eye, b).models] == [Path("/eye"), None]
+    assert [model.projector for model in options(a, b, "--projector", "/eye").models] == [None, Path("/eye")]
+    assert [model.projector for model in options(eye, a).models] == [Path("/eye")]
+    environment = {"TROPILLA_MODEL": "a=/a", "TROPILLA_PROJECTOR": "/own"}
+    assert [model.projector for model in options(**environment).models] == [Path("/own")]
+    assert [model.projector for model in options(eye, **environment).models] == [Path("/eye")]
+    for arguments in ((eye, a, b), (a, eye, "--projector=/other")):
+        with pytest.raises(ConfigurationError, match="projector"):
+            options(*arguments)
+
+
 A, B, X, Y = "--model=a=/a", "--model=b=/b", "--adapter=x=/x", "--adapter=y=/y"
 
 

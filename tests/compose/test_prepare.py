@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sight import MODEL, PROJECTOR
 from tiny import write_adapter, write_decoder
 from tropilla.common.errors import ConfigurationError
 from tropilla.compose.prepare import check_models, parse_model
@@ -52,3 +53,11 @@ def test_a_file_that_is_no_gguf_is_found_before_anything_runs(tmp_path: Path) ->
     file.write_text("<html>not found</html>")
     with pytest.raises(ConfigurationError, match=r"page\.gguf"):
         check_models((ModelFile("a", file),))
+
+
+def test_a_projector_that_is_none_is_found_before_anything_runs(tmp_path: Path) -> None:
+    check_models((ModelFile("sight", MODEL, projector=PROJECTOR),))
+    with pytest.raises(ConfigurationError, match=r"sight\.gguf is no projector"):
+        check_models((ModelFile("sight", MODEL, projector=MODEL),))
+    with pytest.raises(ConfigurationError, match=r"mmproj-sight\.gguf is not for this model"):
+        check_models((ModelFile("other", write_decoder(tmp_path / "other.gguf"), projector=PROJECTOR),))

@@ -27,7 +27,7 @@ from tropilla.workers.store import app, disk
 from tropilla.workers.store.desk import Desk
 from tropilla.workers.store.fetch import fetch
 from tropilla.workers.store.looking import Looking
-from tropilla.workers.store.looks import Looks
+from tropilla.workers.store.looks import LOOKS, Looks
 from tropilla.workers.store.pulling import Pulling
 from tropilla.workers.store.settling import settle
 from tropilla.workers.store.shelves import Shelves
@@ -53,7 +53,8 @@ def main() -> int:
         desk.open()
         # Not before: what is under way in a store that still holds the office has not been interrupted.
         settle(stock)
-        Looks(registry, functools.partial(desk.serve, tag="", again=False)).open()
+        # Where images are not fetched, one thread says so to whoever asks all the same.
+        Looks(registry, functools.partial(desk.serve, tag="", again=False)).open(LOOKS if looking.on else 1)
     except (ConfigurationError, StoreUnavailable) as error:
         print(f"tropilla store: {error.message}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from tropilla.common.catalogue import Definition, Trouble
@@ -35,14 +36,8 @@ def apply(asked: Apply, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, 
     applying.expect()
     applying.shelve()
     for file in manifest.wanted:
-
-        def fetched(file: ManifestFile = file) -> Fetched:
-            # aikit means a repository of the hub by owner/name.
-            source = parse_source(file.source, bare_repo="hf")
-            return fetch(source, pulling, sha256=file.sha256, report=say, stopped=stopped)
-
         try:
-            applying.take(file, fetched)
+            applying.take(file, partial(_fetched, file, pulling, fetch, say, stopped))
         except Stopped:
             applying.give_up()
             raise
@@ -52,6 +47,13 @@ def apply(asked: Apply, stock: Stock, pulling: Pulling, fetch: Fetch, say: Say, 
     warnings = [*applying.warnings, *(f"{name}: {wrong.message}" for name, wrong in applying.plan().troubles.items())]
     say(Progress("writing manifest"))
     return Done(warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _fetched(file: ManifestFile, pulling: Pulling, fetch: Fetch, say: Say, stopped: Asked) -> Fetched:
+    """Raises `InvalidSource`, `FetchFailed` and `Stopped`."""
+    # aikit means a repository of the hub by owner/name.
+    source = parse_source(file.source, bare_repo="hf")
+    return fetch(source, pulling, sha256=file.sha256, report=say, stopped=stopped)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tropilla.common.errands import Configure, Done
 from tropilla.common.recipes import INSTRUCTION_SETS, Overlay, Recipe
 from tropilla.common.settings import CACHE_TYPES
+from tropilla.workers.store.importing import Bring, check_seeing
 from tropilla.workers.store.overlaying import check_template
 from tropilla.workers.store.refusals import Refusal, Unfit
 from tropilla.workers.store.stock import Stock
@@ -15,10 +16,13 @@ from tropilla.workers.store.stock import Stock
 BOUNDS = {"context": (0, 1 << 22), "slots": (0, 256), "threads": (0, 1024), "gpu_layers": (-1, 10_000)}
 
 
-def configure(asked: Configure, stock: Stock) -> Done:
-    """What has other numbers is another thing to load: workers that hold the old one let go of it once no name stands for
-    it any more. Raises `Refusal`.
+def configure(asked: Configure, stock: Stock, bring: Bring) -> Done:
+    """What has other numbers, or another projector, is another thing to load: workers that hold the old one let go of it
+    once no name stands for it any more. Raises `Refusal` and `Stopped`.
     """
+    if stock.find(asked.name) is None:
+        raise Refusal("unknown", f"model '{asked.name}' not found", "name")
+    projector = bring.file(bring.place(asked.projector), "projector") if asked.projector else None
     with stock.changing:
         found = stock.find(asked.name)
         if found is None:
@@ -29,11 +33,18 @@ def configure(asked: Configure, stock: Stock) -> Done:
             header = stock.header(recipe)
         except Unfit as error:
             raise Refusal("failed", error.message, "name") from error
-        if asked.recipe is not None:
+        if asked.recipe is not None or asked.projector is not None:
             if header is None:
                 text = f"{model.name} is what a worker was started with: that worker's settings decide"
                 raise Refusal("conflict", text, "name")
-            recipe = stock.pinned(_numbers(asked.recipe, recipe, model.trained_context), model.name)
+            check_seeing(projector, header, stock)
+            if asked.recipe is not None:
+                recipe = _numbers(asked.recipe, recipe, model.trained_context)
+            if asked.projector is not None:
+                recipe = replace(recipe, projector=projector)
+            recipe = stock.pinned(recipe, model.name)
+            if projector is not None:
+                stock.inform(recipe, header)
         if (recipe, overlay) != (found.recipe, model.overlay):
             told = stock.tell(model.name, recipe, overlay, header, model)
             stock.put(replace(found, model=told, recipe=recipe))

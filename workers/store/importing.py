@@ -10,6 +10,7 @@ import hashlib
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tropilla.common.blobs import Blobs
@@ -17,13 +18,14 @@ from tropilla.common.catalogue import Definition
 from tropilla.common.errands import Done, Import, Progress, Word
 from tropilla.common.errors import ConfigurationError
 from tropilla.common.gguf import read_header
+from tropilla.common.header import Header
 from tropilla.common.recipes import BARE, File, Recipe
 from tropilla.common.shards import siblings
 from tropilla.workers.store import facts
 from tropilla.workers.store.local import Found, take
 from tropilla.workers.store.pulling import Asked, FetchFailed, Pulling, Stopped
 from tropilla.workers.store.refusals import Refusal, Unfit
-from tropilla.workers.store.stock import Stock
+from tropilla.workers.store.stock import Stock, files_of
 
 Say = Callable[[Word], None]
 PIECE_BYTES = 1 << 24
@@ -32,18 +34,19 @@ PIECE_BYTES = 1 << 24
 def take_in(asked: Import, stock: Stock, pulling: Pulling, say: Say, stopped: Asked) -> Done:
     """Raises `Refusal` and `Stopped`."""
     name = stock.name_for(asked.name, "model")
-    first = _allowed(asked.path, pulling.roots)
-    files = []
+    first = _allowed(asked.path, pulling.roots, "path")
+    bring = Bring(stock, pulling, say, stopped, link=asked.link)
     paths = [first.with_name(each) for each in siblings(first.name)]
     for path in paths:
-        _check(path)
-    for path in paths:
-        say(Progress(f"reading {path.name}"))
-        files.append(_linked(path, stock.blobs, stopped) if asked.link else _copied(path, pulling, say, stopped))
+        _check(path, "path")
+    eye = bring.place(asked.projector) if asked.projector else None
+    files = [bring.file(path, "path") for path in paths]
+    projector = bring.file(eye, "projector") if eye else None
     with stock.changing:
         present = stock.stored().get(name)
         if present is not None:
-            if {file.digest for file in present.recipe.files} == {file.digest for file in files}:
+            brought = (*files, projector) if projector else files
+            if {file.digest for file in files_of(present.recipe)} == {file.digest for file in brought}:
                 # They may have been gone.
                 stock.book.trouble(name, None)
                 return Done(name)
@@ -52,48 +55,86 @@ def take_in(asked: Import, stock: Stock, pulling: Pulling, say: Say, stopped: As
             weights = facts.read_weights(files, stock.blobs)
         except Unfit as error:
             raise Refusal("invalid", error.message, "path") from error
+        check_seeing(projector, weights.header, stock, beside=files)
         say(Progress("writing manifest"))
-        recipe = stock.pinned(Recipe("", weights.files), name)
+        recipe = stock.pinned(Recipe("", weights.files, projector=projector), name)
         told = stock.tell(name, recipe, BARE, weights.header, None)
-        stock.book.inform(recipe.files[0].digest, facts.information(weights.header))
+        stock.inform(recipe, weights.header)
         stock.put(Definition(told, recipe, source=f"file:{first.name}"))
     return Done(name)
 
 
-def _allowed(text: str, roots: Sequence[Path]) -> Path:
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """How files of this machine get into the store. Methods raise `Refusal`, naming the field that says where they are, and
+    `Stopped`.
+    """
+
+    stock: Stock
+    pulling: Pulling
+    say: Say
+    stopped: Asked
+    link: bool
+
+    def file(self, path: Path, field: str) -> File:
+        """One that was looked at."""
+        self.say(Progress(f"reading {path.name}"))
+        if self.link:
+            return _linked(path, self.stock.blobs, self.stopped, field)
+        return _copied(path, self.pulling, self.say, self.stopped, field)
+
+    def place(self, projector: str) -> Path:
+        """Of a file that is meant to read images; it is looked at."""
+        path = _allowed(projector, self.pulling.roots, "projector")
+        _check(path, "projector")
+        return path
+
+
+def check_seeing(projector: File | None, model: Header, stock: Stock, *, beside: Sequence[File] = ()) -> None:
+    """Raises `Refusal` for what reads no images for the model; then it goes again, and what came beside it."""
+    if projector is None:
+        return
+    try:
+        facts.read_projector(projector, model, stock.blobs)
+    except Unfit as error:
+        stock.discard((projector, *beside))
+        raise Refusal("invalid", error.message, "projector") from error
+
+
+def _allowed(text: str, roots: Sequence[Path], field: str) -> Path:
     """Where the file really is. Nothing is said of files elsewhere, not even whether there are any."""
     if not text or "\0" in text or not roots:
-        raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path")
+        raise Refusal("invalid", f"{field} must name a GGUF file on the server's machine", field)
     try:
         path = (roots[0] / text).resolve()
     except (OSError, RuntimeError) as error:
-        raise Refusal("invalid", "path must name a GGUF file on the server's machine", "path") from error
+        raise Refusal("invalid", f"{field} must name a GGUF file on the server's machine", field) from error
     if not any(path.is_relative_to(root.resolve()) for root in roots):
         why = "is outside of the folders that models may be imported from (TROPILLA_IMPORT_FOLDERS)"
-        raise Refusal("forbidden", f"{text} {why}", "path")
+        raise Refusal("forbidden", f"{text} {why}", field)
     return path
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, field: str) -> None:
     """Before anything is copied."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Refusal("invalid", f"{path.name} is no file", "path")
+            raise Refusal("invalid", f"{path.name} is no file", field)
         read_header(path, called=path.name)
     except OSError as error:
-        raise Refusal("invalid", f"{path.name} cannot be read: {error.strerror}", "path") from error
+        raise Refusal("invalid", f"{path.name} cannot be read: {error.strerror}", field) from error
     except ConfigurationError as error:
-        raise Refusal("invalid", error.message, "path") from error
+        raise Refusal("invalid", error.message, field) from error
 
 
-def _copied(path: Path, pulling: Pulling, say: Say, stopped: Asked) -> File:
+def _copied(path: Path, pulling: Pulling, say: Say, stopped: Asked, field: str) -> File:
     try:
         return take(Found(path, path.name), pulling, report=say, stopped=stopped)
     except FetchFailed as error:
-        raise Refusal(error.refusal, error.message, "path") from error
+        raise Refusal(error.refusal, error.message, field) from error
 
 
-def _linked(path: Path, blobs: Blobs, stopped: Asked) -> File:
+def _linked(path: Path, blobs: Blobs, stopped: Asked, field: str) -> File:
     """A link in the store, under the digest that the file has now. Raises `Refusal` and `Stopped`."""
     digest, size = hashlib.sha256(), 0
     try:
@@ -107,5 +148,5 @@ def _linked(path: Path, blobs: Blobs, stopped: Asked) -> File:
         with suppress(FileExistsError):
             blobs.path(found).symlink_to(path)
     except OSError as error:
-        raise Refusal("failed", f"{path.name} cannot be taken in: {error.strerror}", "path") from error
+        raise Refusal("failed", f"{path.name} cannot be taken in: {error.strerror}", field) from error
     return File(found, size, path.name)

@@ -72,7 +72,7 @@ class Looking:
             data = _fetched(asked.url, most, wire, over)
         except (FetchFailed, Unreachable) as error:
             log.info("look %s came to nothing: %s", asked.id, error.message)
-            raise self._put(error, late=over()) from error
+            raise self._told(error, late=over()) from error
         digest = self._checked(data)
         try:
             self.keep((Image(digest, data),))
@@ -93,7 +93,7 @@ class Looking:
             raise _refused("forbidden", f"the image cannot be fetched: {refusal}")
         return hosts
 
-    def _put(self, error: FetchFailed | Unreachable, *, late: bool) -> Refusal:
+    def _told(self, error: FetchFailed | Unreachable, *, late: bool) -> Refusal:
         """In words that may be told."""
         if late:
             return _refused("failed", f"the image cannot be fetched: it is not there after {self.seconds:.0f} s")

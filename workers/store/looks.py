@@ -39,9 +39,9 @@ class Looks:
     ) -> None:
         self._queue, self._serve, self._pause = queue, serve, pause
 
-    def open(self) -> None:
+    def open(self, threads: int = LOOKS) -> None:
         """They end with the process."""
-        for number in range(LOOKS):
+        for number in range(threads):
             threading.Thread(target=self._take_all, name=f"looks-{number}", daemon=True).start()
 
     def take(self) -> None:

@@ -11,7 +11,7 @@ from tropilla.workers.store import naming
 from tropilla.workers.store.applying import apply
 from tropilla.workers.store.configuring import configure
 from tropilla.workers.store.creating import create
-from tropilla.workers.store.importing import take_in
+from tropilla.workers.store.importing import Bring, take_in
 from tropilla.workers.store.pulling import Asked, Pulling
 from tropilla.workers.store.pulls import Fetch, pull
 from tropilla.workers.store.refusals import Refusal
@@ -45,7 +45,8 @@ class Shelves:
             case Import():
                 return take_in(errand, self._stock, self._pulling, say, stopped)
             case Configure():
-                return configure(errand, self._stock)
+                bring = Bring(self._stock, self._pulling, say, stopped, link=True)
+                return configure(errand, self._stock, bring)
             case Pull():
                 return pull(errand, self._stock, self._pulling, self._fetch, say, stopped)
             case Apply():

@@ -54,6 +54,7 @@ class PullSchema(Schema):
     id = Text()
     name = Text()
     sha256 = Text()
+    mmproj = Text()
     force = LooseBoolean()
 
 
@@ -61,6 +62,7 @@ class FetchSchema(Schema):
     id = Text()
     name = Text()
     sha256 = Text()
+    mmproj = Text()
     force = LooseBoolean()
 
 
@@ -71,6 +73,7 @@ class AbortSchema(Schema):
 class ImportSchema(Schema):
     model = _Said(required=True)
     modelPath = _Said(required=True)  # noqa: N815 (cortex' name)
+    mmproj = Text()
     option = Text(("symlink", "copy"))
 
 

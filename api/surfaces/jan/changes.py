@@ -24,6 +24,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_MODEL = "No model field in request body"
 _BEGUN, _LEGACY = "Model start downloading!", "Starting download {name}"
 _IMPORTED = "Model is imported successfully!"
+#: What callers call the file that reads images for a model. The first is the one an error names.
+_PROJECTORS = ("mmproj", "mmproj_path", "mmprojPath")
 _THERE = "The model is downloaded."
 _OWN = "model '{name}' belongs to a worker that was started with it, and has no file that could be deleted here"
 
@@ -67,12 +69,13 @@ def parse_import(body: JSON, surroundings: Surroundings) -> ErrandCall:
     given = body_of(body)
     name = new_name(text(given, "model", otherwise=_NO_MODEL), "model")
     path = text(given, "modelPath", "model_path", otherwise="No modelPath field in request body")
+    projector = text(given, *_PROJECTORS)
     option = text(given, "option") or "symlink"
     if option not in ("symlink", "copy"):
         raise InvalidField("Invalid 'option': expected 'symlink' or 'copy'.", param="option")
     if known(surroundings, name) is not None or surroundings.catalogue.define(name) is not None:
         raise InvalidField(f"Invalid 'model': there is a model '{name}' already.", param="model")
-    errand = Import(new_request_id(), name, path, link=option == "symlink")
+    errand = Import(new_request_id(), name, path, link=option == "symlink", projector=projector)
     return ErrandCall(errand, surroundings.now, flight=f"import {name}")
 
 
@@ -128,7 +131,9 @@ def _pulled(
         return told(found.name, "downloaded", _THERE, running=state == "running")
     if found is not None and stored(surroundings, found.name) is None:
         raise Conflict(_OWN.format(name=found.name), param="id")
-    return _begun(surroundings, source, found.name if found else name, {"sha256": wanted, "again": forced}, message)
+    mmproj = text(given, *_PROJECTORS)
+    more = {"sha256": wanted, "again": forced, "projector": spell(_source(mmproj, "mmproj")) if mmproj else ""}
+    return _begun(surroundings, source, found.name if found else name, more, message)
 
 
 def _begun(surroundings: Surroundings, source: Source, name: str, more: Mapping[str, Any], message: str) -> ErrandCall:
@@ -144,8 +149,8 @@ def _flight(source: Source) -> str:
     return f"pull {spell(source)}"
 
 
-def _source(handle: str) -> Source:
+def _source(handle: str, field: str = "model") -> Source:
     try:
         return parse_handle(handle)
     except InvalidSource as error:
-        raise InvalidField(error.message, param="model") from error
+        raise InvalidField(error.message, param=field) from error

@@ -26,6 +26,7 @@ _FIELDS: Mapping[str | None, str] = {
     "path": "modelPath",
     "name": "model",
     "source": "model",
+    "projector": "mmproj",
     "context": "ctx_len",
     "slots": "n_parallel",
     "threads": "cpu_threads",

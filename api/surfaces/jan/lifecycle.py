@@ -114,7 +114,8 @@ def _updated(surroundings: Surroundings, name: str, warning: str) -> Reply:
 def _configured(surroundings: Surroundings, name: str, changed: Change, settings: Mapping[str, Any]) -> ErrandCall:
     if stored(surroundings, name) is None:
         raise Conflict(_OWN.format(name=name), param=next(iter(settings)))
-    return ErrandCall(Configure(new_request_id(), name, changed.recipe, changed.overlay), surroundings.now)
+    errand = Configure(new_request_id(), name, changed.recipe, changed.overlay, changed.projector)
+    return ErrandCall(errand, surroundings.now)
 
 
 def _sentence(stands: Standing) -> str:

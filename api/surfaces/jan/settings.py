@@ -28,7 +28,7 @@ _MOST_SLOTS, _MOST_THREADS = 256, 1024
 #: Those that say what is so anyway: prompts of several requests are computed together, and prefixes are kept.
 _AS_IT_IS = ("cont_batching", "caching_enabled", "flash_attn", "embedding", "stream")
 #: Files that are not the model's own.
-_REFUSED = ("model_path", "llama_model_path", "mmproj")
+_REFUSED = ("model_path", "llama_model_path")
 
 
 class SettingsSchema(Schema):
@@ -109,15 +109,18 @@ _PARAMETERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be configured; None stays as it is. `warning` is what a person should hear of it."""
+    """What is to be configured; None stays as it is. `projector` is the file that is to read images for the model, "" that
+    none is. `warning` is what a person should hear of it.
+    """
 
     recipe: Recipe | None = None
     overlay: Overlay | None = None
+    projector: str | None = None
     warning: str = ""
 
     @property
     def nothing(self) -> bool:
-        return self.recipe is None and self.overlay is None
+        return self.recipe is None and self.overlay is None and self.projector is None
 
 
 def change(surroundings: Surroundings, definition: Definition, fields: Mapping[str, Any]) -> Change:
@@ -133,8 +136,13 @@ def change(surroundings: Surroundings, definition: Definition, fields: Mapping[s
             _check(name, fields[name], bound, model, surroundings.settings)
     asked, warning = _context(fields, model)
     recipe, overlay = _recipe(surroundings, definition, asked), _overlay(model.overlay, asked)
+    mmproj = fields.get("mmproj")
     return Change(
-        recipe if recipe != definition.recipe else None, overlay if overlay != model.overlay else None, warning
+        recipe if recipe != definition.recipe else None,
+        overlay if overlay != model.overlay else None,
+        # Which file it is by now, only the store can see.
+        mmproj if mmproj or model.projector else None,
+        warning,
     )
 
 

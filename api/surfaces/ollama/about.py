@@ -91,6 +91,7 @@ _SHOWN = record(
     {
         **dict.fromkeys(("license", "parameters", "template", "system"), TEXT),
         "messages": several(record("", {"role": TEXT, "content": TEXT})),
+        "projector_info": OBJECT,
         "tensors": several(record("", {"name": TEXT, "type": TEXT, "shape": several(COUNT)})),
     },
 )

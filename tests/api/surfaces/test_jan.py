@@ -307,7 +307,6 @@ def test_the_largest_number_is_the_models_unless_an_operator_is_strict(given: di
         {"stop": 5},
         {"cache_type": "q9"},
         {"model_path": "/etc/passwd"},
-        {"mmproj": "x.gguf"},
         {"prompt_template": "no places"},
         {"unheard": "of"},
     ],
@@ -540,6 +539,37 @@ def test_an_import_is_a_link_unless_a_copy_is_wanted(option: str | None, link: b
     assert (code, said["id"], said["state"], said["modelHandle"]) == (200, "mine", "downloaded", "mine")
     errand = scene.errand
     assert errand == Import(errand.id, "mine", "/models/x.gguf", link=link)
+
+
+@pytest.mark.parametrize("field", ["mmproj", "mmproj_path", "mmprojPath"])
+def test_an_import_may_name_what_reads_images(field: str) -> None:
+    scene = Scene(IDLE, Done("mine"))
+    assert (
+        scene.ask("POST", "/v1/models/import", {"model": "mine", "modelPath": "/x.gguf", field: "/eye.gguf"})[0] == 200
+    )
+    assert scene.errand == Import(scene.errand.id, "mine", "/x.gguf", link=True, projector="/eye.gguf")
+
+
+def test_a_projector_is_a_setting_that_the_store_looks_into() -> None:
+    scene = Scene(IDLE, Done("m"))
+    assert scene.ask("PATCH", "/v1/models/m", {"mmproj": "/eye.gguf"})[0] == 200
+    assert scene.errand == Configure(scene.errand.id, "m", projector="/eye.gguf")
+    refused = Scene(IDLE, Refused("invalid", "eye.gguf is no projector", "projector"))
+    code, said = refused.ask("PATCH", "/v1/models/m", {"mmproj": "/eye.gguf"})
+    assert (code, said["error"]["param"]) == (400, "mmproj")
+    # A model that reads no images has nothing to be taken away.
+    blind = Scene(IDLE)
+    assert blind.ask("PATCH", "/v1/models/m", {"mmproj": ""})[0] == 200
+    assert blind.book.begun == []
+
+
+def test_a_pull_may_name_what_reads_images() -> None:
+    scene = Scene(IDLE)
+    scene.ask("POST", "/v1/models/pull", {"model": "https://x.example/new.gguf", "mmproj": "o:r:mmproj-f16.gguf"})
+    assert isinstance(scene.errand, Pull)
+    assert scene.errand.projector == "hf://o/r@main/mmproj-f16.gguf"
+    code, said = Scene(IDLE).ask("POST", "/v1/models/pull", {"model": "https://x.example/new.gguf", "mmproj": "/etc/x"})
+    assert (code, said["error"]["param"]) == (400, "mmproj")
 
 
 @pytest.mark.parametrize(

@@ -482,3 +482,19 @@ def test_a_name_that_is_declared_twice_is_told() -> None:
     made = manifest(config(template={"chat": "t"}), models=models)
     assert made.warnings == ("template 't' is defined twice; the last one counts",)
     assert templates_of(made.entries[0]).chat == "{{.Input}}2"
+
+
+def test_a_projector_is_a_file_of_the_list_or_an_address() -> None:
+    models = [
+        {"name": "m", "source": "https://h.example/M.gguf"},
+        {"name": "e", "source": "https://h.example/eye.gguf"},
+    ]
+    for called in ("eye.gguf", "e", "https://h.example/eye.gguf"):
+        entry = manifest(config(mmproj=called), models=models).entries[0]
+        assert (entry.projector, entry.trouble) == ("eye.gguf", None)
+    entry = manifest(config(mmproj="gone.gguf")).entries[0]
+    assert entry.trouble == Trouble("file_missing", "mmproj file gone.gguf is not provided by this manifest")
+    assert "must be a path below the models' folder" in refusal(config(mmproj="../eye.gguf"))
+    assert warnings(parameters={"mmproj": "eye.gguf"}) == (
+        "model 'chat': parameters.mmproj has no effect: mmproj belongs beside parameters",
+    )

@@ -131,3 +131,30 @@ def test_a_manifest_goes_before_what_a_registry_says() -> None:
     assert made.definitions[1].model.overlay == replace(
         said, template=LocalTemplates(chat="{{.Input}}"), parameters=(("top_k", 9), ("top_p", 0.5))
     )
+
+
+EYE = File("ef" * 32, 5, "mmproj.gguf")
+
+
+def test_a_model_reads_images_by_the_file_that_its_entry_names() -> None:
+    made = manifest(
+        config("sees", mmproj="https://h.example/mmproj.gguf"), config("blind"), config("vectors", embeddings=True)
+    )
+    assert [file.stored_name for file in made.wanted] == ["M.gguf", "mmproj.gguf"]
+    sees, blind, _ = plan(made, {"M.gguf": SHELVED}, pinned, lambda name, model: EYE).definitions
+    assert (sees.recipe.projector, sees.model.projector, sees.model.size_bytes) == (EYE, EYE.digest, 14)
+    assert sees.model.capabilities == ("completion", "tools", "vision")
+    assert (blind.recipe.projector, blind.model.projector, blind.model.size_bytes) == (None, "", 9)
+    assert sees.recipe.pin != blind.recipe.pin
+    trouble = Trouble("not_gguf", "mmproj.gguf is no projector")
+    less = plan(made, {"M.gguf": SHELVED}, pinned, lambda name, model: trouble)
+    assert less.troubles == {"sees": trouble}
+    assert plan(made, {"M.gguf": SHELVED}, pinned).troubles["sees"].code == "file_missing"
+
+
+def test_what_its_place_has_to_read_images_serves_where_the_entry_names_none() -> None:
+    other = File("dd" * 32, 7, "other.gguf")
+    shelved = {"M.gguf": replace(SHELVED, projector=other)}
+    made = manifest(config("own"), config("named", mmproj="https://h.example/mmproj.gguf"))
+    own, named = plan(made, shelved, pinned, lambda name, model: EYE).definitions
+    assert (own.recipe.projector, named.recipe.projector) == (other, EYE)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +116,23 @@ def test_run_streams_the_answer_of_one_question(standin: StandIn, tropilla: Trop
         "model": "m", "stream": True, "options": {}, "think": True, "keep_alive": "5m",
         "messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "how are you?"}],
     }  # fmt: skip
+
+
+def test_run_sends_pictures_along_and_names_one_that_cannot_be_read(
+    standin: StandIn, tropilla: Tropilla, tmp_path: Path
+) -> None:
+    standin.streams("/api/chat", chunk("red"), DONE)
+    (tmp_path / "cat.png").write_bytes(b"picture")
+    (tmp_path / "empty.png").touch()
+    assert tropilla("run", "m", "which colour?", "--image", str(tmp_path / "cat.png")).out == "red\n"
+    assert standin.asked[0].body["messages"] == [
+        {"role": "user", "content": "which colour?", "images": [base64.b64encode(b"picture").decode()]}
+    ]
+    for name, why in (("gone.png", "cannot be read: No such file"), ("empty.png", "is empty")):
+        said = tropilla("run", "m", "hi", "--image", str(tmp_path / name))
+        assert said.status != 0
+        assert f"{name} {why}" in said.err
+    assert len(standin.asked) == 1
 
 
 def test_lines_may_be_cut_anywhere(standin: StandIn, tropilla: Tropilla) -> None:

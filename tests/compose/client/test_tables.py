@@ -99,3 +99,10 @@ def test_verbose_shows_every_fact_and_whole_texts() -> None:
     found = dict(tables.sections(shown(system="a\n" * 9), verbose=True))
     assert found["Metadata"] == (("general.architecture", "llama"), ("llama.context_length", "8192"))
     assert len(found["System"]) == 9
+
+
+def test_what_reads_images_has_a_section_of_its_own() -> None:
+    eyes = {"general.architecture": "clip", "clip.projector_type": "mlp", "clip.vision.image_size": 24, "clip.x": None}
+    found = dict(tables.sections(shown(eyes=eyes), verbose=True))
+    assert found["Projector"] == (("architecture", "clip"), ("type", "mlp"), ("image size", "24"))
+    assert ("clip.vision.image_size", "24") in found["Projector's metadata"]

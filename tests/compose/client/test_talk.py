@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tropilla.common.errors import ConfigurationError
 from tropilla.compose.client.talk import Entered, Talk, Typed, Wishes
 
 
@@ -129,3 +130,24 @@ def test_a_text_that_has_begun_can_be_given_up() -> None:
     typed.feed('"""not this')
     typed.forget()
     assert typed.feed("but this") == Entered("but this")
+
+
+def test_a_picture_goes_with_one_question_and_stays_with_it() -> None:
+    def read(path: str) -> str:
+        if path == "gone.png":
+            raise ConfigurationError("the picture gone.png cannot be read")
+        return f"base64 of {path}"
+
+    talk = Talk(Wishes("m"), read_picture=read, pictures=["given"])
+    assert talk.command("/image a b.png") == "Pictures that go with the next question: 2."
+    asked = {"role": "user", "content": "what?", "images": ["given", "base64 of a b.png"]}
+    assert talk.ask("what?")["messages"] == [asked]
+    # It came to nothing: they go with the next one.
+    assert talk.ask("what?")["messages"] == [asked]
+    talk.heard("what?", "a cat")
+    assert talk.ask("and?")["messages"] == [
+        asked, {"role": "assistant", "content": "a cat"}, {"role": "user", "content": "and?"}
+    ]  # fmt: skip
+    assert talk.command("/image gone.png") == "tropilla: the picture gone.png cannot be read"
+    assert "needs a file" in (talk.command("/image") or "")
+    assert "images" not in talk.ask("so?")["messages"][-1]

@@ -23,7 +23,7 @@ from tropilla.workers import pocket
 from tropilla.workers.store import facts
 from tropilla.workers.store.architectures import ARCHITECTURES, PARTS, TOKENIZERS
 from tropilla.workers.store.refusals import Unfit
-from tropilla.workers.store.soundness import check_model, in_order
+from tropilla.workers.store.soundness import check_model, check_projector, in_order
 
 SOUND: dict[str, Any] = {
     "general.architecture": "llama",
@@ -262,3 +262,56 @@ def test_shards_that_came_under_other_names_get_names_that_llama_cpp_finds(tmp_p
     assert weights.header.tensors == whole.tensors
     with pytest.raises(Unfit, match="is part 1 of 3"):
         facts.read_weights(shards[:1], blobs)
+
+
+# -- projectors --------------------------------------------------------------------------------------------------------
+
+EYE: dict[str, Any] = {"general.architecture": "clip", "clip.has_vision_encoder": True, "clip.projector_type": "mlp"}
+
+
+def eye(shapes: dict[str, tuple[int, ...]], **changes: Any) -> Header:
+    values = EYE | changes
+    return Header({key: value for key, value in values.items() if value is not None}, 1, 1, tensors=shapes)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "changes"),
+    [
+        ({"mm.2.weight": (32, 8)}, {}),
+        # Whatever is not certain is llama.cpp's to say.
+        ({"mm.2.weight": (32, 9), "mm.3.weight": (9, 9)}, {}),
+        ({"v.blk": (1,)}, {}),
+        ({"mm.2.weight": (32, 9)}, {"clip.projector_type": "brand_new"}),
+        ({"mm.2.weight": (32, 9)}, {"clip.projector_type": None}),
+        ({"mm.2.weight": (32, 9)}, {"clip.projector_type": 7}),
+        ({"mm.input_projection.weight": (8, 32)}, {"clip.projector_type": "gemma3"}),
+        ({"mm.2.bias": (8,)}, {"clip.projector_type": None, "clip.vision.projector_type": "qwen2.5vl_merger"}),
+        ({"mm.2.weight": (32,)}, {}),
+    ],
+)
+def test_a_projector_that_may_fit_passes(shapes: dict[str, tuple[int, ...]], changes: dict[str, Any]) -> None:
+    check_projector("eye.gguf", eye(shapes, **changes), header())
+
+
+@pytest.mark.parametrize(
+    ("shapes", "changes", "text"),
+    [
+        ({"mm.2.weight": (32, 9)}, {}, "is not for this model: it gives embeddings of 9, and 8 are wanted"),
+        ({"mm.model.fc.weight": (1, 4)}, {"clip.projector_type": "idefics3"}, "it gives embeddings of 4"),
+        ({"w": (1,)}, {"general.architecture": "llama"}, "is no projector: its architecture is llama, not clip"),
+        ({"w": (1,)}, {"general.architecture": None}, "is no projector"),
+        ({"w": (1,)}, {"clip.has_vision_encoder": None, "clip.has_audio_encoder": True}, "reads no images"),
+        ({}, {}, "has no tensors"),
+    ],
+)
+def test_a_projector_that_cannot_is_refused(
+    shapes: dict[str, tuple[int, ...]], changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(Unfit) as caught:
+        check_projector("eye.gguf", eye(shapes, **changes), header())
+    assert text in caught.value.message
+
+
+def test_a_model_that_takes_more_than_its_width_is_llama_cpps_to_compare() -> None:
+    deep = header(**{"llama.n_deepstack_layers": 3})
+    check_projector("eye.gguf", eye({"mm.2.weight": (32, 32)}), deep)
