@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
-from tropilla.api import auth, labels, media
+from tropilla.api import auth, labels, listening, media
 from tropilla.api.account import Ledger
 from tropilla.api.asking import Asking
 from tropilla.api.auth import Guard
@@ -28,6 +28,7 @@ from tropilla.api.liveness import Liveness
 from tropilla.api.misrouted import misrouted
 from tropilla.api.owners import Owners
 from tropilla.api.relay import Relay
+from tropilla.api.showing import Album, Showing
 from tropilla.api.streams import Streams
 from tropilla.api.surface import Dialect, acts, method_of, scopes_of
 from tropilla.api.surfaces import DIALECTS
@@ -57,6 +58,7 @@ class Collaborators:
     errands: Errands
     streams: Streams
     batches: Batches
+    album: Album
     counters: Counters = field(default_factory=Counters)
     departure: Departure = field(default_factory=Departure)
     guard: Guard = field(default_factory=Guard)
@@ -77,7 +79,9 @@ def create_app(collaborators: Collaborators, dialects: tuple[Dialect, ...] = DIA
     cluster, registry = collaborators.cluster, collaborators.registry
     departure = collaborators.departure
     arrays, liveness = arrays_reader(settings, read_arrays), collaborators.liveness
-    asking = Asking(settings, cluster, registry, arrays, lambda: departure.foreseen, liveness.ailing)
+    look = listening.looker(collaborators.errands, settings.max_image_bytes)
+    showing = Showing(settings, cluster.catalogue, collaborators.album, look)
+    asking = Asking(settings, cluster, registry, arrays, showing, lambda: departure.foreseen, liveness.ailing)
     views = Views(
         settings,
         cluster,

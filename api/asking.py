@@ -10,19 +10,30 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from flask import request
-from tropilla.api import admission, auth, media
+from tropilla.api import admission, auth, images, media
 from tropilla.api.cluster import Cluster
+from tropilla.api.framing import compact
 from tropilla.api.idempotency import Asked, Parse
-from tropilla.api.surface import JSON, Dialect, Surroundings
+from tropilla.api.showing import Showing
+from tropilla.api.surface import JSON, Call, Dialect, Question, Surroundings
 from tropilla.common import names
 from tropilla.common.catalogue import Catalogue
 from tropilla.common.errands import Task
 from tropilla.common.errors import GenerationFailed, ModelUnavailable, StoreUnavailable, UnknownModel, UnreadableBody
-from tropilla.common.generation import Request
+from tropilla.common.generation import Request, images_of
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Priority, Terms
 
 Understood = TypeVar("Understood")
+Meant = TypeVar("Meant", Call, Question)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's JSON value, and how many bytes it was read from."""
+
+    value: JSON
+    size: int = 0
 
 
 class Book(Protocol):
@@ -43,20 +54,26 @@ class Asking:
     registry: Book
     #: As `Surroundings.arrays`.
     arrays: Callable[[str], Mapping[str, JSON]]
+    showing: Showing
     draining: Callable[[], bool] = lambda: False
     #: As `Surroundings.ailing`.
     ailing: Callable[[], Mapping[str, str]] = dict
 
-    def data(self, dialect: Dialect) -> bytes:
-        """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
+    def data(self, dialect: Dialect, *, pictured: bool = False) -> bytes:
+        """The request's body as it came; pictured: images may be part of it. Raises `UnreadableBody` for a content type
+        that the dialect does not read.
+        """
         kind = request.headers.get("Content-Type", "")
         if not dialect.reads(kind):
             raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
+        if pictured:
+            request.max_content_length = self.settings.most_body_bytes
         return request.get_data(cache=False)
 
-    def body(self, dialect: Dialect, data: bytes) -> JSON:
-        encoding = request.headers.get("Content-Encoding", "")
-        return dialect.value(media.unpacked(data, encoding, self.settings.max_body_bytes))
+    def body(self, dialect: Dialect, data: bytes, *, pictured: bool = False) -> Body:
+        most = self.settings.most_body_bytes if pictured else self.settings.max_body_bytes
+        text = media.unpacked(data, request.headers.get("Content-Encoding", ""), most)
+        return Body(images.bare(dialect.value(text), text), len(text))
 
     def understood(
         self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
@@ -113,8 +130,25 @@ class Asking:
             staffed=lambda: self.registry.staffed(names.STORE_OFFICE),
         )
 
-    def asked(self, route: str, parse: Parse, body: JSON, around: Surroundings) -> Asked:
-        return Asked(route, functools.partial(self.understood, parse), body, around)
+    def asked(self, route: str, parse: Parse, body: Body, around: Surroundings) -> Asked:
+        return Asked(route, functools.partial(self.understood, parse), body.value, around, body.size)
+
+    def shown(self, call: Meant, asked: Asked) -> tuple[Meant, Asked]:
+        """With its images where workers look for them, and the body that names them in their places. Raises `BodyTooLarge`
+        for what is too large without them, and as `Showing.shown`.
+        """
+        (shown,), asked = self.all_shown((call,), asked)
+        return shown, asked
+
+    def all_shown(self, calls: tuple[Meant, ...], asked: Asked) -> tuple[tuple[Meant, ...], Asked]:
+        """As `shown`, of all that one body asks."""
+        there = [image for call in calls for image in images_of(call.request) if image.text]
+        body, most = images.referred(asked.body, there), self.settings.max_body_bytes
+        if asked.size > most and (not there or len(compact(body)) - len(there) * images.NAME_BYTES > most):
+            raise media.too_large(most)
+        requests = self.showing.shown(tuple(call.request for call in calls))
+        shown = (replace(call, request=request) for call, request in zip(calls, requests, strict=True))
+        return tuple(shown), replace(asked, body=body)
 
     def terms(self, asked: Request, said: Priority | None = None) -> Terms:
         """On which terms it waits. said: how urgent its body calls it. Raises `InvalidField` naming a header."""

@@ -39,7 +39,7 @@ class Changes:
             if chore.scopes == ADMIN and cors.from_elsewhere(said.get("Origin", ""), said.get("Sec-Fetch-Site", "")):
                 raise ForbiddenOrigin("another server")
             data = self.asking.data(dialect)
-            body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data)
+            body = None if chore.bodiless and not data.strip() else self.asking.body(dialect, data).value
             call = chore.parse(body, self.asking.around(variables, fresh=True))
             match call:
                 case Reply():

@@ -32,12 +32,13 @@ Parse = Callable[[JSON, Surroundings], object]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it came: the rule of its route, and what that makes of bodies."""
+    """A request as it came: the rule of its route, and what that makes of bodies; `size` is its body's, in bytes."""
 
     route: str
     parse: Parse
     body: JSON
     around: Surroundings
+    size: int = 0
 
 
 def named(terms: Terms, request: Request, asked: Asked | None) -> Terms:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+
 from flask import Response, request
 from tropilla.api import hangup
 from tropilla.api.chores import Errands, told
 from tropilla.api.framing import Framing
 from tropilla.api.surface import ErrandCall, ErrandRefused, Listening
 from tropilla.api.watch import ClientGone
-from tropilla.common.errands import Done, Refused
+from tropilla.common.errands import Done, Look, Refused, Word
+from tropilla.common.errors import StoreClosed
+from tropilla.common.generation import new_request_id
+
+#: How long an image may take that the store fetches for a request which waits for it, in seconds.
+LOOK_SECONDS = 20.0
 
 
 def listen(errands: Errands, framing: Framing, listening: Listening) -> Response:
@@ -35,3 +45,32 @@ def prepare(errands: Errands, call: ErrandCall) -> None:
         raise ErrandRefused(last)
     if not isinstance(last, Done):
         raise ClientGone("the client has closed its connection")
+
+
+def looker(errands: Errands, most_bytes: int, clock: Callable[[], float] = time.monotonic) -> Callable[[str], str]:
+    """What has the store fetch the image that a URL names, once for all who want it now, and answers its digest. Raises
+    `ErrandRefused`, `StoreUnavailable`.
+    """
+
+    def look(url: str) -> str:
+        errand = Look(new_request_id(), url, most_bytes)
+        # A URL may hold secrets.
+        flight = f"look {hashlib.sha256(url.encode()).hexdigest()}"
+        try:
+            errand_id = errands.begin(ErrandCall(errand, received=0.0, flight=flight))
+        except StoreClosed as error:
+            raise StoreClosed("the store is not running, which fetches images by their URLs") from error
+        errands.attend(errand_id)
+        until, said = clock() + LOOK_SECONDS, deque[Word | None](maxlen=1)
+        try:
+            said.extend(errands.words(errand_id, lambda: clock() > until))
+        finally:
+            errands.leave(errand_id, stops=True)
+        last = said[-1] if said else None
+        if isinstance(last, Refused):
+            raise ErrandRefused(last)
+        if not isinstance(last, Done):
+            raise ErrandRefused(Refused("failed", f"it was not there within {LOOK_SECONDS:.0f} s"))
+        return last.name
+
+    return look

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -74,13 +74,15 @@ class Relay:
         look_again: Callable[[str, Lane], Lane | Trouble],
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
+        renew: Callable[[Iterable[str]], None] = lambda digests: None,
     ) -> None:
+        """renew: keeps images, by their digests, for the request that waits."""
         self._store, self._room = store, room
         self._inbox = inbox
         self._submit = submit
         self._look_again = look_again
         self._settings = settings
-        self._clock = clock
+        self._clock, self._renew = clock, renew
         self._left, self._cancelled = Owed(self._hang_up), Owed(self._cancel)
 
     def run(
@@ -143,6 +145,7 @@ class Relay:
             self._settings,
             self._clock,
             self._deadline(terms),
+            self._renew,
             places=caller.places,
         )
         begun = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from flask import Response
 from tropilla.api import auth, idempotency, labels, listening, models, placement, streams
 from tropilla.api.account import Account, Ledger
-from tropilla.api.asking import Asking, blaming
+from tropilla.api.asking import Asking, Body, blaming
 from tropilla.api.batches.clerk import Clerk
 from tropilla.api.changes import Changes, Orders
 from tropilla.api.chores import Errands
@@ -135,12 +135,13 @@ class Views:
         surface = route.surface
 
         def view(**variables: str) -> Response:
-            data = self.asking.data(dialect)
+            data = self.asking.data(dialect, pictured=True)
             around = self.asking.around(variables)
             if (last := streams.placed(around.headers.get("last-event-id", ""))) is not None:
                 return self._resumed(*last, around)
             with self.ledger.open() as account:
-                asked = self.asking.asked(route.path, surface.parse, self.asking.body(dialect, data), around)
+                body = self.asking.body(dialect, data, pictured=True)
+                asked = self.asking.asked(route.path, surface.parse, body, around)
                 call = self.asking.understood(surface.parse, asked.body, around)
                 if isinstance(call, Reply):
                     return respond(call)
@@ -155,6 +156,8 @@ class Views:
         return view
 
     def _generated(self, surface: Surface, call: Call, account: Account, asked: Asked) -> Response:
+        call, asked = self.asking.shown(call, asked)
+
         def tell(call: Call, conversation: Conversation) -> Response:
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
@@ -172,12 +175,15 @@ class Views:
 
     def _batch(self, dialect: Dialect, batch: Batch) -> View:
         def view(**variables: str) -> Response:
-            data = self.asking.data(dialect)
+            data = self.asking.data(dialect, pictured=True)
             with ExitStack() as accounts:
                 first = accounts.enter_context(self.ledger.open())
                 around = self.asking.around(variables)
                 idempotency.refuse(around.headers)
-                calls = self.asking.understood(batch.parse, self.asking.body(dialect, data), around)
+                body = self.asking.body(dialect, data, pictured=True)
+                asked = self.asking.asked(batch.path, batch.parse, body, around)
+                calls = self.asking.understood(batch.parse, body.value, around)
+                calls, _ = self.asking.all_shown(calls, asked)
                 opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
                 begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
                 with blaming(calls[0].prompt_field):
@@ -188,10 +194,11 @@ class Views:
 
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
         def view(**variables: str) -> Response:
-            data = self.asking.data(dialect)
-            body = None if enquiry.bodiless and not data.strip() else self.asking.body(dialect, data)
+            data = self.asking.data(dialect, pictured=True)
+            absent = enquiry.bodiless and not data.strip()
+            body = Body(None) if absent else self.asking.body(dialect, data, pictured=True)
             asked = self.asking.asked(enquiry.path, enquiry.parse, body, self.asking.around(variables))
-            question = self.asking.understood(enquiry.parse, body, asked.around)
+            question = self.asking.understood(enquiry.parse, body.value, asked.around)
             if isinstance(question, Dismissal):
                 auth.demand(ADMIN)
                 return self._changes.dismiss(question)
@@ -200,6 +207,7 @@ class Views:
         return view
 
     def _answer(self, question: Question, answer: Answered, asked: Asked) -> Response:
+        question, asked = self.asking.shown(question, asked)
         terms = idempotency.named(self.asking.terms(question.request), question.request, asked)
         if question.first is not None:
             listening.prepare(self.errands, question.first)

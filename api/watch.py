@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -23,7 +23,7 @@ from tropilla.common import codec
 from tropilla.common.bus import Delivered
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import DecodeError, StoreUnavailable
-from tropilla.common.generation import Event, Failed, FailureCode, Finished, Last, Request
+from tropilla.common.generation import Event, Failed, FailureCode, Finished, Last, Request, images_of
 from tropilla.common.room import Position
 from tropilla.common.settings import Settings
 from tropilla.common.terms import ending
@@ -73,6 +73,7 @@ class Watch:
         settings: Settings,
         clock: Callable[[], float],
         deadline_seconds: float,
+        renew: Callable[[Iterable[str]], None] = lambda digests: None,
         places: bool = False,
     ) -> None:
         self._request, self._lane, self._mailbox, self._store, self._room = request, lane, mailbox, store, room
@@ -95,6 +96,8 @@ class Watch:
         self._untaken = True
         self._heard = self._pulsed = self._answered = self._put_at = clock()
         self._until = self._heard + deadline_seconds
+        self._images, self._renew = tuple(dict.fromkeys(image.digest for image in images_of(request))), renew
+        self._renewed = self._heard
         #: The request has more time than its listener here gives it.
         self._outlives = False
 
@@ -251,6 +254,9 @@ class Watch:
         """Whether somebody will come for a request that nobody holds, and to which lane. place: None where it was not asked
         for yet.
         """
+        if self._images and now - self._renewed >= self._settings.image_seconds / 3:
+            self._renewed = now
+            self._renew(self._images)
         found = self._look_again(self._request.model, self._lane)
         if isinstance(found, Lane):
             self._attended = now

@@ -22,8 +22,10 @@ from tropilla.api.counters import Counters
 from tropilla.api.departure import Departure
 from tropilla.api.inbox import Inbox
 from tropilla.api.keyring import Keyring
+from tropilla.api.listening import looker
 from tropilla.api.liveness import Liveness
 from tropilla.api.relay import Relay
+from tropilla.api.showing import Showing
 from tropilla.api.steward import Steward
 from tropilla.api.streams import Streams
 from tropilla.api.surfaces.openai import OPENAI
@@ -35,6 +37,7 @@ from tropilla.common.gauges import Gauges
 from tropilla.common.generation import Request, new_request_id
 from tropilla.common.gguf import read_arrays
 from tropilla.common.keystore import Keystore
+from tropilla.common.pictures import Pictures
 from tropilla.common.registry import Registry
 from tropilla.common.room import Room
 from tropilla.common.settings import Settings
@@ -70,12 +73,15 @@ def from_environment() -> Flask:
         else:
             submit_errand(celery, errand, flight)
 
-    relay = Relay(bus, room, inbox, put, cluster.look_again, settings)
+    pictures = Pictures(bus, settings)
+    relay = Relay(bus, room, inbox, put, cluster.look_again, settings, renew=pictures.renew)
     counters = Counters(bus, Gauges(bus))
     book = Book(bus)
     keystore = Keystore(bus)
     keyring = Keyring(keystore)
-    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name, keyring)
+    errands = Errands(registry, ask, cluster.forget, lambda: inbox.closed)
+    showing = Showing(settings, cluster.catalogue, pictures, looker(errands, settings.max_image_bytes))
+    foreman = _foreman(settings, registry, book, cluster, relay, inbox.name, keyring, showing)
     if settings.keys_on:
         keyring.start()
     inbox.start()
@@ -89,9 +95,10 @@ def from_environment() -> Flask:
             relay,
             inbox,
             registry,
-            Errands(registry, ask, cluster.forget, lambda: inbox.closed),
+            errands,
             Streams(bus),
             book,
+            pictures,
             counters,
             Departure(inbox.close_all),
             Guard(keyring if settings.keys_on else None, keystore.internal_secret),
@@ -135,11 +142,18 @@ def _steward(
 
 
 def _foreman(
-    settings: Settings, registry: Registry, book: Book, cluster: Cluster, relay: Relay, name: str, keyring: Keyring
+    settings: Settings,
+    registry: Registry,
+    book: Book,
+    cluster: Cluster,
+    relay: Relay,
+    name: str,
+    keyring: Keyring,
+    showing: Showing,
 ) -> Foreman:
     """Whoever runs batches in this process, when it is its turn."""
     archive = Archive.below(settings.home)
-    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays))
+    asking = Asking(settings, cluster, registry, arrays_reader(settings, read_arrays), showing)
 
     def answering() -> Answering:
         return Answering(OPENAI, asking, relay, limits=keyring.limits)

@@ -57,13 +57,14 @@ class Image:
 
     `data` is that file (PNG, JPEG, WebP or GIF); None once it lies in Redis (pictures.py), where a worker reads it. One
     that nobody has fetched yet has its `url` instead of both. `param` is the field it came from, for whoever refuses it
-    later.
+    later, and `text` what stood there for it, until it is admitted.
     """
 
     digest: str = ""
     data: bytes | None = field(default=None, repr=False)
     url: str = ""
     param: str = ""
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,11 @@ class Settings:
         return self.keys == "on" or (self.keys == "auto" and not is_loopback(self.host))
 
     @property
+    def most_body_bytes(self) -> int:
+        """Of a body with the images in it."""
+        return self.max_body_bytes + self.max_image_body_bytes
+
+    @property
     def pages(self) -> str:
         """`cors_origins`, as a list."""
         everywhere = "*" if self.keys_on else ""

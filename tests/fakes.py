@@ -15,7 +15,9 @@ from typing import Any
 
 from tropilla.api.batches.records import Asked, Batch, Status
 from tropilla.api.chores import Errands
+from tropilla.api.cluster import Cluster
 from tropilla.api.inbox import Mailbox
+from tropilla.api.showing import Showing
 from tropilla.api.streams import Streams
 from tropilla.common import codec
 from tropilla.common.bus import Appended, Delivered, Entry, Listener
@@ -28,6 +30,7 @@ from tropilla.common.generation import (
     Failed,
     Finished,
     GenerationRequest,
+    Image,
     Request,
     Sampling,
     TextPrompt,
@@ -37,6 +40,7 @@ from tropilla.common.generation import (
 from tropilla.common.keys import Key
 from tropilla.common.orders import Order
 from tropilla.common.room import Admitted, Position
+from tropilla.common.settings import Settings
 from tropilla.common.terms import NO_TERMS, Bounds, Terms
 from tropilla.workers.loop import Draw, Drawn, Job, Outgoing
 from tropilla.workers.prefixes import Copy, Drop, Move, Shift
@@ -608,6 +612,24 @@ class FakeCalls:
 
 def streams(calls: FakeCalls | None = None) -> Streams:
     return Streams(calls or FakeCalls())
+
+
+class FakeAlbum:
+    """Where images lie: in memory, with no end of room."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes | None] = {}
+        self.renewed: list[str] = []
+
+    def keep(self, images: Iterable[Image]) -> None:
+        self.kept |= {image.digest: image.data for image in images}
+
+    def renew(self, digests: Iterable[str]) -> None:
+        self.renewed += digests
+
+
+def showing(settings: Settings, cluster: Cluster, album: FakeAlbum | None = None) -> Showing:
+    return Showing(settings, cluster.catalogue, album or FakeAlbum(), lambda url: url)
 
 
 class FakeBatches:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-from fakes import Clock, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import Clock, FakeAlbum, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from openai_events import model
 from tropilla.api.app import Collaborators, create_app
@@ -74,6 +74,7 @@ class Scene:
             errands(self.book),
             streams(),
             FakeBatches(),
+            FakeAlbum(),
         )
         self.client: FlaskClient = create_app(collaborators).test_client()
 

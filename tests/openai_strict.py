@@ -20,8 +20,20 @@ from pydantic import BaseModel, TypeAdapter
 #: Model -> keys that we say beside OpenAI's, on purpose (sheet, sections 5, 8 and 11).
 EXTRAS: Mapping[str, frozenset[str]] = {
     "Model": frozenset(
-        {"max_model_len", "meta", "aliases", "type", "version", "name", "state", "format", "source_url", "settings"}
-        | {"parameters", "metadata", "assets", "engine_parameters", "model_parameters"}
+        {
+            "max_model_len",
+            "architecture",
+            "meta",
+            "aliases",
+            "type",
+            "version",
+            "name",
+            "state",
+            "format",
+            "source_url",
+            "settings",
+        }
+        | {"settings", "parameters", "metadata", "assets", "engine_parameters", "model_parameters"}
     ),
     "SyncPage[Model]": frozenset({"id", "created", "owned_by"}),
     "ChatCompletionMessage": frozenset({"reasoning_content", "reasoning"}),

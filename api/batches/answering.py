@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tropilla.api import placement
-from tropilla.api.asking import Asking
+from tropilla.api.asking import Asking, Body
 from tropilla.api.batches import lines
 from tropilla.api.batches.lines import Line
 from tropilla.api.batches.records import Asked, Tokens
@@ -177,7 +177,8 @@ class Answering:
     def _told(self, asked: Asked, request_id: str, data: bytes) -> Told:
         """Raises the error that is the line's answer; or else as `_awaited`, or `_Wait`."""
         try:
-            found = self._rendering.understood(asked.endpoint, lines.body_of(data), request_id)
+            body = Body(lines.body_of(data), len(data) - lines.ENVELOPE_BYTES)
+            found = self._rendering.understood(asked.endpoint, body, request_id)
             return found if isinstance(found, Told) else found.tell(self._events(asked, found.request))
         except Overloaded as error:
             raise _Wait(error.retry_after_seconds) from error

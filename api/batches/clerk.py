@@ -75,7 +75,7 @@ class Clerk:
                     assert isinstance(wish, KeepFile), "only a file comes with a form"
                     return respond(desk.whole(self._keep(wish, path, around.principal)))
             taken = desk.about.takes is not None
-            body = self._asking.body(dialect, self._asking.data(dialect)) if taken else None
+            body = self._asking.body(dialect, self._asking.data(dialect)).value if taken else None
             wish = desk.parse(body, around)
             if isinstance(wish, ReadFile):
                 return self._read(wish, around.principal)

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 from tropilla.api.batches.records import Ending, Objection
+from tropilla.api.images import bare
 
 #: So many lines of a batch are under way at the most.
 MOST_LINES = 256
@@ -130,7 +131,7 @@ def _entry(data: bytes, endpoint: str) -> str | _Complaint:
 
 def body_of(data: bytes) -> JSON:
     """What a line that was looked through asks."""
-    return orjson.loads(data)["body"]
+    return bare(orjson.loads(data)["body"], data)
 
 
 def request_id(batch_id: str, line: int, attempt: int) -> str:

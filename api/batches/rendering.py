@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from tropilla.api import models, overlays
-from tropilla.api.asking import Asking, blaming
+from tropilla.api.asking import Asking, Body, blaming
 from tropilla.api.batches.records import Tokens
-from tropilla.api.surface import JSON, Call, Dialect, Dismissal, Enquiry, Fold, Question, Reply, Route
+from tropilla.api.surface import Call, Dialect, Dismissal, Enquiry, Fold, Question, Reply, Route
 from tropilla.common.errors import InvalidField, TropillaError
 from tropilla.common.generation import Embedded, Event, Request
 from tropilla.common.recipes import UNPOLISHED
@@ -38,20 +38,23 @@ class Rendering:
         self._routes = {route.path: route for route in dialect.routes if isinstance(route, Route | Enquiry)}
         self._dialect, self._asking, self._clock = dialect, asking, clock
 
-    def understood(self, endpoint: str, body: JSON, request_id: str) -> Understood | Told:
-        """Raises `RequestError`s, as over HTTP."""
+    def understood(self, endpoint: str, body: Body, request_id: str) -> Understood | Told:
+        """Raises `RequestError`s, as over HTTP, `Overloaded` and `StoreUnavailable`."""
         route = self._routes[endpoint]
         parse = route.surface.parse if isinstance(route, Route) else route.parse
-        call = self._asking.understood(parse, body, self._asking.unasked())
+        asked = self._asking.asked(endpoint, parse, body, self._asking.unasked())
+        call = self._asking.understood(parse, body.value, asked.around)
         match call:
             case Reply():
                 return Told(call)
             case Call():
                 assert isinstance(route, Route)
+                call, _ = self._asking.shown(call, asked)
                 return self._generation(route, call, request_id)
             case Question():
                 assert isinstance(route, Enquiry), f"{endpoint} asks and cannot answer"
-                return self._question(route, call, request_id)
+                question, _ = self._asking.shown(call, asked)
+                return self._question(route, question, request_id)
             case Dismissal():
                 raise AssertionError(f"{endpoint} lets go of models")
 

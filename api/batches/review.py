@@ -16,7 +16,7 @@ PIECE_BYTES = 256 << 10
 
 def looked_through(asked: Asked, path: Path, settings: Settings, stay: Callable[[], None]) -> Review:
     """stay: called now and then, and may raise."""
-    review = Review(asked.endpoint, max_lines=settings.max_batch_lines, max_body_bytes=settings.max_body_bytes)
+    review = Review(asked.endpoint, max_lines=settings.max_batch_lines, max_body_bytes=settings.most_body_bytes)
     try:
         _look_through(review, path, stay)
     except FileNotFoundError:

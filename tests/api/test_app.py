@@ -13,6 +13,7 @@ from fakes import (
     MODEL,
     WORKER,
     Clock,
+    FakeAlbum,
     FakeAnnouncements,
     FakeBatches,
     FakeBook,
@@ -169,6 +170,7 @@ class World:
             errands(FakeBook()),
             streams(self.calls),
             FakeBatches(),
+            FakeAlbum(),
         )  # type: ignore[arg-type]
         self.app = create_app(self.collaborators, (WORDY, TERSE))
         self.client: FlaskClient = self.app.test_client()
@@ -528,7 +530,7 @@ def test_a_model_that_was_made_a_moment_ago_at_another_process_is_found(world: W
         (b'{"a": NaN}', 400, "MalformedBody"),
         (b"[]", 400, "InvalidField"),
         (b'{"prompt": "x", "model": "nobody"}', 404, "UnknownModel"),
-        (b"x" * 1025, 413, "BodyTooLarge"),
+        (b'{"prompt": "%s"}' % (b"x" * 1025), 413, "BodyTooLarge"),
     ],
 )
 def test_what_is_wrong_before_the_queue_is_told_in_the_dialects_words(

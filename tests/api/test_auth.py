@@ -14,6 +14,7 @@ import pytest
 from fakes import (
     WORKER,
     Clock,
+    FakeAlbum,
     FakeAnnouncements,
     FakeBatches,
     FakeBook,
@@ -68,7 +69,7 @@ class World:
         guard = Guard(self.ring if keys else None, clock=lambda: NOW)
         calls = streams(self.store.calls)
         collaborators = Collaborators(
-            settings, cluster, relay, self.inbox, book, errands(book), calls, FakeBatches(), guard=guard
+            settings, cluster, relay, self.inbox, book, errands(book), calls, FakeBatches(), FakeAlbum(), guard=guard
         )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(collaborators).test_client()
 

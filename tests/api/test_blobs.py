@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import (
+    WORKER,
+    Clock,
+    FakeAlbum,
+    FakeAnnouncements,
+    FakeBatches,
+    FakeBook,
+    FakeInbox,
+    FakeStore,
+    errands,
+    streams,
+)
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.auth import Guard
@@ -51,6 +62,7 @@ def client(tmp_path: Path) -> FlaskClient:
         errands(book),
         streams(),
         FakeBatches(),
+        FakeAlbum(),
         guard=Guard(internal_secret=lambda: SECRET),
     )  # type: ignore[arg-type]
     return create_app(collaborators).test_client()

@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from fakes import MODEL, WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, streams
+from fakes import (
+    MODEL,
+    WORKER,
+    Clock,
+    FakeAlbum,
+    FakeAnnouncements,
+    FakeBatches,
+    FakeBook,
+    FakeInbox,
+    FakeStore,
+    streams,
+)
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.chores import Errands
@@ -82,7 +93,9 @@ class World:
         errands = Errands(
             self.book, lambda errand, flight: self.submitted.append((errand, flight)), closing=lambda: self.closing
         )
-        collaborators = Collaborators(settings, cluster, relay, inbox, self.book, errands, streams(), FakeBatches())  # type: ignore[arg-type]
+        collaborators = Collaborators(
+            settings, cluster, relay, inbox, self.book, errands, streams(), FakeBatches(), FakeAlbum()
+        )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(collaborators, (BUSY,)).test_client()
 
     def ask(self, **body: Any) -> Any:

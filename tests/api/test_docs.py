@@ -200,6 +200,9 @@ def test_every_example_is_valid_and_is_understood(_dialect: Dialect, route: Any)
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
+PICTURED = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}
+
+
 @pytest.mark.parametrize(
     ("schema", "body", "fits"),
     [
@@ -213,6 +216,7 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
         ("OpenAIChat", {"messages": [{"content": "Hi"}]}, False),
         ("OpenAIChat", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}, True),
         ("OpenAIChat", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, False),
+        ("OpenAIChat", {"messages": [{"role": "user", "content": [PICTURED]}]}, True),
         ("OpenAIChat", {"reasoning_effort": "enormous"}, False),
         ("OpenAIChat", {"reasoning_effort": None, "something": "else"}, True),
         ("OpenAIChat", {"tools": [{"type": "function", "function": {"name": "a b"}}]}, False),

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import Clock, FakeAlbum, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.cluster import Cluster
@@ -27,7 +27,9 @@ def client(**given: Any) -> FlaskClient:
     inbox, cluster = FakeInbox(clock), Cluster(announcements := FakeAnnouncements(), announcements, clock)
     relay = Relay(store := FakeStore(clock), store, inbox, lambda *_: None, cluster.look_again, settings, clock)
     book = FakeBook()
-    collaborators = Collaborators(settings, cluster, relay, inbox, book, errands(book), streams(), FakeBatches())  # type: ignore[arg-type]
+    collaborators = Collaborators(
+        settings, cluster, relay, inbox, book, errands(book), streams(), FakeBatches(), FakeAlbum()
+    )  # type: ignore[arg-type]
     return create_app(collaborators).test_client()
 
 

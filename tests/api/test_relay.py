@@ -14,11 +14,13 @@ from tropilla.api.watch import ABANDONED_SECONDS, EXPIRY_SECONDS, PULSE, ClientG
 from tropilla.common.catalogue import Lane, Trouble
 from tropilla.common.errors import Conflict, Overloaded, StoreUnavailable
 from tropilla.common.generation import (
+    PICTURE,
     Embedded,
     EmbeddingRequest,
     Event,
     Failed,
     Finished,
+    Image,
     Request,
     TextPrompt,
     Token,
@@ -44,7 +46,17 @@ class World:
         #: What there is to say of the lane where the request waits; None: it is as good as any.
         self.found: Lane | Trouble | None = None
         self.looked: list[tuple[str, Lane]] = []
-        self.relay = Relay(self.store, self.store, self.inbox, self._submit, self._look_again, settings, self.clock)
+        self.renew: Callable[[Iterable[str]], None] = lambda digests: None
+        self.relay = Relay(
+            self.store,
+            self.store,
+            self.inbox,
+            self._submit,
+            self._look_again,
+            settings,
+            self.clock,
+            renew=lambda digests: self.renew(digests),
+        )
 
     def _submit(self, generation: Request, lane: Lane) -> None:
         self.submitting()
@@ -369,6 +381,18 @@ def test_a_caller_hears_signs_of_life_while_others_have_their_turn() -> None:
     world = World()
     world.inbox.script = [*[None] * 100, world.claim, lambda: world.store.write(*SAID)]
     assert pulses(world) == [10.0 * beat for beat in range(1, 21)]
+
+
+def test_the_images_of_a_request_are_kept_while_it_waits_and_no_longer() -> None:
+    renewed: list[tuple[float, tuple[str, ...]]] = []
+    world = World(settings=replace(SETTINGS, image_seconds=30))
+    began = world.clock.now
+    world.renew = lambda digests: renewed.append((world.clock.now - began, tuple(digests)))
+    # Half a minute in the room, half a minute with a worker that says nothing.
+    world.inbox.script = [*[None] * 16, world.claim, *[None] * 15, lambda: world.store.write(*SAID)]
+    images = (Image("a" * 64), Image("b" * 64), Image("a" * 64))
+    assert world.events(request("r", prompts=(TextPrompt(PICTURE * 3, images=images),))) == SAID
+    assert renewed == [(when, ("a" * 64, "b" * 64)) for when in (10.0, 20.0, 30.0)]
 
 
 def test_a_request_to_whose_lane_nobody_comes_waits_in_another_from_then_on() -> None:

@@ -6,7 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import (
+    WORKER,
+    Clock,
+    FakeAlbum,
+    FakeAnnouncements,
+    FakeBatches,
+    FakeBook,
+    FakeInbox,
+    FakeStore,
+    errands,
+    streams,
+)
 from flask.testing import FlaskClient
 from simulated import definition
 from tropilla.api.app import Collaborators, create_app
@@ -31,7 +42,7 @@ def client(announced: FakeAnnouncements | None = None, **settings: Any) -> tuple
     cluster = Cluster(announced, announced, clock)
     relay = Relay(store, store, inbox, lambda *_: None, cluster.look_again, told, clock)
     collaborators = Collaborators(
-        told, cluster, relay, inbox, FakeBook(), errands(FakeBook()), streams(), FakeBatches()
+        told, cluster, relay, inbox, FakeBook(), errands(FakeBook()), streams(), FakeBatches(), FakeAlbum()
     )  # type: ignore[arg-type]
     return create_app(collaborators).test_client(), store
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 from tropilla.api.about import OBJECT, TEXT, Nested, Shape, either, one_of, record, several, tagged
 from tropilla.api.fields import Array, Boolean, Strict, Text, empty, wrong_type
+from tropilla.api.images import Piece, joined, placed
 from tropilla.api.reading import Wrong, without_nulls
+from tropilla.api.surfaces.anthropic.sources import ImageBlock
 from tropilla.api.surfaces.openai.wrong import absent, at, json_text
-from tropilla.common.generation import Message, ToolCall
+from tropilla.common.generation import Image, Message, ToolCall
 
 #: Between the texts of one message.
 JOINT = "\n"
 #: role -> the blocks it may have.
 _SPOKEN: Mapping[str, frozenset[str]] = {
-    "user": frozenset({"text", "tool_result"}),
+    "user": frozenset({"text", "image", "tool_result"}),
     "assistant": frozenset({"text", "thinking", "redacted_thinking", "tool_use"}),
     "system": frozenset({"text"}),
 }
 #: Blocks Anthropic serves, as opposed to misspelt ones.
-_MEDIA = frozenset({"image", "document", "search_result", "container_upload"})
+_MEDIA = frozenset({"document", "search_result", "container_upload"})
 #: A model is told that a call has failed by what it reads.
 _FAILED = "Error: "
 
@@ -45,7 +48,7 @@ def _kind(block: Any) -> str:
     if not isinstance(kind, str):
         raise at(absent() if kind is None else wrong_type("a string", kind), "type")
     if kind in _MEDIA:
-        raise Wrong(f"content blocks of type '{kind}' are not supported: the model reads text only.", "unsupported")
+        raise Wrong(f"content blocks of type '{kind}' are not supported.", "unsupported")
     return kind
 
 
@@ -53,26 +56,56 @@ class _TextBlock(Schema):
     text = Text(required=True)
 
 
-class _OnlyText(Strict[str]):
-    """A block that has to be text."""
+class _TextOrImage(Strict[Piece]):
+    """A block that a result of a tool may have."""
 
     expected = "an object"
+    kinds: tuple[str, ...] = ("text", "image")
 
     def described(self, nested: Nested, /) -> Shape:
-        return tagged("text", nested(_TextBlock()))
+        return either(*(tagged(kind, nested(_BLOCKS[kind])) for kind in self.kinds))
 
-    def read(self, value: Any) -> str:
+    def read(self, value: Any) -> Piece:
         kind = _kind(value)
-        if kind != "text":
-            raise at(Wrong(f"unknown value '{kind}'. Expected 'text'."), "type")
-        return str(_TextBlock().load(without_nulls(value), unknown=EXCLUDE)["text"])
+        if kind not in self.kinds:
+            raise at(Wrong(f"unknown value '{kind}'. Expected {' or '.join(map(repr, self.kinds))}."), "type")
+        piece: Piece = _BLOCKS[kind].load(without_nulls(value), unknown=EXCLUDE)[_SAYS[kind]]
+        return piece
+
+
+class _OnlyText(_TextOrImage):
+    """A block that has to be text."""
+
+    kinds = ("text",)
+
+
+class _Pieces(Strict[list[Piece]]):
+    """A string, or blocks."""
+
+    expected = "a string or an array of content blocks"
+    _blocks: Array[Piece] = Array(_TextOrImage())
+
+    def described(self, nested: Nested, /) -> Shape:
+        return either(TEXT, self._blocks.described(nested))
+
+    def read(self, value: Any) -> list[Piece]:
+        if isinstance(value, str):
+            return [value]
+        if not isinstance(value, list):
+            raise wrong_type(self.expected, value)
+        pieces = (piece or "" for piece in self._blocks.deserialize(value) or ())
+        return [_below(piece, f"content[{place}]") for place, piece in enumerate(pieces)]
+
+
+def _below(piece: Piece, before: str) -> Piece:
+    return replace(piece, param=before + piece.param) if isinstance(piece, Image) else piece
 
 
 class Texts(Strict[str]):
     """A string, or blocks of text."""
 
-    expected = "a string or an array of content blocks"
-    _blocks = Array(_OnlyText())
+    expected = _Pieces.expected
+    _blocks: Array[Piece] = Array(_OnlyText())
 
     def described(self, nested: Nested, /) -> Shape:
         return either(TEXT, self._blocks.described(nested))
@@ -82,7 +115,7 @@ class Texts(Strict[str]):
             return value
         if not isinstance(value, list):
             raise wrong_type(self.expected, value)
-        return JOINT.join(text or "" for text in self._blocks.deserialize(value) or ())
+        return joined((text or "" for text in self._blocks.deserialize(value) or ()), JOINT)[0]
 
 
 class _Thinking(Schema):
@@ -103,13 +136,14 @@ class _ToolUse(Schema):
 
 class _ToolResult(Schema):
     tool_use_id = Text(required=True)
-    content = Texts(load_default="")
+    content = _Pieces(load_default=list)
     is_error = Boolean(load_default=False)
 
 
 #: What each kind of block holds beside its type.
 _BLOCKS: Mapping[str, Schema] = {
     "text": _TextBlock(),
+    "image": ImageBlock(),
     "thinking": _Thinking(),
     "redacted_thinking": _Redacted(),
     "tool_use": _ToolUse(),
@@ -117,25 +151,32 @@ _BLOCKS: Mapping[str, Schema] = {
 }
 
 
+#: Where those stand in their blocks that can stand side by side.
+_SAYS: Mapping[str, str] = {"text": "text", "image": "source"}
+
+
 class _Turn:
     """One message while its blocks come."""
 
     def __init__(self, role: str) -> None:
         self._role = role
-        self._texts: list[str] = []
+        self._pieces: list[Piece] = []
+        self._place = 0
         self._thoughts: list[str] = []
         self._calls: list[ToolCall] = []
         self._results: list[Message] = []
         self._readers: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "text": self._text,
+            "image": self._image,
             "thinking": self._thinking,
             "redacted_thinking": lambda block: None,
             "tool_use": self._tool_use,
             "tool_result": self._tool_result,
         }
 
-    def add(self, block: Any) -> None:
-        kind = _kind(block)
+    def add(self, block: Any, place: int) -> None:
+        """`place` is its own among the blocks."""
+        kind, self._place = _kind(block), place
         if kind not in self._readers:
             raise at(Wrong(f"content blocks of type '{kind}' are not served."), "type")
         if kind not in _SPOKEN[self._role]:
@@ -143,14 +184,18 @@ class _Turn:
         self._readers[kind](without_nulls(block))
 
     def messages(self) -> list[Message]:
-        if self._results and not self._texts:
+        if self._results and not self._pieces:
             return self._results
-        content, reasoning = JOINT.join(self._texts), JOINT.join(self._thoughts)
-        said = Message(self._role, content, tool_calls=tuple(self._calls), reasoning=reasoning)
+        (content, images), reasoning = joined(self._pieces, JOINT), JOINT.join(self._thoughts)
+        said = Message(self._role, content, tool_calls=tuple(self._calls), reasoning=reasoning, images=images)
         return [*self._results, said]
 
     def _text(self, block: dict[str, Any]) -> None:
-        self._texts.append(_TextBlock().load(block, unknown=EXCLUDE)["text"])
+        self._pieces.append(_TextBlock().load(block, unknown=EXCLUDE)["text"])
+
+    def _image(self, block: dict[str, Any]) -> None:
+        image = ImageBlock().load(block, unknown=EXCLUDE)["source"]
+        self._pieces.append(_below(image, f"content[{self._place}]"))
 
     def _thinking(self, block: dict[str, Any]) -> None:
         self._thoughts.append(_Thinking().load(block, unknown=EXCLUDE)["thinking"])
@@ -161,8 +206,11 @@ class _Turn:
 
     def _tool_result(self, block: dict[str, Any]) -> None:
         result = _ToolResult().load(block, unknown=EXCLUDE)
-        content = _FAILED + result["content"] if result["is_error"] else result["content"]
-        self._results.append(Message("tool", content, tool_call_id=result["tool_use_id"]))
+        content, images = joined(result["content"], JOINT)
+        message = Message("tool", content, tool_call_id=result["tool_use_id"], images=images)
+        if result["is_error"]:
+            message = replace(message, content=_FAILED + content)
+        self._results.append(placed(message, f"content[{self._place}]."))
 
 
 class _Role(Schema):
@@ -196,7 +244,7 @@ class Said(Strict[list[Message]]):
         turn = _Turn(role)
         for place, block in enumerate(content):
             try:
-                turn.add(block)
+                turn.add(block, place)
             except ValidationError as error:
                 raise at(error, "content", place) from error
         return turn.messages()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tropilla.api import overlays
+from tropilla.api.images import placed
 from tropilla.api.surface import JSON, Call, Question, Reply, Surroundings
 from tropilla.api.surfaces.anthropic.answer import Known
 from tropilla.api.surfaces.anthropic.schemas import EFFORTS, Thinking, checked
@@ -90,13 +91,18 @@ def _understood(body: JSON, surroundings: Surroundings, *, counting: bool) -> tu
 def _prompt(fields: dict[str, Any], box: Toolbox) -> ChatPrompt:
     instructed = (Message("system", fields["system"]),) if fields["system"] else ()
     return ChatPrompt(
-        (*instructed, *(message for turn in fields["messages"] for message in turn)),
+        (*instructed, *_said(fields["messages"])),
         tools=box.tools,
         tool_choice=box.choice,
         named_tool=box.named,
         parallel_calls=box.parallel,
         effort=_effort(fields),
     )
+
+
+def _said(turns: list[list[Message]]) -> Iterator[Message]:
+    for place, turn in enumerate(turns):
+        yield from (placed(message, f"messages[{place}].") for message in turn)
 
 
 def _effort(fields: dict[str, Any]) -> Effort | None:

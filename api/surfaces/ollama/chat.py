@@ -14,6 +14,7 @@ from tropilla.api.surfaces.ollama.history import history, remembered
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
 from tropilla.api.surfaces.ollama.overlays import chat_template
+from tropilla.api.surfaces.ollama.pictured import pictured
 from tropilla.api.surfaces.ollama.said import show_message
 from tropilla.api.surfaces.ollama.schemas import ChatSchema, read_body
 from tropilla.common.errors import InvalidField
@@ -38,7 +39,7 @@ def parse_chat(body: JSON, surroundings: Surroundings) -> Call | Question | Dism
         return load_of(given, surroundings, model)
     tools = tuple(_tools(given))
     effort = effort_of(given, model)
-    messages = remembered(overlays.conversation(tuple(history(given["messages"])), model.overlay), model)
+    messages = remembered(overlays.conversation(tuple(pictured(history(given["messages"]))), model.overlay), model)
     prompt = ChatPrompt(messages, tools=tools, effort=effort, template=chat_template(model))
     constraint = constraint_of(given) or overlays.grammar((prompt,), model.overlay)
     if given["_debug_render_only"]:

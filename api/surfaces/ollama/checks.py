@@ -26,14 +26,11 @@ from tropilla.common.grammar import refusal
 from tropilla.common.settings import Settings
 
 MAX_TOP_LOGPROBS = 20
-#: What a model may be able to do, and this server is not: its prompts are text.
-NOT_SERVED: frozenset[Capability] = frozenset({"vision"})
 
 _NO_THINKING = '"{typed}" does not support thinking'
 _NO_COMPLETION = '"{typed}" does not support {verb}'
 #: With the full name, and all that is missing, each on a line.
 _NO_CAPABILITY = "{full} does not support {missing}"
-_NOT_YET = "{field} is not supported yet"
 _NO_FORMAT = 'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
 _NO_GRAMMAR = "invalid format: {reason}"
 
@@ -56,7 +53,7 @@ def check_top_logprobs(given: Mapping[str, Any], settings: Settings) -> None:
 
 
 def check_capabilities(given: Mapping[str, Any], model: Model, wants: list[Want], verb: Verb) -> None:
-    """A load asks for them too. What the model could and this server does not do is refused like what it cannot."""
+    """A load asks for them too."""
     typed = given["model"]
     if given["think"] and "thinking" not in model.capabilities:
         raise UnsupportedField(_NO_THINKING.format(typed=typed), param="think")
@@ -66,9 +63,6 @@ def check_capabilities(given: Mapping[str, Any], model: Model, wants: list[Want]
     if missing:
         lacks = "\n".join(want.capability for want in missing)
         raise UnsupportedField(_NO_CAPABILITY.format(full=name_of(model).full, missing=lacks), param=missing[0].field)
-    for want in wants:
-        if want.capability in NOT_SERVED:
-            raise UnsupportedField(_NOT_YET.format(field=want.field), param=want.field)
 
 
 def check_template(source: str) -> None:

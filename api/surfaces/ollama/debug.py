@@ -10,7 +10,7 @@ from tropilla.api.surfaces.ollama.answer import timestamp
 from tropilla.api.surfaces.ollama.fault import JSON_TYPE
 from tropilla.api.surfaces.ollama.said import NOTHING, Show
 from tropilla.common.catalogue import Model
-from tropilla.common.generation import Prompt, TokenizeRequest, new_request_id
+from tropilla.common.generation import Prompt, TokenizeRequest, images_of, new_request_id
 
 
 def rendering_of(given: Mapping[str, Any], surroundings: Surroundings, *, model: Model, prompt: Prompt) -> Question:
@@ -22,4 +22,6 @@ def rendered(show: Show, question: Question, events: tuple[Any, ...], now: float
     """One object, whatever `stream` says."""
     (tokenized,) = events
     body = {"model": question.answer, "created_at": timestamp(now), **show(NOTHING), "done": False}
-    return Reply(body | {"_debug_info": {"rendered_template": tokenized.text}}, headers=JSON_TYPE)
+    images = len(images_of(question.request))
+    told = {"rendered_template": tokenized.text, **({"image_count": images} if images else {})}
+    return Reply(body | {"_debug_info": told}, headers=JSON_TYPE)

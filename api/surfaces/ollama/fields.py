@@ -5,8 +5,6 @@ The words are `json: cannot unmarshal string into Go struct field ChatRequest.st
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -14,7 +12,9 @@ import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from tropilla.api.about import ANYTHING, FLAG, INTEGER, OBJECT, TEXT, Described, Nested, Shape, several
 from tropilla.api.framing import compact
+from tropilla.api.images import BrokenBase64, of_base64
 from tropilla.api.reading import Wrong
+from tropilla.common.generation import Image
 
 _T = TypeVar("_T")
 
@@ -153,23 +153,24 @@ class Objects(Field[list[dict[str, Any]]]):
             raise ValidationError({place: error.messages}) from error
 
 
-class Images(Field[tuple[str, ...]]):
+class Images(Field[tuple[Image, ...]]):
     """Base64 in the standard alphabet, no `data:` URLs."""
 
     go_type = "api.ImageData"
     shape = several({**TEXT, "contentEncoding": "base64"})
 
-    def read(self, value: Any) -> tuple[str, ...]:
+    def read(self, value: Any) -> tuple[Image, ...]:
         if not isinstance(value, list):
             raise self.wrong_type(kind_of(value))
-        for image in value:
-            if not isinstance(image, str):
-                raise self.wrong_type(kind_of(image))
-            try:
-                base64.b64decode(image, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise Wrong("illegal base64 data at input byte 0") from error
-        return tuple(value)
+        return tuple(self._image(place, image) for place, image in enumerate(value))
+
+    def _image(self, place: int, value: Any) -> Image:
+        if not isinstance(value, str):
+            raise self.wrong_type(kind_of(value))
+        try:
+            return of_base64(value, f"images[{place}]")
+        except BrokenBase64 as error:
+            raise Wrong(f"illegal base64 data at input byte {error.at}") from error
 
 
 class Anything(Field[Any]):

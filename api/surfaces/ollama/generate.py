@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from tropilla.api.surfaces.ollama.debug import rendering_of
 from tropilla.api.surfaces.ollama.loading import load_of, unload_of
 from tropilla.api.surfaces.ollama.names import resolve
 from tropilla.api.surfaces.ollama.overlays import chat_template, infill_template, one_turn
+from tropilla.api.surfaces.ollama.pictured import marked
 from tropilla.api.surfaces.ollama.said import show_response
 from tropilla.api.surfaces.ollama.schemas import GenerateSchema, read_body
 from tropilla.common.catalogue import Model
@@ -45,6 +47,7 @@ def parse_generate(body: JSON, surroundings: Surroundings) -> Call | Question | 
         return load_of(given, surroundings, model)
     check_template(given["template"])
     _check_context(given, model)
+    _check_suffix(given)
     effort = effort_of(given, model)
     prompt = _prompt(given, model, effort)
     constraint = constraint_of(given) or overlays.grammar((prompt,), model.overlay)
@@ -73,6 +76,11 @@ def _wants(given: Mapping[str, Any]) -> list[Want]:
     return [want for want in wants if given[want.field]]
 
 
+def _check_suffix(given: Mapping[str, Any]) -> None:
+    if given["images"] and given["suffix"]:
+        raise UnsupportedField("images are not supported with suffix", param="images")
+
+
 def _check_context(given: Mapping[str, Any], model: Model) -> None:
     if given["context"] and given["suffix"]:
         raise UnsupportedField("context is not supported with suffix", param="context")
@@ -85,10 +93,12 @@ def _prompt(given: Mapping[str, Any], model: Model, effort: Effort | None) -> Pr
     """Raw text may spell markers, and with a suffix there is no system. Anything else is a chat of one turn, behind the
     tokens of an earlier one (section 4.5).
     """
+    text, images = marked(given["prompt"], given["images"])
     if given["raw"]:
-        return TextPrompt(given["prompt"], special=True)
+        return TextPrompt(text, special=True, images=images)
     if given["suffix"]:
         return InfillPrompt(given["prompt"], given["suffix"], infill_template(model, given["template"]))
-    messages = one_turn(model, given["prompt"], system=given["system"], goes_on=bool(given["context"]))
+    *before, asked = one_turn(model, text, system=given["system"], goes_on=bool(given["context"]))
+    messages = (*before, dataclasses.replace(asked, images=images))
     template = chat_template(model, given["template"])
     return ChatPrompt(messages, context=given["context"], effort=effort, template=template)

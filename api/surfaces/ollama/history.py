@@ -57,6 +57,7 @@ def _message(given: Mapping[str, Any]) -> Message:
         tool_calls=tuple(_tool_call(call) for call in given["tool_calls"]),
         tool_call_id=given["tool_call_id"],
         reasoning=given["thinking"],
+        images=given["images"],
     )
 
 

@@ -163,6 +163,11 @@ def _head(surroundings: Surroundings, model: Model, name: str) -> dict[str, Any]
         "owned_by": OWNER,
         **({"parent": model.name} if adapter else {"aliases": aliases_of(surroundings, model)}),
         "max_model_len": model.context_length,
+        # llama.cpp's and OpenRouter's.
+        "architecture": {
+            "input_modalities": ["text", *(["image"] if "vision" in model.capabilities else [])],
+            "output_modalities": ["text"] if "completion" in model.capabilities else ["embeddings"],
+        },
         "meta": {
             "n_vocab": model.vocabulary,
             "n_ctx_train": model.trained_context,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tropilla.api import overlays
+from tropilla.api import images, overlays
 from tropilla.api.framing import SSE
+from tropilla.api.reading import Wrong
 from tropilla.api.surface import JSON, Call, Clock, Frames, Reply, Surface, Surroundings
 from tropilla.api.surfaces.openai import about, refusals, schemas, thinking
 from tropilla.api.surfaces.openai.answer import answer, stream_headers, whole
@@ -20,7 +21,8 @@ from tropilla.api.surfaces.openai.stream import Stream
 from tropilla.api.surfaces.openai.token_facts import prompt_facts
 from tropilla.api.surfaces.openai.tools import Toolbox, check_schemas, toolbox
 from tropilla.api.timings import compute_time, known_at_start
-from tropilla.common.generation import ChatPrompt, Completion, Message
+from tropilla.common.catalogue import Model
+from tropilla.common.generation import ChatPrompt, Completion, Image, Message
 
 #: How Hugging Face's client names itself.
 _HUB_AGENT = "hf_hub/"
@@ -33,6 +35,7 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
     fields = schemas.checked(schemas.chat(surroundings.settings), body)
     messages = tuple(fields.get("messages") or fields["prompt"])
     model, adapter = resolve_adapted(surroundings, fields["model"])
+    messages = tuple(_pictured(messages, model))
     check_chat(fields, messages)
     box = toolbox(fields)
     constraint = sole_constraint(fields, box)
@@ -69,6 +72,31 @@ def parse(body: JSON, surroundings: Surroundings) -> Call:
 def _closing_delta(model: str, agent: str) -> Mapping[str, str]:
     """TGI's sample loops add up `delta.content` unseen (TGI sheet, section 15); everybody else wants `{}`."""
     return {"content": ""} if model == "tgi" or _HUB_AGENT in agent else {}
+
+
+def _pictured(messages: tuple[Message, ...], model: Model) -> Iterator[Message]:
+    """For a model that sees, also with the images that users show in markdown, as TGI has it: `![](data:...)`."""
+    for place, message in enumerate(messages):
+        field = f"messages[{place}]"
+        if message.role == "user" and "vision" in model.capabilities and "![" in message.content:
+            message = _unmarked(message, field)
+        yield images.placed(message, field + ".")
+
+
+def _unmarked(message: Message, field: str) -> Message:
+    written = iter(message.images)
+    pieces: list[images.Piece] = []
+    try:
+        for part in images.apart(message.content, written):
+            if isinstance(part, Image):
+                pieces.append(part)
+                continue
+            for piece in images.in_markdown(part, links=False):
+                pieces.append(dataclasses.replace(piece, param="content") if isinstance(piece, Image) else piece)
+    except Wrong as error:
+        raise schemas.invalid(f"{field}.content", str(error.messages[0]), "value") from error
+    content, shown = images.joined(pieces, "")
+    return dataclasses.replace(message, content=content, images=shown)
 
 
 def _prompt(fields: dict[str, Any], messages: tuple[Message, ...], box: Toolbox) -> ChatPrompt:

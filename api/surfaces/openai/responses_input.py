@@ -7,45 +7,60 @@ are put together again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError
-from tropilla.api.about import TEXT, Nested, Shape, either, several, tagged
+from tropilla.api.about import TEXT, Nested, Shape, either, one_of, record, several, tagged
 from tropilla.api.fields import Array, Strict, Text, empty, wrong_type
+from tropilla.api.images import Piece, joined, of_url, placed
 from tropilla.api.reading import Wrong, without_nulls
-from tropilla.api.surfaces.openai.messages import JOINT, Arguments, Content, Part
+from tropilla.api.surfaces.openai.messages import JOINT, Arguments, Content, Link, Part, said
 from tropilla.api.surfaces.openai.wrong import absent, at
-from tropilla.common.generation import Message, ToolCall
+from tropilla.common.generation import Image, Message, ToolCall
 
 #: Those that speak; a tool does so by `function_call_output`.
 _ROLES = ("user", "assistant", "system", "developer")
 
 
+class _Link(Link):
+    """A bare one: how closely to look at it stands beside it."""
+
+    expected = "a string"
+
+    def read(self, value: Any) -> Image:
+        if not isinstance(value, str):
+            raise absent() if value is None else wrong_type(self.expected, value)
+        return of_url(value, "")
+
+
 class _InputPart(Part):
     texts: Mapping[str, str] = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
-    media = frozenset({"input_image", "input_file", "input_audio", "computer_screenshot"})
+    media = frozenset({"input_file", "input_audio", "computer_screenshot"})
+    shown = "input_image"
+    link = _Link()
+
+    def described_image(self, _: Nested) -> tuple[Shape, ...]:
+        more = {"detail": one_of(*self.link.details), "file_id": {"type": "null"}}
+        return (record("", {"type": one_of(self.shown), "image_url": TEXT}, more),)
+
+    def read_image(self, value: Mapping[str, Any]) -> Image:
+        if value.get("file_id") is not None:
+            raise at(Wrong("images in files are not served: send them as data: URLs.", "unsupported"), "file_id")
+        self.link.check_detail(value)
+        return super().read_image(value)
 
 
-class _InputTexts(Content):
+class _InputContent(Content):
     parts = Array(_InputPart())
-
-
-class _InputContent(Strict[str]):
-    """Its texts as one."""
-
-    expected = Content.expected
-    _texts = _InputTexts()
-
-    def described(self, nested: Nested, /) -> Shape:
-        return self._texts.described(nested)
-
-    def read(self, value: Any) -> str:
-        return JOINT.join(self._texts.read(value))
 
 
 class _ReasoningPart(Part):
     texts: Mapping[str, str] = {"reasoning_text": "text", "summary_text": "text", "text": "text"}
+    shown = ""
+
+    def described_image(self, _: Nested) -> tuple[Shape, ...]:
+        return ()
 
 
 class _Said(Schema):
@@ -91,9 +106,10 @@ class _Turns:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._turn: _Turn | None = None
+        self._place = 0
 
-    def add(self, item: Any) -> None:
-        """Raises a `ValidationError` with paths inside the item."""
+    def add(self, item: Any, place: int) -> None:
+        """`place` is its own among the items. Raises a `ValidationError` with paths inside the item."""
         if not isinstance(item, dict):
             raise wrong_type("an object", item)
         kind = item.get("type") or ("message" if "role" in item else None)
@@ -101,7 +117,7 @@ class _Turns:
             raise at(absent(), "type")
         if not isinstance(kind, str):
             raise at(wrong_type("a string", kind), "type")
-        fields = without_nulls(item)
+        fields, self._place = without_nulls(item), place
         match kind:
             case "message":
                 self._said(**_Said().load(fields, unknown=EXCLUDE))
@@ -119,25 +135,30 @@ class _Turns:
         self._close()
         return self._messages
 
-    def _said(self, role: str, content: str) -> None:
+    def _said(self, role: str, content: list[Piece]) -> None:
+        message = self._message("system" if role == "developer" else role, content, "content")
         if role == "assistant":
             # Whoever speaks after a call, or once more, begins another turn.
             if self._turn is not None and (self._turn.calls or self._turn.content is not None):
                 self._close()
-            self._open().content = content
+            self._open().content = message.content
             return
         self._close()
-        self._messages.append(Message("system" if role == "developer" else role, content))
+        self._messages.append(message)
 
     def _called(self, call_id: str, name: str, arguments: str) -> None:
         self._open().calls.append(ToolCall(name, arguments, call_id))
 
-    def _returned(self, call_id: str, output: str) -> None:
+    def _returned(self, call_id: str, output: list[Piece]) -> None:
         self._close()
-        self._messages.append(Message("tool", output, tool_call_id=call_id))
+        self._messages.append(replace(self._message("tool", output, "output"), tool_call_id=call_id))
 
-    def _thought(self, summary: list[str], content: list[str]) -> None:
-        thought = JOINT.join(content or summary)
+    def _message(self, role: str, pieces: list[Piece], field: str) -> Message:
+        content, images = said(pieces, role, field=field)
+        return placed(Message(role, content, images=images), f"input[{self._place}].")
+
+    def _thought(self, summary: list[Piece], content: list[Piece]) -> None:
+        thought, _ = joined(content or summary, JOINT)
         if self._turn is not None and (self._turn.calls or self._turn.content is not None):
             self._close()
         if thought:
@@ -173,7 +194,7 @@ class Input(Strict[list[Message]]):
         turns = _Turns()
         for place, item in enumerate(value):
             try:
-                turns.add(item)
+                turns.add(item, place)
             except ValidationError as error:
                 raise at(error, place) from error
         messages = turns.messages()

@@ -15,6 +15,7 @@ VERSION = "3.3.6-dev0"
 ROUTER = "text-generation-router"
 #: What a model is for, by the first of its capabilities that has a name on the Hugging Face hub.
 PIPELINE_TAGS: tuple[tuple[Capability, str], ...] = (
+    ("vision", "image-text-to-text"),
     ("completion", "text-generation"),
     ("embedding", "feature-extraction"),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tropilla.api import overlays
+from tropilla.api.images import in_markdown, joined
 from tropilla.api.models import default_model
+from tropilla.api.reading import Wrong
 from tropilla.api.surface import JSON, Call, Question, Surroundings
 from tropilla.api.surfaces.tgi.features import only_embeds, parse_features
 from tropilla.api.surfaces.tgi.grammar import constraint_of
@@ -15,7 +17,7 @@ from tropilla.api.surfaces.tgi.rules import check
 from tropilla.api.surfaces.tgi.schemas import COMPAT, GENERATE, Asked, Parameters, read
 from tropilla.api.timings import known_at_start
 from tropilla.common.catalogue import Model
-from tropilla.common.errors import Overloaded, UnknownModel
+from tropilla.common.errors import InvalidField, Overloaded, UnknownModel
 from tropilla.common.generation import (
     Fit,
     GenerationRequest,
@@ -94,7 +96,7 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
     return GenerationRequest(
         id=new_request_id(),
         model=model.name,
-        prompts=(TextPrompt(asked.inputs),),
+        prompts=(_prompt(asked.inputs, model),),
         sampling=_sampling(given),
         n=given.candidates,
         max_tokens=_max_tokens(given, settings),
@@ -109,6 +111,17 @@ def _request(asked: Asked, model: Model, settings: Settings) -> GenerationReques
         # Whatever else passed the rules means none.
         adapter=given.adapter_id if given.adapter_id in model.adapters else "",
     )
+
+
+def _prompt(inputs: str, model: Model) -> TextPrompt:
+    """Markdown shows images to a model that sees, and is text to any other one. Raises `InvalidField`."""
+    if "vision" not in model.capabilities:
+        return TextPrompt(inputs)
+    try:
+        text, images = joined(in_markdown(inputs, links=True), "")
+    except Wrong as error:
+        raise InvalidField(f"invalid image content: {error.messages[0]}", param="inputs") from error
+    return TextPrompt(text, images=tuple(replace(image, param="inputs") for image in images))
 
 
 #: TGI's names of what a model's overlay may set, where they are not the engine's.

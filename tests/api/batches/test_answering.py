@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBook, answer
+from fakes import Clock, FakeAlbum, FakeAnnouncements, FakeBook, answer, showing
+from PIL import Image as Pillow
 from scene import POCKET
 from tropilla.api.asking import Asking
 from tropilla.api.batches.answering import MOST_TRIES, Answering
@@ -22,7 +25,7 @@ from tropilla.api.surfaces.openai import OPENAI
 from tropilla.api.watch import ABANDONED_SECONDS, PULSE, ClientGone
 from tropilla.common.catalogue import Lane, Worker
 from tropilla.common.errors import LimitReached, Overloaded, StoreUnavailable
-from tropilla.common.generation import Embedded, Event, Failed, Finished, Request, Token, Usage
+from tropilla.common.generation import Embedded, Event, Failed, Finished, Request, Token, Usage, images_of
 from tropilla.common.keys import Limits
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Terms
@@ -73,8 +76,12 @@ class FakeRelay:
 
 class World:
     def __init__(self, *scripts: Sequence[Event] | Exception) -> None:
-        self.clock, self.relay = Clock(BEGAN), FakeRelay(*scripts)
+        self.clock, self.relay, self.album = Clock(BEGAN), FakeRelay(*scripts), FakeAlbum()
         self._hear(FakeAnnouncements(WORKER))
+
+    def sees(self) -> None:
+        """From here on the model has a projector."""
+        self._hear(FakeAnnouncements(replace(WORKER, model=replace(POCKET, capabilities=("completion", "vision")))))
 
     def leave(self, back: int | None = None) -> None:
         """The worker is gone; see `Leaving`."""
@@ -82,7 +89,8 @@ class World:
 
     def _hear(self, announced: FakeAnnouncements) -> None:
         cluster = Cluster(announced, announced, self.clock)
-        asking = Asking(Settings(), cluster, FakeBook(), lambda digest: {})
+        told = showing(Settings(), cluster, self.album)
+        asking = Asking(Settings(), cluster, FakeBook(), lambda digest: {}, told)
         self.answering = Answering(
             OPENAI, asking, self.relay, self.clock, limits=LIMITS.__getitem__, most_wait_seconds=0
         )  # type: ignore[arg-type]
@@ -122,6 +130,32 @@ def test_a_line_is_answered_as_its_route_would_in_the_last_class() -> None:
     assert terms == Terms("somebody", "batch", 900.0, limits=Limits(3, 0, 1000))
     world.answering.settled(7)
     assert world.relay.forgotten == [request.id]
+
+
+def pictured(data: bytes) -> dict[str, Any]:
+    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return {**BODY, "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
+
+
+def test_the_images_of_a_line_lie_where_workers_look_once_it_is_asked() -> None:
+    world = World(answer("red"))
+    world.sees()
+    with io.BytesIO() as file:
+        Pillow.new("RGB", (8, 8), "red").save(file, "PNG")
+        data = file.getvalue()
+    status, body = told(world.answer(pictured(data)))
+    assert (status, body["choices"][0]["message"]["content"]) == (200, "red")
+    ((request, _, _),) = world.relay.asked
+    (image,) = images_of(request)
+    assert (image.data, world.album.kept) == (None, {image.digest: data})
+
+
+def test_a_line_whose_image_is_none_is_answered_as_over_http() -> None:
+    world = World()
+    world.sees()
+    status, body = told(world.answer(pictured(b"no image")))
+    assert (status, body["error"]["param"]) == (400, "messages[0].content[0].image_url.url")
+    assert (world.relay.asked, world.album.kept) == ([], {})
 
 
 def test_vectors_are_answered_in_the_order_of_their_inputs() -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import WORKER, Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeInbox, FakeStore, errands, streams
+from fakes import (
+    WORKER,
+    Clock,
+    FakeAlbum,
+    FakeAnnouncements,
+    FakeBatches,
+    FakeBook,
+    FakeInbox,
+    FakeStore,
+    errands,
+    streams,
+)
 from flask.testing import FlaskClient
 from openai.types import Batch, FileDeleted, FileObject
 from openai_strict import strict
@@ -36,7 +47,9 @@ class World:
         cluster, inbox = Cluster(FakeAnnouncements(WORKER), clock), FakeInbox(clock)
         relay = Relay(FakeStore(clock), inbox, lambda *_: None, cluster.look_again, told, clock)
         self.batches, book = FakeBatches(), FakeBook()
-        collaborators = Collaborators(told, cluster, relay, inbox, book, errands(book), streams(), self.batches)  # type: ignore[arg-type]
+        collaborators = Collaborators(
+            told, cluster, relay, inbox, book, errands(book), streams(), self.batches, FakeAlbum()
+        )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(collaborators, (DESKS,)).test_client()
         self.archive = Archive.below(home)
 

@@ -209,7 +209,7 @@ def test_a_file_that_is_gone_fails_the_batch(world: World) -> None:
 
 
 def test_a_line_that_is_too_long_is_told_and_the_next_one_is_found(world: World) -> None:
-    world.put(b"x" * (3 * Settings().max_body_bytes) + b"\n", b"{\n")
+    world.put(b"x" * (2 * Settings().most_body_bytes) + b"\n", b"{\n")
     world.taken(FakeAnswering()).run()
     told = json.loads(world.book.fields["objections"])
     assert [(each["code"], each["line"]) for each in told] == [("line_too_long", 1), ("invalid_json_line", 2)]

@@ -172,7 +172,12 @@ def test_what_changes_no_answer_is_passed_over() -> None:
     assert prompt(**harmless, mcp_servers=[], container=None, whatever=1) == prompt()
 
 
-IMAGE: dict[str, Any] = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}}
+IMAGE: dict[str, Any] = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+
+
+def image(**source: Any) -> dict[str, Any]:
+    return {"type": "image", "source": {**IMAGE["source"], **source}}
+
 
 #: fields -> the path that the message begins with
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -190,7 +195,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": [by("user", {})]}, "messages.0.content.0.type: Field required"),
     ({"messages": [by("user", {"type": 5})]}, "messages.0.content.0.type:"),
     ({"messages": [by("user", {"type": "text"})]}, "messages.0.content.0.text: Field required"),
-    ({"messages": [by("user", TEXT, IMAGE)]}, "messages.0.content.1: content blocks of type 'image'"),
+    ({"messages": [by("user", {"type": "image"})]}, "messages.0.content.0.source: Field required"),
+    ({"messages": [by("user", TEXT, image(data="a\nGk"))]}, "messages.0.content.1.source.data: the image is no base64"),
+    ({"messages": [by("user", image(data=None))]}, "messages.0.content.0.source.data: Field required"),
+    (
+        {"messages": [by("user", image(media_type="image/bmp"))]},
+        "messages.0.content.0.source.media_type: expected one of",
+    ),
+    ({"messages": [by("user", image(type="url"))]}, "messages.0.content.0.source.url: Field required"),
+    (
+        {"messages": [by("user", image(type="url", url="ftp://a"))]},
+        "messages.0.content.0.source.url: expected a data: URL",
+    ),
+    ({"messages": [by("user", image(type="file"))]}, "messages.0.content.0.source.type: images in files"),
+    ({"messages": [by("user", image(type="tune"))]}, "messages.0.content.0.source.type: expected 'base64' or 'url'"),
+    ({"messages": [by("assistant", IMAGE)]}, "messages.0.content.0.type: a message of role 'assistant'"),
     ({"messages": [by("user", {"type": "document"})]}, "messages.0.content.0: content blocks of type 'document'"),
     ({"messages": [by("user", {"type": "tune"})]}, "messages.0.content.0.type:"),
     ({"messages": [by("user", USED)]}, "messages.0.content.0.type: a message of role 'user'"),
@@ -203,11 +222,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": [by("assistant", {**USED, "input": "{}"})]}, "messages.0.content.0.input:"),
     ({"messages": [by("user", {**RESULT, "tool_use_id": None})]}, "messages.0.content.0.tool_use_id: Field required"),
     ({"messages": [by("user", {**RESULT, "content": 5})]}, "messages.0.content.0.content:"),
-    ({"messages": [by("user", {**RESULT, "content": [IMAGE]})]}, "messages.0.content.0.content.0:"),
+    (
+        {"messages": [by("user", {**RESULT, "content": [image(data="!")]})]},
+        "messages.0.content.0.content.0.source.data:",
+    ),
     ({"messages": [by("user", {**RESULT, "content": [THOUGHT]})]}, "messages.0.content.0.content.0.type:"),
     ({"messages": [by("user", {**RESULT, "is_error": "no"})]}, "messages.0.content.0.is_error:"),
     ({"system": 5}, "system:"),
-    ({"system": [IMAGE]}, "system.0: content blocks of type 'image'"),
+    ({"system": [IMAGE]}, "system.0.type: unknown value 'image'"),
     ({"model": 5}, "model:"),
     ({"model": "claude"}, "model: claude"),
     ({"max_tokens": 0}, "max_tokens:"),

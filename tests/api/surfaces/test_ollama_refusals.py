@@ -166,11 +166,7 @@ def test_an_option_of_the_wrong_type_is_named(name: str, value: JSON, text: str)
     assert (reply.status, reply.body) == (400, {"error": f'option "{name}" must {text}'})
 
 
-def test_what_a_model_could_and_the_server_does_not_yet_is_refused_too() -> None:
-    around = surroundings(dataclasses.replace(POCKET, capabilities=("completion", "vision")))
-    pictures = [TURN, TURN | {"images": ["aGk="]}]
-    for surface, body, field in (
-        (GENERATE, generate(images=["aGk="]), "images"),
-        (CHAT, chat(messages=pictures), "messages[1].images"),
-    ):
-        assert told(surface, body, around).body == {"error": f"{field} is not supported yet"}
+def test_what_is_filled_in_has_no_place_for_images() -> None:
+    around = surroundings(dataclasses.replace(POCKET, capabilities=("completion", "insert", "vision")))
+    reply = told(GENERATE, generate(suffix="x", images=["aGk="]), around)
+    assert (reply.status, reply.body) == (400, {"error": "images are not supported with suffix"})

@@ -13,7 +13,12 @@ from tropilla.common import errors
 
 SPOKEN = {"role": "assistant", "content": "Ho"}
 CALL = {"function": {"name": "add", "arguments": "{}"}}
-IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+LINK = "data:image/png;base64,aGk="
+
+
+def image(link: Any = LINK, role: str = "user") -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": [{"type": "image_url", "image_url": link}]}]}
+
 
 #: (fields beside HELLO, param, code)
 CHAT_CASES: list[tuple[dict[str, Any], str, str | None]] = [
@@ -33,7 +38,16 @@ CHAT_CASES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type", "invalid_type"),
     ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "invalid_type"),
     ({"messages": [{"role": "user", "content": [{"type": "tune"}]}]}, "messages[0].content[0].type", "invalid_value"),
-    ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages[0].content[0]", "unsupported_value"),
+    ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0]", "unsupported_value"),
+    (image(None), "messages[0].content[0].image_url", "invalid_type"),
+    (image({}), "messages[0].content[0].image_url.url", "invalid_type"),
+    (image({"url": LINK, "detail": "huge"}), "messages[0].content[0].image_url.detail", "invalid_value"),
+    (image({"url": "data:image/png;base64,aG"}), "messages[0].content[0].image_url.url", "invalid_value"),
+    (image("data:image/png,hi"), "messages[0].content[0].image_url", "invalid_value"),
+    (image("data:text/plain;base64,aGk="), "messages[0].content[0].image_url", "invalid_value"),
+    (image("file:///etc/passwd"), "messages[0].content[0].image_url", "invalid_value"),
+    (image(role="system"), "messages[0].content", "invalid_value"),
+    (image(role="assistant"), "messages[0].content", "invalid_value"),
     ({"messages": [USER, SPOKEN, SPOKEN]}, "messages[2]", None),
     (
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}]},
@@ -215,8 +229,7 @@ def test_absence_comes_before_types_before_ranges_before_the_model_before_rules(
 
 
 def test_an_images_error_names_the_part() -> None:
-    reply = refusal(CHAT, {"messages": [{"role": "user", "content": [IMAGE]}]})
-    assert "image_url" in reply.body["error"]["message"]
+    assert "image_url" in refusal(CHAT, image("data:,")).body["error"]["message"]
 
 
 def test_a_missing_json_schema_is_mentioned() -> None:

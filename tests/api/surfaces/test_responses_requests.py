@@ -298,7 +298,31 @@ def test_what_changes_no_answer_is_passed_over() -> None:
         ({"input": [spoken({})]}, "input[0].content[0].type", "invalid_type"),
         ({"input": [spoken({"type": "tune"})]}, "input[0].content[0].type", "invalid_value"),
         ({"input": [spoken({"type": "input_text"})]}, "input[0].content[0].text", "invalid_type"),
-        ({"input": [spoken({"type": "input_image"})]}, "input[0].content[0]", "unsupported_value"),
+        (
+            {"input": [spoken({"type": "input_image"})]},
+            "input[0].content[0].image_url",
+            "missing_required_parameter",
+        ),
+        (
+            {"input": [spoken({"type": "input_image", "image_url": {}})]},
+            "input[0].content[0].image_url",
+            "invalid_type",
+        ),
+        (
+            {"input": [spoken({"type": "input_image", "file_id": "file-1"})]},
+            "input[0].content[0].file_id",
+            "unsupported_value",
+        ),
+        (
+            {"input": [spoken({"type": "input_image", "image_url": "data:image/png;base64,!"})]},
+            "input[0].content[0].image_url",
+            "invalid_value",
+        ),
+        (
+            {"input": [{"role": "system", "content": [{"type": "input_image", "image_url": "https://a"}]}]},
+            "input[0].content",
+            "invalid_value",
+        ),
         ({"input": [spoken({"type": "input_file"})]}, "input[0].content[0]", "unsupported_value"),
         ({"input": [{**CALLED, "call_id": None}]}, "input[0].call_id", "missing_required_parameter"),
         ({"input": [{**CALLED, "name": None}]}, "input[0].name", "missing_required_parameter"),

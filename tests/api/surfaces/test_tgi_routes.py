@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Clock, FakeAnnouncements, FakeBatches, FakeBook, FakeStore, errands, streams
+from fakes import Clock, FakeAlbum, FakeAnnouncements, FakeBatches, FakeBook, FakeStore, errands, streams
 from flask.testing import FlaskClient
 from scene import POCKET
 from tropilla.api.app import Collaborators, create_app
@@ -68,7 +68,15 @@ class World:
         cluster = Cluster(announced, announced)
         relay = Relay(self.store, self.store, self.mailboxes, self._submit, cluster.look_again, self.settings)
         self.collaborators = Collaborators(
-            self.settings, cluster, relay, self.mailboxes, FakeBook(), errands(FakeBook()), streams(), FakeBatches()
+            self.settings,
+            cluster,
+            relay,
+            self.mailboxes,
+            FakeBook(),
+            errands(FakeBook()),
+            streams(),
+            FakeBatches(),
+            FakeAlbum(),
         )  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(self.collaborators).test_client()
 

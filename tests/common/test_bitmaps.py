@@ -1,0 +1,110 @@
+"""Image files as pixels: every format that is read, and what no other file gets past."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+from tropilla.common.bitmaps import Bitmap, UnreadableImage, unpacked
+
+MOST = 1_000_000
+RED, BLUE, WHITE = b"\xff\x00\x00", b"\x00\x00\xff", b"\xff\xff\xff"
+
+
+def file(image: Image.Image, form: str, **more: object) -> bytes:
+    with io.BytesIO() as written:
+        image.save(written, form, **more)
+        return written.getvalue()
+
+
+def colours(bitmap: Bitmap) -> set[bytes]:
+    return {bitmap.pixels[at : at + 3] for at in range(0, len(bitmap.pixels), 3)}
+
+
+@pytest.mark.parametrize(("form", "more"), [("PNG", {}), ("GIF", {}), ("WEBP", {"lossless": True})])
+def test_a_picture_is_rows_of_its_points(form: str, more: dict[str, object]) -> None:
+    image = Image.new("RGB", (3, 2), "blue")
+    image.putpixel((1, 0), (255, 0, 0))
+    assert unpacked(file(image, form, **more), most_pixels=MOST) == Bitmap(3, 2, BLUE + RED + BLUE * 4)
+
+
+def test_a_photograph_is_about_right() -> None:
+    bitmap = unpacked(file(Image.new("RGB", (16, 16), "red"), "JPEG"), most_pixels=MOST)
+    assert (bitmap.width, bitmap.height, len(bitmap.pixels)) == (16, 16, 16 * 16 * 3)
+    assert all(red > 240 and green < 15 and blue < 15 for red, green, blue in colours(bitmap))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "I;16", "LA", "RGBA"])
+def test_whatever_its_points_are_they_become_red_green_and_blue(mode: str) -> None:
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    bitmap = unpacked(file(Image.new(mode, (4, 4)), form), most_pixels=MOST)
+    assert len(bitmap.pixels) == 4 * 4 * 3
+
+
+def test_what_is_transparent_stands_on_white() -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 255, 0))
+    image.putpixel((0, 0), (255, 0, 0, 255))
+    assert unpacked(file(image, "PNG"), most_pixels=MOST).pixels == RED + WHITE
+
+
+def test_a_picture_is_turned_as_its_camera_says() -> None:
+    image = Image.new("RGB", (2, 1), "blue")
+    image.putpixel((0, 0), (255, 0, 0))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn clockwise
+    assert unpacked(file(image, "PNG", exif=turned), most_pixels=MOST) == Bitmap(1, 2, RED + BLUE)
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    red, blue = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
+    for form in ("GIF", "WEBP"):
+        data = file(red, form, save_all=True, append_images=[blue])
+        assert all(first > last for first, _, last in colours(unpacked(data, most_pixels=MOST)))
+
+
+@pytest.mark.parametrize("form", ["BMP", "TIFF", "ICO", "PPM", "TGA", "PDF"])
+def test_no_other_reader_of_pillows_is_let_near_a_file(form: str) -> None:
+    with pytest.raises(UnreadableImage, match="is not a PNG, JPEG, WebP or GIF image"):
+        unpacked(file(Image.new("RGB", (4, 4)), form), most_pixels=MOST)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"])
+def test_a_beginning_is_no_picture(data: bytes) -> None:
+    with pytest.raises(UnreadableImage):
+        unpacked(data, most_pixels=MOST)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_file_may_be_cut_anywhere(form: str) -> None:
+    """It is refused, or shows all of its points; nothing else is raised."""
+    whole = file(Image.radial_gradient("L").resize((32, 32)).convert("RGB"), form)
+    for end in range(0, len(whole), max(1, len(whole) // 60)):
+        try:
+            bitmap = unpacked(whole[:end], most_pixels=MOST)
+        except UnreadableImage:
+            continue
+        assert len(bitmap.pixels) == 32 * 32 * 3
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_points_are_counted_before_any_is_unpacked(form: str) -> None:
+    data = file(Image.new("L", (100, 50)), form)
+    with pytest.raises(UnreadableImage, match="has 100 x 50 pixels; at most 4999 are read"):
+        unpacked(data, most_pixels=4999)
+    assert unpacked(data, most_pixels=5000).width == 100
+
+
+def test_a_header_that_lies_costs_nothing() -> None:
+    """65,535 times as many points as there is data for."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 65535, 65535, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    for most in (40_000_000, 2**33):
+        with pytest.raises(UnreadableImage, match="more than can be believed"):
+            unpacked(data, most_pixels=most)
