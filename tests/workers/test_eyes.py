@@ -13,7 +13,7 @@ import numpy
 import pytest
 import tiny
 from engine_run import Run, ask
-from fakes import job
+from fakes import job, sequence
 from PIL import Image as Pillow
 from sight import MODEL, PROJECTOR
 from sight.pictures import noisy, solid
@@ -32,9 +32,11 @@ from tropilla.common.gguf import read_header
 from tropilla.common.metrics import Key, Tally
 from tropilla.common.settings import Settings
 from tropilla.workers.engine import Engine, size_of
+from tropilla.workers.llama.batch import Batch
 from tropilla.workers.llama.eyes import Eyes
 from tropilla.workers.llama.model import Llama, Size
-from tropilla.workers.views import Shape, Spans
+from tropilla.workers.scheduler import Chunk
+from tropilla.workers.views import Shape, Span, Spans
 
 SETTINGS = Settings(slots=8, context=512, step_tokens=64, threads=2)
 #: Places that a picture takes.
@@ -301,3 +303,36 @@ def test_the_first_of_such_places_knows_of_the_last(gemma: Sight) -> None:
     one.finish()
     (token,) = one.tokens()
     assert max(abs(each.logprob - seen[each.id]) for each in token.top) > 1e-3
+
+
+# -- positions in a grid (M-RoPE): no such model is here, so what llama.cpp would be told ----------------------------------
+
+
+def test_places_in_a_grid_are_told_section_by_section_from_where_their_view_begins() -> None:
+    """Two by two places, as Qwen2-VL has them: time stands still, rows and columns count from the view's beginning."""
+    rows = numpy.arange(8, dtype=numpy.float32).reshape(4, 2)
+    time, down, right, none = ([0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0])
+    grid = numpy.array([[time, down, right, none], [[1] * 4, [1, 1, 2, 2], [1, 2, 1, 2], none]], numpy.int32)
+    square = Shape(4, 2, grid=grid)
+    prompt = [5, -1, -2, -3, -4, 6, -1, -2, -3, -4, 7, 8]
+    one = sequence("a", prompt=prompt, spans=[Span(1, square, rows), Span(6, square, rows)])
+    two = sequence("b", prompt=[5, 5, -1, -2, -3, -4, 6], spans=[Span(2, square, rows)])
+    one.slot, two.slot = 0, 3
+    batch = Batch(16, width=2)
+    # The second view of one, whose first takes two positions, and the last two places of the other's.
+    batch.fill_with_views(
+        [Chunk(one, 6, 10, samples=False, view=one.views.at(6)), Chunk(two, 4, 6, samples=False, view=two.views.at(4))]
+    )
+    assert batch.struct.n_tokens == 6
+    assert batch.positions[: 4 * 6].reshape(4, 6).tolist() == [
+        [4, 4, 4, 4, 2, 2],
+        [4, 4, 5, 5, 3, 3],
+        [4, 5, 4, 5, 2, 3],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    assert batch.slots[:6].tolist() == [0, 0, 0, 0, 3, 3]
+    assert batch.rows[:6].tolist() == [*rows.tolist(), *rows[2:].tolist()]
+    assert not batch.outputs[:6].any()
+    text = Batch(16)
+    text.fill([Chunk(one, 10, 12, samples=True)])
+    assert text.positions[:2].tolist() == [6, 7], "behind two views of two positions each"
