@@ -1,4 +1,4 @@
-"""What can be typed behind `tropilla up` and `tropilla worker`: models and their parts, a manifest, and how many workers."""
+"""What can be typed behind `tropilla up` and `tropilla worker`: models, their parts, a manifest, how many workers."""
 
 from __future__ import annotations
 
