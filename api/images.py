@@ -152,8 +152,7 @@ def decoded(text: str) -> bytes:
 
 def _illegal(data: bytes) -> int | None:
     """Where Go's decoder stops; None: it does not."""
-    letters = _LETTERS.match(data)
-    at = letters.end() if letters else 0
+    at = letters.end() if (letters := _LETTERS.match(data)) else 0
     over = (at - data.count(b"\r", 0, at) - data.count(b"\n", 0, at)) % 4
     if at == len(data):
         return at - over if over else None

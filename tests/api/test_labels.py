@@ -23,7 +23,7 @@ NOWHERE = ("/v1/nothing", "/api/nothing", "/nothing")
 
 def client(**given: Any) -> FlaskClient:
     """A cluster without any worker: whoever asks for a generation gets a 404 before anything is queued."""
-    clock, settings = Clock(), Settings(max_body_bytes=1024, **given)
+    clock, settings = Clock(), Settings(**{"max_body_bytes": 1024, "max_image_body_bytes": 0, **given})
     inbox, cluster = FakeInbox(clock), Cluster(announcements := FakeAnnouncements(), announcements, clock)
     relay = Relay(store := FakeStore(clock), store, inbox, lambda *_: None, cluster.look_again, settings, clock)
     book = FakeBook()
