@@ -75,8 +75,8 @@ def _own(settings: Settings, bus: Bus, name: str, *, anew: bool) -> Definition:
     if announced and is_still_there(announced[0]):
         return announced[0]
     own = own_definition(settings)
-    file = own.recipe.files[0]
-    Registry(bus).inform(file.digest, information(read_header(Path(file.path))))
+    for file in filter(None, (own.recipe.files[0], own.recipe.projector)):
+        Registry(bus).inform(file.digest, information(read_header(Path(file.path))))
     return own
 
 
