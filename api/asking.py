@@ -73,7 +73,11 @@ class Asking:
     def body(self, dialect: Dialect, data: bytes, *, pictured: bool = False) -> Body:
         most = self.settings.most_body_bytes if pictured else self.settings.max_body_bytes
         text = media.unpacked(data, request.headers.get("Content-Encoding", ""), most)
-        return Body(images.bare(dialect.value(text), text), len(text))
+        value, least = images.bare(dialect.value(text), text), self.settings.max_body_bytes
+        # Before anything else is said of it; which of its texts are images is known later.
+        if len(text) > least and len(text) - media.could_show(value) > least:
+            raise media.too_large(least)
+        return Body(value, len(text))
 
     def understood(
         self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 from tropilla.common.errors import BodyTooLarge, MalformedBody, UnreadableBody
 
@@ -12,6 +14,8 @@ _PACKED: Mapping[str, int] = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.M
 #: What `curl -d` says of any body.
 _CURLS = "application/x-www-form-urlencoded"
 _PLAIN = frozenset({"", "identity"})
+#: How a text begins that may be an image: a `data:` URL, or base64. No image is shorter.
+_LIKE_IMAGE, _HEAD, _LEAST_IMAGE = re.compile(r"data:|[A-Za-z0-9+/=\r\n]+$", re.IGNORECASE), 256, 64
 
 
 def is_json(content_type: str) -> bool:
@@ -45,6 +49,21 @@ def unpacked(data: bytes, encoding: str, most: int) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise MalformedBody(f"The request body is not {coding} data: it has no proper end.")
     return body
+
+
+def could_show(value: Any) -> int:
+    """How many characters of a body's JSON value are images, if all that look like one are."""
+    total, left = 0, [value]
+    while left:
+        match left.pop():
+            case str(text):
+                if len(text) >= _LEAST_IMAGE and (_LIKE_IMAGE.match(text, 0, _HEAD) or "](data:" in text):
+                    total += len(text)
+            case list(values):
+                left += values
+            case dict(fields):
+                left += fields.values()
+    return total
 
 
 def too_large(most: int) -> BodyTooLarge:

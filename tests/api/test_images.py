@@ -18,7 +18,7 @@ from fakes import Clock, FakeAlbum, FakeAnnouncements, FakeBatches, FakeBook, Fa
 from flask.testing import FlaskClient
 from PIL import Image as Pillow
 from scene import POCKET
-from tropilla.api import images
+from tropilla.api import images, media
 from tropilla.api.app import Collaborators, create_app
 from tropilla.api.chores import Errands
 from tropilla.api.cluster import Cluster
@@ -712,3 +712,17 @@ def test_a_stream_is_told_again_without_its_images(name: str) -> None:
     with world.client.get(f"/v1/streams/{asked.id}?from=0") as rest:
         assert (rest.status_code, world.album.kept) == (200, {})
         assert TIMES.sub(b"", rest.get_data()) == TIMES.sub(b"", said)
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        ({"messages": [{"images": ["A" * 5000, "short"]}]}, 5000),
+        ({"url": "data:image/png;base64," + "A" * 5000}, 5022),
+        ({"inputs": "look: ![](data:image/png;base64," + "A" * 5000 + ")"}, 5033),
+        ({"prompt": "many words " * 1000}, 0),
+        ({"data": "A" * 63}, 0),
+    ],
+)
+def test_what_could_be_an_image_is_counted_before_a_body_is_too_large(value: Any, count: int) -> None:
+    assert media.could_show(value) == count
