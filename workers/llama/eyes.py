@@ -49,12 +49,9 @@ class _Chunks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A picture as the model is shown it: views, and the ids of the text that mtmd puts around them. `held_bytes` is about
-    what it keeps until it is encoded.
-    """
+    """A picture as the model is shown it: views, and the ids of the text that mtmd puts around them."""
 
     parts: tuple[tuple[int, ...] | Shape, ...]
-    held_bytes: int
     chunks: _Chunks
 
 
@@ -86,7 +83,8 @@ class Eyes:
 
     def measure(self, bitmap: Bitmap) -> Measured:
         """How many places the picture takes. From any thread. Raises `InvalidPrompt` where mtmd cannot cut it."""
-        pixels = (ctypes.c_uint8 * len(bitmap.pixels)).from_buffer_copy(bitmap.pixels)
+        # Where they stand: mtmd makes its own copy, and writes into that alone.
+        pixels = ctypes.cast(ctypes.c_char_p(bitmap.pixels), ctypes.POINTER(ctypes.c_uint8))
         picture = mtmd_cpp.mtmd_bitmap_init(bitmap.width, bitmap.height, pixels)
         try:
             chunks = _Chunks()
@@ -100,9 +98,7 @@ class Eyes:
             reason = complaints[0] if complaints else f"mtmd_tokenize_from_parts answered {result}"
             size = f"{bitmap.width} x {bitmap.height}"
             raise InvalidPrompt(f"the model cannot read an image of {size} pixels: {reason}", code="invalid_prompt")
-        # mtmd keeps a picture as floats.
-        held = len(bitmap.pixels) * numpy.dtype(numpy.float32).itemsize
-        return Measured(tuple(map(self._part, chunks)), held, chunks)
+        return Measured(tuple(map(self._part, chunks)), chunks)
 
     def encode(self, measured: Measured) -> list[Rows]:
         """The embeddings of each view, (places, width). Raises `GenerationFailed`."""
