@@ -49,7 +49,8 @@ class FakeEyes:
         parts = (shape,) if self._bare else ((OPEN,), shape, (CLOSE,))
         return Measured(parts, bitmap.pixels)
 
-    def encode(self, measured: Measured) -> list[NDArray[numpy.float32]]:
+    def encode(self, measured: Measured, go_on: Callable[[], None] = lambda: None) -> list[NDArray[numpy.float32]]:
+        go_on()
         self.before_encoding()
         shapes = [part for part in measured.parts if isinstance(part, Shape)]
         with self._lock:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 TOLD_DIGITS = 12
 #: Gives an image's file by its digest, or None where it is not there any more. It may raise `StoreUnavailable`.
 Read = Callable[[str], bytes | None]
+#: Asked before what takes a while; raises what it likes where that is not wanted any more.
+GoOn = Callable[[], None]
 
 
 class Measured(Protocol):
@@ -45,8 +47,8 @@ class Eyes(Protocol):
     def measure(self, bitmap: Bitmap) -> Any:
         """How many places a picture takes: a `Measured`."""
 
-    def encode(self, measured: Any) -> list[Any]:
-        """The embeddings of each of its views."""
+    def encode(self, measured: Any, go_on: GoOn = ...) -> list[Any]:
+        """The embeddings of each of its views; before each, `go_on` is asked."""
 
 
 class Picture:
@@ -113,8 +115,10 @@ class Gallery:
                 picture.measured = measured
         return picture
 
-    def encode(self, picture: Picture) -> None:
-        """From here on it has its `rows`. Raises `GenerationFailed`."""
+    def encode(self, picture: Picture, go_on: GoOn = lambda: None) -> None:
+        """From here on it has its `rows`. Raises `GenerationFailed`, and what `go_on` raises: then whoever asks next begins
+        again.
+        """
         with picture.lock:
             measured = picture.measured
             if measured is None:
@@ -122,7 +126,7 @@ class Gallery:
                 self._keep(picture)
                 return
             began = time.monotonic()
-            rows = self._eyes.encode(measured)
+            rows = self._eyes.encode(measured, go_on)
             picture.rows = dict(zip(picture.views, rows, strict=True))
             picture.measured = None
             seconds = time.monotonic() - began

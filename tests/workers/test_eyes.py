@@ -122,7 +122,7 @@ def outlook(sight: Sight, prompt: Any) -> numpy.ndarray[Any, Any]:
 
 
 def test_a_picture_of_any_size_is_measured_and_encoded(sight: Sight) -> None:
-    eyes = sight.engine._eyes
+    eyes = sight.engine.eyes
     assert eyes is not None
     rows = []
     for size in ((1, 1), (64, 64), (300, 20)):

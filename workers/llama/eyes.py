@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ class Eyes:
         self.width = int(llama_cpp.llama_model_n_embd_inp(model))
         self._grid = bool(mtmd_cpp.mtmd_decode_use_mrope(self._context))
         self._encoding = threading.Lock()
+        self._busy_since: float | None = None
 
     def measure(self, bitmap: Bitmap) -> Measured:
         """How many places the picture takes. From any thread. Raises `InvalidPrompt` where mtmd cannot cut it."""
@@ -100,13 +102,21 @@ class Eyes:
             raise InvalidPrompt(f"the model cannot read an image of {size} pixels: {reason}", code="invalid_prompt")
         return Measured(tuple(map(self._part, chunks)), chunks)
 
-    def encode(self, measured: Measured) -> list[Rows]:
-        """The embeddings of each view, (places, width). Raises `GenerationFailed`."""
+    @property
+    def busy_since(self) -> float | None:
+        """Since when the view that is encoded now is, on the monotonic clock. From any thread."""
+        return self._busy_since
+
+    def encode(self, measured: Measured, go_on: Callable[[], None] = lambda: None) -> list[Rows]:
+        """The embeddings of each view, (places, width). Before each `go_on` is asked, which raises what it likes. Raises
+        `GenerationFailed`.
+        """
         views = [chunk for chunk in measured.chunks if _is_image(chunk)]
         rows: list[Rows] = []
         with self._encoding:
             began = told = time.monotonic()
             for view in views:
+                go_on()
                 rows.append(self._encode(view))
                 if time.monotonic() - told >= PATIENCE_SECONDS and len(rows) < len(views):
                     told = time.monotonic()
@@ -114,7 +124,12 @@ class Eyes:
         return rows
 
     def _encode(self, chunk: Any) -> Rows:
-        if mtmd_cpp.mtmd_encode_chunk(self._context, chunk) != 0:
+        self._busy_since = time.monotonic()
+        try:
+            result = mtmd_cpp.mtmd_encode_chunk(self._context, chunk)
+        finally:
+            self._busy_since = None
+        if result != 0:
             raise GenerationFailed("the worker could not encode an image")
         output = mtmd_cpp.mtmd_get_output_embd(self._context)
         shape = (int(mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk)), self.width)
