@@ -27,7 +27,6 @@ WIDTH = 4
 @dataclass(frozen=True, slots=True)
 class Measured:
     parts: tuple[tuple[int, ...] | Shape, ...]
-    held_bytes: int
     pixels: bytes
 
 
@@ -38,17 +37,20 @@ class FakeEyes:
         self._together, self._bare = together, bare
         self.measured: list[int] = []
         self.encoded: list[int] = []
+        self.before_measuring: Callable[[], object] = lambda: None
         self.before_encoding: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
 
     def measure(self, bitmap: Bitmap) -> Measured:
+        self.before_measuring()
         with self._lock:
             self.measured.append(bitmap.width)
         shape = Shape(bitmap.width, bitmap.width, self._together)
         parts = (shape,) if self._bare else ((OPEN,), shape, (CLOSE,))
-        return Measured(parts, len(bitmap.pixels) * 4, bitmap.pixels)
+        return Measured(parts, bitmap.pixels)
 
-    def encode(self, measured: Measured) -> list[NDArray[numpy.float32]]:
+    def encode(self, measured: Measured, go_on: Callable[[], None] = lambda: None) -> list[NDArray[numpy.float32]]:
+        go_on()
         self.before_encoding()
         shapes = [part for part in measured.parts if isinstance(part, Shape)]
         with self._lock:

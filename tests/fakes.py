@@ -147,6 +147,8 @@ class FakeModel:
         self.moves: list[Move] = []
         #: called before each step; whatever it raises, the step raises
         self.before_step: Callable[[], None] = lambda: None
+        #: Whether llama.cpp would not compute a chunk's pass.
+        self.refuses: Callable[[Chunk], bool] = lambda chunk: False
         #: cell number -> the adapter that computed it
         self.adapters: dict[int, str] = {}
         self._rows: dict[int, int] = {}
@@ -185,14 +187,18 @@ class FakeModel:
                     assert not {p - move.by for p in moved} & cells.keys()
                     cells.update({p - move.by: cell for p, cell in moved.items()})
 
-    def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
+    def evaluate(self, chunks: Sequence[Chunk]) -> list[int | Exception]:
         self.before_step()
         for passed in _passes(chunks):
             assert 0 < sum(chunk.stop - chunk.start for chunk in passed) <= self.step_tokens, "n_batch exceeded"
         assert len({chunk.sequence.slot for chunk in chunks}) == len(chunks), "one chunk per slot"
         assert len({chunk.sequence.adapter for chunk in chunks}) == 1, "one adapter per pass"
-        self._rows, self._chunks, rows, at = {}, [], [], 0
+        self._rows, self._chunks, at = {}, [], 0
+        rows: list[int | Exception] = []
         for chunk in chunks:
+            if self.refuses(chunk):
+                rows.append(RuntimeError("llama_decode answered -1"))
+                continue
             sequence, slot = chunk.sequence, chunk.sequence.slot
             assert slot is not None
             assert 0 <= slot < self.slots

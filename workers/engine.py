@@ -27,7 +27,7 @@ from tropilla.workers.answers import Answers
 from tropilla.workers.constraint import Grammars
 from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.embeddings import Desk
-from tropilla.workers.gallery import Gallery, Read
+from tropilla.workers.gallery import Gallery, GoOn, Read
 from tropilla.workers.intake import Intake
 from tropilla.workers.llama.embedder import Embedder
 from tropilla.workers.llama.eyes import Eyes
@@ -97,12 +97,12 @@ class Engine:
         looks = header.parameter_count // max(heads, 1) // PARAMETERS_PER_LOOK
         self._idle_tokens = max(looks, LEAST_IDLE_TOKENS)
         answers = Answers(template, Grammars(lambda: tokenizer_of(vocabulary)), special=vocabulary.tags)
-        self._eyes: Eyes | None = None
+        self.eyes: Eyes | None = None
         gallery = None
         if projector is not None:
-            self._eyes = self._opened(projector, gpu=gpu, threads=max(threads // ENCODING_SHARE, 1))
+            self.eyes = self._opened(projector, gpu=gpu, threads=max(threads // ENCODING_SHARE, 1))
             longest = self.model.size.longest_view
-            gallery = Gallery(self._eyes, read, settings, model=name, tally=tally or Tally(), longest=longest)
+            gallery = Gallery(self.eyes, read, settings, model=name, tally=tally or Tally(), longest=longest)
         self._intake = Intake(vocabulary, template, answers, context=size.context, gallery=gallery)
         passes = {"pass_tokens": GPU_PASS_TOKENS} if gpu else {}
         self._embedder = Embedder(self.model.pointer, vocabulary, context=size.context, threads=threads, **passes)
@@ -119,16 +119,16 @@ class Engine:
         desk = Desk(self._embedder, worker=worker)
         return Loop(self.model, self.scheduler(), outbox=outbox, worker=worker, desk=desk, pace=pace)
 
-    def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
+    def sequences(self, request: GenerationRequest, past: Past = NOTHING, go_on: GoOn = lambda: None) -> list[Sequence]:
         """A request's sequences, from any thread; `past` is what of its answer is there already. Raises
-        `GenerationFailed`s.
+        `GenerationFailed`s, and what `go_on` raises, which is asked before each piece of its images.
         """
         if not self.model.generates:
             raise InvalidPrompt("this model makes embeddings and cannot generate", code="unsupported")
         if request.adapter and request.adapter not in self.model.adapters:
             # The API refuses those that nobody has: another worker of this model had it until a moment ago.
             raise InvalidPrompt(f"adapter {request.adapter} not found on this worker", code="unsupported")
-        return self._intake.sequences(request, past)
+        return self._intake.sequences(request, past, go_on=go_on)
 
     def probe(self, loop: Loop, job: Job) -> None:
         """Has the model compute one token, or one vector where it makes vectors, for nobody's request; from any thread."""
@@ -172,8 +172,8 @@ class Engine:
     def close(self) -> None:
         """After the loop's thread has ended: gives all memory back."""
         self._embedder.close()
-        if self._eyes is not None:
-            self._eyes.close()
+        if self.eyes is not None:
+            self.eyes.close()
         self.model.close()
 
 

@@ -12,17 +12,20 @@ from tropilla.common.bus import Bus
 from tropilla.common.errors import GenerationFailed
 from tropilla.common.generation import (
     EmbeddingRequest,
+    Finished,
     GenerationRequest,
     Loaded,
     LoadRequest,
     Request,
     Tokenized,
     TokenizeRequest,
+    Usage,
 )
 from tropilla.common.room import Taken
 from tropilla.workers.continuation import NOTHING, Past, past
 from tropilla.workers.engine import Engine
 from tropilla.workers.loop import Job, Loop, Outgoing
+from tropilla.workers.preparing import Preparations, Stopped, Why
 from tropilla.workers.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -32,10 +35,20 @@ class Entry:
     """`worker` is what this one is called, and `load_seconds` what loading the model took."""
 
     def __init__(
-        self, bus: Bus, engine: Engine, loop: Loop, publisher: Publisher, *, worker: str, load_seconds: float
+        self,
+        bus: Bus,
+        engine: Engine,
+        loop: Loop,
+        publisher: Publisher,
+        preparations: Preparations,
+        *,
+        worker: str,
+        load_seconds: float,
     ) -> None:
         self._bus, self._engine, self._loop, self._publisher = bus, engine, loop, publisher
         self._worker = worker
+        #: What takes so long that it may be ended meanwhile.
+        self._preparations = preparations
         self.load_seconds = load_seconds
 
     def past(self, request: Request, taken: Taken) -> Past:
@@ -55,7 +68,12 @@ class Entry:
         """From here on the job's events come by themselves. Raises `GenerationFailed`s."""
         match request:
             case GenerationRequest():
-                sequences = self._engine.sequences(request, told)
+                try:
+                    with self._preparations.of(job) as go_on:
+                        sequences = self._engine.sequences(request, told, go_on=go_on)
+                except Stopped as stopped:
+                    self._stopped(stopped.why, job, request, told)
+                    return
                 # The choices of a prompt share it.
                 job.answers = request.n
                 job.prompt_tokens = sum(one.prompt_length for one in sequences if one.choice % request.n == 0)
@@ -70,6 +88,24 @@ class Entry:
                 job.outcome = "loaded"
                 loaded = Loaded(job.number(), 0, self.load_seconds, self._worker)
                 self._publisher.put([Outgoing(job, loaded, ends=True)])
+
+    def _stopped(self, why: Why, job: Job, request: GenerationRequest, told: Past) -> None:
+        """As the loop would have it: nothing of it is computed yet."""
+        log.info("request %s: %s before it was prepared", request.id, why)
+        match why:
+            case "fenced":
+                job.be_taken_away()
+            case "handed back":
+                job.hand_back()
+            case "cancelled":
+                choices = [choice for choice in range(request.choices) if choice not in told.ended]
+                job.outcome = "cancelled before it was prepared"
+                said = [len(told.said.get(choice, ())) for choice in choices]
+                job.finished += [
+                    Finished(job.number(), choice, "cancelled", Usage(0, 0, tokens), seed=request.sampling.seed)
+                    for choice, tokens in zip(choices, said, strict=True)
+                ]
+                self._publisher.put([Outgoing(job, event, ends=event is job.finished[-1]) for event in job.finished])
 
     def _tokenized(self, job: Job, request: TokenizeRequest) -> list[Outgoing]:
         """Nothing to compute: the ticket's own thread answers."""

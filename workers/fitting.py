@@ -32,7 +32,8 @@ def fitted(
     fit = request.fit
     # A prompt leaves room for one token, unless none is wanted.
     longest = limit - (request.max_tokens != 0)
-    told = whole(_cut(ids(prompt), fit.keep_last))
+    all_told = ids(prompt)
+    told = whole(_cut(all_told, fit.keep_last))
     if len(told) > longest and fit.overlong != "refuse":
         told = _without_oldest(prompt, longest, lambda shorter: whole(_cut(ids(shorter), fit.keep_last)))
         if len(told) > longest and fit.overlong == "shorten":
@@ -40,6 +41,9 @@ def fitted(
             told = whole(_without_middle(told, limit, fit.keep + 1 if added and fit.keep >= 0 else fit.keep))
     if len(told) > longest:
         raise _too_long(len(told), request, limit)
+    if not told:
+        # It was cut within an image, and nothing stood before that.
+        raise _too_long(len(all_told), request, limit)
     return told
 
 

@@ -1,7 +1,8 @@
 """The pictures that a pinned model was shown: each read, measured and encoded once, however many ask for it at a time.
 
-In the threads of those who hold tickets: while a picture is encoded, streams go on. What is known of one is kept by its
-digest, least recently used first to go; those that somebody still uses are found again meanwhile, kept or not.
+In the threads of those who hold tickets: while a picture is encoded, streams go on. Pictures that were encoded are kept by
+their digest, least recently used first to go; those that somebody still uses are found again meanwhile, kept or not. One
+that was only measured is kept by nobody else: what mtmd has of it by then may be far larger than its embeddings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 TOLD_DIGITS = 12
 #: Gives an image's file by its digest, or None where it is not there any more. It may raise `StoreUnavailable`.
 Read = Callable[[str], bytes | None]
+#: Asked before what takes a while; raises what it likes where that is not wanted any more.
+GoOn = Callable[[], None]
 
 
 class Measured(Protocol):
@@ -35,8 +39,6 @@ class Measured(Protocol):
 
     @property
     def parts(self) -> tuple[tuple[int, ...] | Shape, ...]: ...
-    @property
-    def held_bytes(self) -> int: ...
 
 
 class Eyes(Protocol):
@@ -45,8 +47,8 @@ class Eyes(Protocol):
     def measure(self, bitmap: Bitmap) -> Any:
         """How many places a picture takes: a `Measured`."""
 
-    def encode(self, measured: Any) -> list[Any]:
-        """The embeddings of each of its views."""
+    def encode(self, measured: Any, go_on: GoOn = ...) -> list[Any]:
+        """The embeddings of each of its views; before each, `go_on` is asked."""
 
 
 class Picture:
@@ -73,7 +75,8 @@ class Picture:
 
     @property
     def held_bytes(self) -> int:
-        return self.measured.held_bytes if self.measured else sum(rows.nbytes for rows in self.rows.values())
+        """Of its embeddings."""
+        return sum(rows.nbytes for rows in self.rows.values())
 
 
 class Gallery:
@@ -83,6 +86,9 @@ class Gallery:
         self._eyes, self._read, self._model, self._tally = eyes, read, model, tally
         self._longest, self._most_pixels = longest, settings.max_image_pixels
         self._cache_bytes = settings.image_cache_bytes
+        #: Where pictures are unpacked, one after the other: the largest takes hundreds of megabytes meanwhile, of which
+        #: malloc keeps a part for each thread that ever did.
+        self._unpacker = ThreadPoolExecutor(1, thread_name_prefix="unpack")
         self._lock = threading.Lock()
         #: Guarded by the lock, as all below.
         self._known: WeakValueDictionary[str, Picture] = WeakValueDictionary()
@@ -104,21 +110,23 @@ class Gallery:
             picture = self._known.setdefault(image.digest, Picture(image.digest))
         with picture.lock:
             if not picture.parts:
-                measured = self._eyes.measure(self._bitmap(image))
+                measured = self._measured(image)
                 picture.parts = self._numbered(measured.parts)
                 picture.measured = measured
-        self._keep(picture)
         return picture
 
-    def encode(self, picture: Picture) -> None:
-        """From here on it has its `rows`. Raises `GenerationFailed`."""
+    def encode(self, picture: Picture, go_on: GoOn = lambda: None) -> None:
+        """From here on it has its `rows`. Raises `GenerationFailed`, and what `go_on` raises: then whoever asks next begins
+        again.
+        """
         with picture.lock:
             measured = picture.measured
             if measured is None:
                 self._tally.count("images", self._model, label="cached")
+                self._keep(picture)
                 return
             began = time.monotonic()
-            rows = self._eyes.encode(measured)
+            rows = self._eyes.encode(measured, go_on)
             picture.rows = dict(zip(picture.views, rows, strict=True))
             picture.measured = None
             seconds = time.monotonic() - began
@@ -127,16 +135,20 @@ class Gallery:
         log.info("image %s: %d tokens, %.0f ms", picture.digest[:TOLD_DIGITS], len(picture.ids), seconds * 1000)
         self._keep(picture)
 
-    def _bitmap(self, image: Image) -> Bitmap:
+    def _measured(self, image: Image) -> Measured:
         file = self._read(image.digest)
         if file is None:
             message = "an image is not there any more: it waited for longer than images are kept"
             raise GenerationFailed(message, code="expired")
         self._tally.count("images_read", self._model)
         try:
-            return bitmaps.unpacked(file, most_pixels=self._most_pixels)
+            return self._unpacker.submit(self._unpacked, file).result()
         except UnreadableImage as error:
             raise InvalidPrompt(f"{image.param or 'an image'} {error}", code="invalid_prompt") from error
+
+    def _unpacked(self, file: bytes) -> Measured:
+        measured: Measured = self._eyes.measure(bitmaps.unpacked(file, most_pixels=self._most_pixels))
+        return measured
 
     def _numbered(self, parts: tuple[tuple[int, ...] | Shape, ...]) -> tuple[tuple[int, ...] | View, ...]:
         for part in parts:
@@ -152,10 +164,14 @@ class Gallery:
         return View(first, shape)
 
     def _keep(self, picture: Picture) -> None:
-        """It was used last, and counts for what it holds by now."""
+        """It was used last."""
+        size = picture.held_bytes
+        if size > self._cache_bytes:
+            # All others would go for it, and then it would, too.
+            return
         with self._lock:
-            self._bytes += picture.held_bytes - self._kept.pop(picture, 0)
-            self._kept[picture] = picture.held_bytes
+            self._bytes += size - self._kept.pop(picture, 0)
+            self._kept[picture] = size
             while self._bytes > self._cache_bytes:
-                _, size = self._kept.popitem(last=False)
-                self._bytes -= size
+                _, gone = self._kept.popitem(last=False)
+                self._bytes -= gone

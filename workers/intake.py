@@ -26,7 +26,7 @@ from tropilla.workers import wording
 from tropilla.workers.answers import Answers
 from tropilla.workers.continuation import NOTHING, Past
 from tropilla.workers.fitting import fitted, room
-from tropilla.workers.gallery import Gallery
+from tropilla.workers.gallery import Gallery, GoOn
 from tropilla.workers.prompt import ChatTemplate
 from tropilla.workers.sampler import Sampler
 from tropilla.workers.sequence import Rules, Sequence
@@ -69,27 +69,31 @@ class Intake:
         self._context = context
         self._gallery = gallery
 
-    def sequences(self, request: GenerationRequest, past: Past = NOTHING) -> list[Sequence]:
+    def sequences(
+        self, request: GenerationRequest, past: Past = NOTHING, *, go_on: GoOn = lambda: None
+    ) -> list[Sequence]:
         """One per choice that has not ended, in choice order; they go on behind what another worker has said. Their images
-        are encoded here. Raises `ContextExceeded`, `InvalidPrompt`, or `GenerationFailed` for an image that is gone.
+        are encoded here, each unless `go_on` raises something. Raises `ContextExceeded`, `InvalidPrompt`, or
+        `GenerationFailed` for an image that is gone.
         """
         if request.prompt_logprobs is not None and images_of(request):
             raise InvalidPrompt("a prompt with images has no log-probabilities", code="unsupported")
         limit = min(self._context, request.fit.context_limit or self._context)
-        words = self._words()
+        words = Wording(self._vocabulary, self._template, self._gallery, go_on)
         rendered = [
             fitted(prompt, request, limit, ids=words.ids, adds_bos=self._vocabulary.adds_bos, whole=words.whole)
             for prompt in request.prompts
         ]
+        asked = [_unshifted(request) if min(ids) < 0 else request for ids in rendered]
         # Where one prompt does not fit none of the others' images is encoded.
-        for ids in rendered:
-            room(len(ids), request, limit)
+        for one, ids in zip(asked, rendered, strict=True):
+            room(len(ids), one, limit)
         began = time.monotonic()
         seen = [words.spans(ids) for ids in rendered]
         encoding = time.monotonic() - began if any(seen) else 0.0
         return [
             self._sequence(
-                _unshifted(request) if spans else request,
+                asked[place],
                 prompt,
                 ids,
                 spans,
@@ -108,11 +112,8 @@ class Intake:
         """Each prompt's tokens and text; images are measured, not encoded. Raises as `sequences`."""
         return [self._tokenized(prompt, opens=request.opens) for prompt in request.prompts]
 
-    def _words(self) -> Wording:
-        return Wording(self._vocabulary, self._template, self._gallery)
-
     def _tokenized(self, prompt: Prompt, *, opens: bool) -> tuple[tuple[PromptToken, ...], str]:
-        ids, text = self._words().told(prompt, opens=opens)
+        ids, text = Wording(self._vocabulary, self._template, self._gallery).told(prompt, opens=opens)
         most = max(TOLD_TOKENS, self._context)
         if len(ids) > most:
             raise InvalidPrompt(f"there are {len(ids)} tokens; at most {most} are told", code="invalid_prompt")

@@ -60,8 +60,8 @@ class Model(Protocol):
     def move(self, moves: SequenceOf[Move]) -> None:
         """Changes which KV cells belong to which slot."""
 
-    def evaluate(self, chunks: SequenceOf[Chunk]) -> list[int]:
-        """One forward pass. Answers the row of each chunk's last token."""
+    def evaluate(self, chunks: SequenceOf[Chunk]) -> SequenceOf[int | Exception]:
+        """The passes of a step. Answers the row of each chunk's last token; where its pass was refused, why."""
 
     def draw(self, draws: SequenceOf[Draw]) -> list[Drawn | Exception]:
         """Draws and accepts; what went wrong with one of them stands in its place."""
@@ -450,13 +450,9 @@ class Loop:
         now = self._clock()
         for chunk in chunks:
             chunk.sequence.started_at = chunk.sequence.started_at or now
-        try:
-            rows = self._model.evaluate(chunks)
-        except Exception as error:  # the outermost loop: whatever broke, these requests end and the others go on
-            log.exception("a step failed")
-            failure = GenerationFailed(f"the worker could not evaluate a step: {error}")
-            stepped = dict.fromkeys(chunk.sequence.request_id for chunk in chunks)
-            return [event for request_id in stepped for event in self._fail(request_id, failure)]
+        chunks, rows, failed = self._evaluated(chunks)
+        if not chunks:
+            return failed
         lap.end("forward")
         self._computed_at = self._clock()
         self._scheduler.took(chunks, lap.parts["forward"])
@@ -466,7 +462,8 @@ class Loop:
         drawn = self._model.draw([Draw(s.sampler, row, s.rules.logprobs) for s, row in wanted])
         lap.end("decode")
         self._scheduler.apply(chunks)
-        events = scored + [
+        events = failed + scored
+        events += [
             event for (sequence, _), token in zip(wanted, drawn, strict=True) for event in self._accept(sequence, token)
         ]
         # Nothing but the prompt's log-probabilities was wanted.
@@ -475,6 +472,26 @@ class Loop:
                 sequence.reason = "length"
                 events.append(self._leave(sequence))
         return events
+
+    def _evaluated(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[int], list[Outgoing]]:
+        """The chunks that were evaluated, and their rows; requests of which a chunk was not have ended by then."""
+        rows: SequenceOf[int | Exception]
+        try:
+            rows = self._model.evaluate(chunks)
+        except Exception as error:  # the outermost loop: whatever broke, these requests end and the others go on
+            log.exception("a step failed")
+            rows = [error] * len(chunks)
+        events: list[Outgoing] = []
+        broken = {c.sequence.request_id: row for c, row in zip(chunks, rows, strict=True) if isinstance(row, Exception)}
+        for request_id, error in broken.items():
+            log.error("request %s: a pass failed: %s", request_id, error)
+            events += self._fail(request_id, GenerationFailed(f"the worker could not evaluate a step: {error}"))
+        whole = [
+            (chunk, row)
+            for chunk, row in zip(chunks, rows, strict=True)
+            if isinstance(row, int) and chunk.sequence.request_id not in broken
+        ]
+        return [chunk for chunk, _ in whole], [row for _, row in whole], events
 
     def _score(self, chunks: list[Chunk], rows: list[int]) -> list[Outgoing]:
         """Takes down the log-probabilities of prompt tokens; tells them once they are complete."""

@@ -25,6 +25,7 @@ from tropilla.workers.keeper import Keeper
 from tropilla.workers.loop import Loop
 from tropilla.workers.outcome import Outcome
 from tropilla.workers.pace import Pace
+from tropilla.workers.preparing import Preparations
 from tropilla.workers.publisher import Publisher
 from tropilla.workers.stay import FOR_EVER
 from tropilla.workers.tickets import Submit, Tickets
@@ -74,8 +75,9 @@ class Pin:
             journal_seconds=self._settings.journal_seconds,
             orphan_seconds=self._settings.orphan_seconds,
         )
+        self._preparations = Preparations()
         self._loop = self._proven_loop()
-        self._watchdog = Watchdog(lambda: self._loop.busy_since, self._settings.step_seconds, leaving.leave_hanging)
+        self._watchdog = Watchdog(self._busy_since, self._settings.step_seconds, leaving.leave_hanging)
         self._room = Room(bus)
         self._usher = Usher(self._room, self._loop, lanes=self.lanes, holders=self.holders)
         self._tickets = self._ticket_holders(load_seconds)
@@ -104,7 +106,15 @@ class Pin:
             self._room,
             self._keeper,
             self._settings,
-            Entry(self._bus, self._engine, loop, self._publisher, worker=self.worker.name, load_seconds=load_seconds),
+            Entry(
+                self._bus,
+                self._engine,
+                loop,
+                self._publisher,
+                self._preparations,
+                worker=self.worker.name,
+                load_seconds=load_seconds,
+            ),
             loop,
             self._usher,
             self._diary,
@@ -166,7 +176,7 @@ class Pin:
         self.drains = True
         self._usher.close()
         if self._heirs():
-            self._loop.hand_back()
+            self._hand_back()
         grace = self._settings.drain_seconds
         leaving.after(grace, self._give_up)
         leaving.after(grace + LEAVE_SECONDS, leaving.leave_at_once)
@@ -182,8 +192,18 @@ class Pin:
         others = {w.flavour for w in workers if w.serves(me.pin) and w.name != me.name}
         return [flavour for flavour in PULLS["gpu"] if flavour in others]
 
-    def _give_up(self) -> None:
+    def _hand_back(self) -> None:
+        self._preparations.hand_back()
         self._loop.hand_back()
+
+    def _busy_since(self) -> float | None:
+        """Since when the step, or the piece of an image, is computed that has been for longest."""
+        eyes = self._engine.eyes
+        both = (self._loop.busy_since, eyes.busy_since if eyes else None)
+        return min((since for since in both if since is not None), default=None)
+
+    def _give_up(self) -> None:
+        self._hand_back()
         self._publisher.stop_waiting()
 
     def _tickets_waiting(self) -> int:
@@ -201,7 +221,7 @@ class Pin:
         )
         self.told_to_stop = True
         self._keeper.become("draining", next_pin="", returns=True)
-        self._loop.hand_back()
+        self._hand_back()
         deadline = time.monotonic() + self._settings.drain_seconds
         while self._tickets.running and time.monotonic() < deadline:
             time.sleep(HAND_OVER_POLL_SECONDS)
@@ -222,9 +242,11 @@ class Pin:
     # -- the keeper's ward --------------------------------------------------------------------------------------------
 
     def cancel(self, request_id: str) -> None:
+        self._preparations.cancel(request_id)
         self._loop.cancel(request_id)
 
     def fence(self, request_id: str, attempt: int) -> None:
+        self._preparations.fence(request_id, attempt)
         self._loop.fence(request_id, attempt)
 
     def arrived(self, notice: bytes) -> None:

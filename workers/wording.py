@@ -17,7 +17,7 @@ from tropilla.common.generation import (
     TokenPrompt,
     pictured,
 )
-from tropilla.workers.gallery import Gallery, Picture
+from tropilla.workers.gallery import Gallery, GoOn, Picture
 from tropilla.workers.placeholders import Placeholders
 from tropilla.workers.prompt import ChatTemplate, templated
 from tropilla.workers.views import Span, View, standing, without_torn
@@ -45,8 +45,11 @@ class Wording:
     `GenerationFailed` for a picture that is not to be had.
     """
 
-    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, gallery: Gallery | None) -> None:
-        self._vocabulary, self._template, self._gallery = vocabulary, template, gallery
+    def __init__(
+        self, vocabulary: Vocabulary, template: ChatTemplate, gallery: Gallery | None, go_on: GoOn = lambda: None
+    ) -> None:
+        """go_on: asked before each picture; may raise what it likes."""
+        self._vocabulary, self._template, self._gallery, self._go_on = vocabulary, template, gallery, go_on
         self._places = Placeholders(secrets.token_hex(8))
         #: By digest; and by the first number of a view.
         self._pictures: dict[str, Picture] = {}
@@ -104,7 +107,7 @@ class Wording:
         for picture in self._pictures.values():
             if shown.intersection(picture.views):
                 assert self._gallery is not None
-                self._gallery.encode(picture)
+                self._gallery.encode(picture, self._go_on)
                 rows.update(picture.rows)
         return [Span(place, view.shape, rows[view]) for place, view in found]
 
@@ -139,6 +142,7 @@ class Wording:
             raise InvalidPrompt(refusal, code="unsupported")
         picture = self._pictures.get(image.digest)
         if picture is None:
+            self._go_on()
             picture = self._pictures[image.digest] = self._gallery.look(image)
             self._views |= {view.first: view for view in picture.views}
         return picture

@@ -75,8 +75,11 @@ class Scene:
     def said(self, request_id: str) -> list[Event]:
         return [codec.decode_event(item.index, item.payload) for item in self.herd.bus.read_journal(request_id)]
 
-    def whole(self, request_id: str) -> list[Event]:
+    def whole(self, request_id: str, *watched: Image) -> list[Event]:
+        """watched: images of it that are renewed meanwhile, as the API process does that waits for a request."""
+
         def ended() -> list[Event]:
+            self.pictures.renew(image.digest for image in watched)
             said = self.said(request_id)
             return said if said and isinstance(said[-1], Finished | Failed | Tokenized) else []
 
@@ -121,15 +124,13 @@ def test_an_image_that_is_gone_ends_its_request_with_the_reason(scene: Scene) ->
 
 def test_another_worker_goes_on_with_the_picture_where_the_first_was_killed(scene: Scene) -> None:
     whole = text(scene.whole(scene.ask("blue", 400)))
-    key = names.image_key(png("blue").digest)
     request_id = scene.ask("blue", 400)
     wait_for(lambda: len(scene.said(request_id)) > 20, "some tokens")
     scene.worker.kill()
-    scene.worker = scene.herd.start_worker()
-    assert text(scene.whole(request_id)) == whole
+    # A busy machine takes longer to start one than an image is kept here, which nobody but its watch renews meanwhile.
+    scene.worker = scene.herd.start_worker(ready=False)
+    assert text(scene.whole(request_id, png("blue"))) == whole
     assert scene.worker.log.count("goes on at event") == 1
-    # The first worker had renewed it, and the second did.
-    assert int(scene.herd.redis.pttl(key)) > 0
 
 
 def test_the_images_of_a_running_request_are_kept_and_then_forgotten(scene: Scene) -> None:

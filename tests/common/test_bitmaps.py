@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from tropilla.common.bitmaps import Bitmap, UnreadableImage, unpacked
 
 MOST = 1_000_000
@@ -56,6 +56,29 @@ def test_a_picture_is_turned_as_its_camera_says() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6  # a quarter turn clockwise
     assert unpacked(file(image, "PNG", exif=turned), most_pixels=MOST) == Bitmap(1, 2, RED + BLUE)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_it_is_turned_as_pillow_would_turn_it(orientation: int) -> None:
+    image, exif = Image.new("RGB", (3, 2)), Image.Exif()
+    image.putdata([(40 * at, 0, 0) for at in range(6)])
+    exif[0x0112] = orientation
+    data = file(image, "PNG", exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert unpacked(data, most_pixels=MOST) == Bitmap(*turned.size, turned.tobytes())
+
+
+def test_exif_that_cannot_be_written_again_is_no_reason_to_refuse_a_picture() -> None:
+    """Found by chance changes to files: Pillow's own turning writes EXIF anew, and stumbles over a length in words."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "hello"
+    told = exif.tobytes()
+    description, length = (tag.to_bytes(2, "big" if b"MM" in told[:8] else "little") for tag in (0x010E, 0x0101))
+    assert told.count(description) == 1
+    data = file(Image.new("RGB", (2, 1)), "PNG", exif=told.replace(description, length))
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert unpacked(data, most_pixels=MOST).height == 2
 
 
 def test_of_an_animation_the_first_frame_counts() -> None:

@@ -22,6 +22,7 @@ from tropilla.common.errors import ConfigurationError
 from tropilla.common.generation import (
     PICTURE,
     ChatPrompt,
+    Failed,
     GenerationRequest,
     Image,
     Message,
@@ -122,7 +123,7 @@ def outlook(sight: Sight, prompt: Any) -> numpy.ndarray[Any, Any]:
 
 
 def test_a_picture_of_any_size_is_measured_and_encoded(sight: Sight) -> None:
-    eyes = sight.engine._eyes
+    eyes = sight.engine.eyes
     assert eyes is not None
     rows = []
     for size in ((1, 1), (64, 64), (300, 20)):
@@ -255,6 +256,31 @@ def test_a_picture_that_is_cut_by_the_step_s_budget_is_read_as_in_one_piece(sigh
     one.finish()
     (token,) = one.tokens()
     assert max(abs(each.logprob - whole[each.id]) for each in token.top) < 0.1
+
+
+class Astray(Spans):
+    """Its views stand where llama.cpp does not expect them."""
+
+    def position(self, place: int) -> int:
+        return super().position(place) + (self.at(place) is not None)
+
+
+def test_an_image_that_llama_cpp_refuses_ends_its_own_request_alone(sight: Sight) -> None:
+    one = Run(sight.engine)
+    for n in range(2):
+        one.submit(ask(TextPrompt(f"{n} {n} {n}"), f"t{n}", ignore_eos=True))
+    one.loop.turn()
+    (lost,) = sight.engine.sequences(ask(sight.shows(noisy("red", seed=9)), "lost"))
+    place = next(place for place, token in enumerate(lost.tokens) if token < 0)
+    span = lost.views.at(place)
+    assert span is not None
+    lost.views = Astray([span])
+    one.loop.submit(job("lost"), [lost])
+    one.finish()
+    (failed,) = one.events["lost"]
+    assert isinstance(failed, Failed)
+    assert "llama_decode answered -1" in failed.message
+    assert [one.finished(f"t{n}").usage.generated for n in range(2)] == [24, 24]
 
 
 # -- another kind --------------------------------------------------------------------------------------------------------

@@ -91,6 +91,54 @@ def test_what_was_not_asked_for_longest_is_forgotten_first_and_gets_other_number
     assert len(eyes.measured) == 4
 
 
+def test_a_picture_that_was_only_measured_costs_no_other_its_embeddings() -> None:
+    """What is kept of it until it is encoded was counted: one large picture cost all others theirs."""
+    eyes, files = FakeEyes(), Files()
+    one = gallery(eyes, files.files, cache_bytes=2 * ROWS)
+    image, large = files.image(3), files.image(60)
+    one.encode(one.look(image))
+    held = one.look(large)
+    assert one.kept_bytes == ROWS
+    # More than there is room for in all.
+    one.encode(held)
+    assert one.kept_bytes == ROWS
+    one.encode(one.look(image))
+    assert eyes.encoded == [3, 60]
+
+
+def test_what_is_counted_is_what_is_kept_whoever_looks_while_others_encode() -> None:
+    """A size was read several times while another thread changed it, and the sum never came right again."""
+    eyes, files = FakeEyes(), Files()
+    one = gallery(eyes, files.files, cache_bytes=2 * ROWS)
+    images = [files.image(3, colour) for colour in ("red", "green", "blue", "white")]
+
+    def ask(start: int) -> None:
+        for turn in range(50):
+            one.encode(one.look(images[(start + turn) % len(images)]))
+
+    with ThreadPoolExecutor(8) as threads:
+        for asked in [threads.submit(ask, start) for start in range(8)]:
+            asked.result()
+    assert one.kept_bytes == 2 * ROWS
+
+
+def test_one_picture_is_unpacked_at_a_time() -> None:
+    """Eight of forty million pixels at once took gigabytes."""
+    eyes, files = FakeEyes(), Files()
+    one, inside, most = gallery(eyes, files.files), [0], [0]
+
+    def measuring() -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        threading.Event().wait(0.005)
+        inside[0] -= 1
+
+    eyes.before_measuring = measuring
+    with ThreadPoolExecutor(8) as threads:
+        assert len(list(threads.map(one.look, [files.image(width) for width in range(1, 9)]))) == 8
+    assert most == [1]
+
+
 def test_what_somebody_still_uses_is_found_again_though_nothing_is_kept() -> None:
     eyes, files = FakeEyes(), Files()
     one, image = gallery(eyes, files.files, cache_bytes=0), files.image(3)

@@ -256,6 +256,19 @@ def test_a_failing_step_ends_its_requests_and_no_others() -> None:
     assert bench.out.text("b") == "b"
 
 
+def test_a_pass_that_is_refused_ends_its_requests_and_the_others_of_the_step_go_on() -> None:
+    """Every stream of a step was ended for an image that llama.cpp would not have."""
+    bench = Bench(slots=3, step_tokens=16)
+    bench.submit(sequence("a", script="aaaa"), sequence("a", script="aaaa", choice=1))
+    bench.submit(sequence("b", script="bbbb"))
+    bench.turn(2)
+    bench.model.refuses = lambda chunk: (chunk.sequence.request_id, chunk.sequence.choice) == ("a", 1)
+    bench.finish()
+    failed = bench.out.failed("a")
+    assert (failed.code, "llama_decode answered -1" in failed.message) == ("internal", True)
+    assert bench.out.text("b") == "bbbb"
+
+
 def test_stopping_drops_what_runs_without_a_word() -> None:
     bench = Bench()
     bench.submit(sequence(script="x" * 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -313,6 +314,23 @@ def test_a_prompt_that_is_shortened_in_its_middle_has_its_images_whole() -> None
         assert sequence.tokens[-1] >= 0
 
 
+@pytest.mark.parametrize("keep", [-1, 7, 99])
+def test_where_a_cut_leaves_nothing_of_a_prompt_it_is_refused_with_its_whole_length(keep: int) -> None:
+    """The image stands first, and what is kept of the prompt ends within it."""
+    kitchen = Kitchen(context=8, bare=True)
+    prompt = TextPrompt(f"{PICTURE}abc", images=(kitchen.image(9),))
+    with pytest.raises(ContextExceeded, match="the prompt has 12 tokens; the context has 8"):
+        kitchen.sequence(prompt, fit=Fit("shorten", keep=keep), max_tokens=1)
+
+
+def test_an_image_that_leaves_no_room_without_shifting_is_refused_before_it_is_encoded() -> None:
+    kitchen = Kitchen(context=20)
+    prompt = TextPrompt(f"{PICTURE}b", images=(kitchen.image(9),))
+    with pytest.raises(ContextExceeded, match="12 tokens and the answer may have 10; the context has 20"):
+        kitchen.sequence(prompt, fit=Fit(shift=True, room="refuse"), max_tokens=10)
+    assert kitchen.eyes.encoded == []
+
+
 def test_a_context_with_an_image_in_it_does_not_shift() -> None:
     kitchen = Kitchen(context=20)
     with_image = kitchen.sequence(TextPrompt(f"{PICTURE}b", images=(kitchen.image(3),)), fit=Fit(shift=True))
@@ -339,6 +357,23 @@ def test_tokens_are_told_by_measuring_alone_and_an_image_s_text_is_its_number() 
     assert tokens[6] == PromptToken(-1, b"", special=True)
     assert kitchen.eyes.encoded == []
     assert kitchen.told(TextPrompt(f"{PICTURE}b", context=(97,), images=(kitchen.image(1),)))[1] == "a[img-0]b"
+
+
+def test_whoever_is_not_wanted_any_more_has_no_further_picture_unpacked_or_encoded() -> None:
+    class Enough(Exception):
+        pass
+
+    for asked, measured, encoded in [(1, [1], []), (2, [1, 2], []), (3, [1, 2], [1])]:
+        kitchen, left = Kitchen(), iter(range(asked))
+
+        def go_on(left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise Enough
+
+        prompt = TextPrompt(f"{PICTURE}{PICTURE}b", images=(kitchen.image(1), kitchen.image(2)))
+        with pytest.raises(Enough):
+            kitchen.intake.sequences(request(prompts=(prompt,)), go_on=go_on)
+        assert (kitchen.eyes.measured, kitchen.eyes.encoded) == (measured, encoded)
 
 
 def test_encoding_is_a_part_of_prefill() -> None:

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,9 @@ class _Chunks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A picture as the model is shown it: views, and the ids of the text that mtmd puts around them. `held_bytes` is about
-    what it keeps until it is encoded.
-    """
+    """A picture as the model is shown it: views, and the ids of the text that mtmd puts around them."""
 
     parts: tuple[tuple[int, ...] | Shape, ...]
-    held_bytes: int
     chunks: _Chunks
 
 
@@ -83,10 +81,12 @@ class Eyes:
         self.width = int(llama_cpp.llama_model_n_embd_inp(model))
         self._grid = bool(mtmd_cpp.mtmd_decode_use_mrope(self._context))
         self._encoding = threading.Lock()
+        self._busy_since: float | None = None
 
     def measure(self, bitmap: Bitmap) -> Measured:
         """How many places the picture takes. From any thread. Raises `InvalidPrompt` where mtmd cannot cut it."""
-        pixels = (ctypes.c_uint8 * len(bitmap.pixels)).from_buffer_copy(bitmap.pixels)
+        # Where they stand: mtmd makes its own copy, and writes into that alone.
+        pixels = ctypes.cast(ctypes.c_char_p(bitmap.pixels), ctypes.POINTER(ctypes.c_uint8))
         picture = mtmd_cpp.mtmd_bitmap_init(bitmap.width, bitmap.height, pixels)
         try:
             chunks = _Chunks()
@@ -100,17 +100,23 @@ class Eyes:
             reason = complaints[0] if complaints else f"mtmd_tokenize_from_parts answered {result}"
             size = f"{bitmap.width} x {bitmap.height}"
             raise InvalidPrompt(f"the model cannot read an image of {size} pixels: {reason}", code="invalid_prompt")
-        # mtmd keeps a picture as floats.
-        held = len(bitmap.pixels) * numpy.dtype(numpy.float32).itemsize
-        return Measured(tuple(map(self._part, chunks)), held, chunks)
+        return Measured(tuple(map(self._part, chunks)), chunks)
 
-    def encode(self, measured: Measured) -> list[Rows]:
-        """The embeddings of each view, (places, width). Raises `GenerationFailed`."""
+    @property
+    def busy_since(self) -> float | None:
+        """Since when the view that is encoded now is, on the monotonic clock. From any thread."""
+        return self._busy_since
+
+    def encode(self, measured: Measured, go_on: Callable[[], None] = lambda: None) -> list[Rows]:
+        """The embeddings of each view, (places, width). Before each `go_on` is asked, which raises what it likes. Raises
+        `GenerationFailed`.
+        """
         views = [chunk for chunk in measured.chunks if _is_image(chunk)]
         rows: list[Rows] = []
         with self._encoding:
             began = told = time.monotonic()
             for view in views:
+                go_on()
                 rows.append(self._encode(view))
                 if time.monotonic() - told >= PATIENCE_SECONDS and len(rows) < len(views):
                     told = time.monotonic()
@@ -118,7 +124,12 @@ class Eyes:
         return rows
 
     def _encode(self, chunk: Any) -> Rows:
-        if mtmd_cpp.mtmd_encode_chunk(self._context, chunk) != 0:
+        self._busy_since = time.monotonic()
+        try:
+            result = mtmd_cpp.mtmd_encode_chunk(self._context, chunk)
+        finally:
+            self._busy_since = None
+        if result != 0:
             raise GenerationFailed("the worker could not encode an image")
         output = mtmd_cpp.mtmd_get_output_embd(self._context)
         shape = (int(mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk)), self.width)

@@ -165,8 +165,10 @@ class Llama:
                 case Shift():
                     llama_cpp.llama_memory_seq_add(self._memory, move.slot, move.start, move.stop, -move.by)
 
-    def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
-        """One step, of one adapter. Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
+    def evaluate(self, chunks: Sequence[Chunk]) -> list[int | EvaluationFailed]:
+        """One step, of one adapter. Answers the row of each chunk's last token; where its pass was refused, why. Raises
+        `EvaluationFailed`.
+        """
         adapter = chunks[0].sequence.adapter
         if not self.adapters.apply(self._context, adapter):
             raise EvaluationFailed(f"llama.cpp refused to apply the adapter {adapter!r}")

@@ -31,34 +31,37 @@ class Passes:
         #: Made with the first image.
         self._views: Batch | None = None
 
-    def evaluate(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Answers the row of each chunk's last token. Raises `EvaluationFailed`."""
+    def evaluate(self, chunks: Sequence[Chunk]) -> list[int | EvaluationFailed]:
+        """Answers the row of each chunk's last token; where its pass was refused, why. The others' are none the worse."""
         views = [chunk for chunk in chunks if chunk.view is not None]
         # Where places see each other a pass has one view; all the others are one pass together.
         causal = [chunk for chunk in views if chunk.view is not None and not chunk.view.shape.together]
+        text = [chunk for chunk in chunks if chunk.view is None]
+        rows: dict[Chunk, int | EvaluationFailed] = {}
         for chunk in views:
             if chunk.view is not None and chunk.view.shape.together:
-                self._see([chunk], causal=False)
+                rows[chunk] = self._see([chunk], causal=False) or NO_ROW
         if causal:
-            self._see(causal)
-        text = [chunk for chunk in chunks if chunk.view is None]
-        rows = iter(self._tokens.fill(text))
+            rows |= dict.fromkeys(causal, self._see(causal) or NO_ROW)
         if text:
-            self._decode(self._tokens)
-        return [next(rows) if chunk.view is None else NO_ROW for chunk in chunks]
+            found = self._tokens.fill(text)
+            refused = self._decode(self._tokens)
+            rows |= dict.fromkeys(text, refused) if refused else zip(text, found, strict=True)
+        return [rows[chunk] for chunk in chunks]
 
-    def _see(self, chunks: Sequence[Chunk], *, causal: bool = True) -> None:
+    def _see(self, chunks: Sequence[Chunk], *, causal: bool = True) -> EvaluationFailed | None:
         if self._views is None:
             width = int(llama_cpp.llama_model_n_embd_inp(llama_cpp.llama_get_model(self._context)))
             self._views = Batch(self._step_tokens, width=width)
         self._views.fill_with_views(chunks)
         llama_cpp.llama_set_causal_attn(self._context, causal)
         try:
-            self._decode(self._views)
+            return self._decode(self._views)
         finally:
             llama_cpp.llama_set_causal_attn(self._context, True)
 
-    def _decode(self, batch: Batch) -> None:
+    def _decode(self, batch: Batch) -> EvaluationFailed | None:
         result = llama_cpp.llama_decode(self._context, batch.struct)
-        if result != 0:
-            raise EvaluationFailed(f"llama_decode answered {result} for {batch.struct.n_tokens} tokens")
+        if result == 0:
+            return None
+        return EvaluationFailed(f"llama_decode answered {result} for {batch.struct.n_tokens} tokens")
