@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from flask import request
@@ -15,6 +15,7 @@ from tropilla.api.cluster import Cluster
 from tropilla.api.framing import compact
 from tropilla.api.idempotency import Asked, Parse
 from tropilla.api.showing import Showing
+from tropilla.api.supply import Supply
 from tropilla.api.surface import JSON, Call, Dialect, Question, Surroundings
 from tropilla.common import names
 from tropilla.common.catalogue import Catalogue
@@ -23,6 +24,10 @@ from tropilla.common.errors import GenerationFailed, ModelUnavailable, StoreUnav
 from tropilla.common.generation import Request, images_of
 from tropilla.common.settings import Settings
 from tropilla.common.terms import Priority, Terms
+
+#: So many bodies of the largest size are read at once, each of which takes three times its size until its images lie where
+#: workers look; and so many images are looked through, which takes half a second for one of the largest.
+LARGEST_BODIES, IMAGES = 4, 32
 
 Understood = TypeVar("Understood")
 Meant = TypeVar("Meant", Call, Question)
@@ -58,17 +63,34 @@ class Asking:
     draining: Callable[[], bool] = lambda: False
     #: As `Surroundings.ailing`.
     ailing: Callable[[], Mapping[str, str]] = dict
+    _bodies: Supply = field(default_factory=lambda: Supply("places for requests with large images", LARGEST_BODIES))
+    _images: Supply = field(default_factory=lambda: Supply("places for images that are looked through", IMAGES))
 
-    def data(self, dialect: Dialect, *, pictured: bool = False) -> bytes:
-        """The request's body as it came; pictured: images may be part of it. Raises `UnreadableBody` for a content type
-        that the dialect does not read.
-        """
+    def data(self, dialect: Dialect) -> bytes:
+        """The request's body as it came. Raises `UnreadableBody` for a content type that the dialect does not read."""
+        self._check_type(dialect)
+        return request.get_data(cache=False)
+
+    @staticmethod
+    def _check_type(dialect: Dialect) -> None:
         kind = request.headers.get("Content-Type", "")
         if not dialect.reads(kind):
             raise UnreadableBody(f"Content-Type '{kind}' is not supported. Expected 'application/json'.")
-        if pictured:
-            request.max_content_length = self.settings.most_body_bytes
-        return request.get_data(cache=False)
+
+    @contextmanager
+    def pictured(self, dialect: Dialect) -> Iterator[bytes]:
+        """As `data`, of a request that may show images: there is memory for one that is large while the `with` lasts, and
+        it should be over, and what was made of the body forgotten, when they lie where workers look. Raises `Overloaded`.
+        """
+        request.max_content_length, most = self.settings.most_body_bytes, self.settings.max_body_bytes
+        self._check_type(dialect)
+        length, packed = request.content_length, media.packed(request.headers.get("Content-Encoding", ""))
+        # Whoever does not say how much comes, and sends it slowly, is no matter to others while it is little.
+        begun = _beginning(most + 1) if length is None else b""
+        with ExitStack() as held:
+            if packed or len(begun) > most or (length is not None and length > most):
+                held.enter_context(self._bodies.lent(1, auth.principal().key))
+            yield begun + request.get_data(cache=False)
 
     def body(self, dialect: Dialect, data: bytes, *, pictured: bool = False) -> Body:
         most = self.settings.most_body_bytes if pictured else self.settings.max_body_bytes
@@ -150,13 +172,24 @@ class Asking:
         body, most = images.referred(asked.body, there), self.settings.max_body_bytes
         if asked.size > most and (not there or len(compact(body)) - len(there) * images.NAME_BYTES > most):
             raise media.too_large(most)
-        requests = self.showing.shown(tuple(call.request for call in calls))
+        with ExitStack() as held:
+            if there:
+                held.enter_context(self._images.lent(len(there), asked.around.principal.key))
+            requests = self.showing.shown(tuple(call.request for call in calls))
         shown = (replace(call, request=request) for call, request in zip(calls, requests, strict=True))
         return tuple(shown), replace(asked, body=body)
 
     def terms(self, asked: Request, said: Priority | None = None) -> Terms:
         """On which terms it waits. said: how urgent its body calls it. Raises `InvalidField` naming a header."""
         return admission.terms(_headers(), asked, said, principal=auth.principal())
+
+
+def _beginning(most: int) -> bytes:
+    """So many bytes of the request's body, or all of it."""
+    begun = bytearray()
+    while len(begun) < most and (more := request.stream.read(most - len(begun))):
+        begun += more
+    return bytes(begun)
 
 
 def _headers() -> dict[str, str]:

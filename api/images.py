@@ -27,7 +27,6 @@ MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif"
 MOST_HEAD, MOST_URL = 256, 4096
 #: In front of a digest in a kept body; another Unicode noncharacter.
 NAMED = "\ufdd5"
-#: What stands in such a body for an image, in bytes.
 NAME_BYTES = len(NAMED.encode()) + 64
 #: What is no caller's to write, and how it looks in a JSON text: in UTF-8, or escaped.
 _OURS = str.maketrans("", "", PICTURE + NAMED)
@@ -76,20 +75,21 @@ def referred(body: Any, images: Iterable[Image]) -> Any:
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     """With each of its texts changed. Raises `MalformedBody`."""
-
-    def mapped(value: Any) -> Any:
-        if isinstance(value, str):
-            return change(value)
-        if isinstance(value, list):
-            return [mapped(each) for each in value]
-        if isinstance(value, dict):
-            return {change(key): mapped(each) for key, each in value.items()}
-        return value
-
     try:
-        return mapped(value)
+        return _changed(value, change)
     except RecursionError as error:
         raise MalformedBody("The JSON is nested too deeply.") from error
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    # At the top of the file: a function within another that calls itself is garbage that only a collection finds.
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_changed(each, change) for each in value]
+    if isinstance(value, dict):
+        return {change(key): _changed(each, change) for key, each in value.items()}
+    return value
 
 
 def of_base64(text: str, param: str) -> Image:

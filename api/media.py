@@ -29,13 +29,18 @@ def readable(content_type: str) -> bool:
     return content_type.split(";")[0].strip().lower() in ("", _CURLS) or is_json(content_type)
 
 
+def packed(encoding: str) -> bool:
+    """Whether a body may be larger than what comes."""
+    return encoding.strip().lower() not in _PLAIN
+
+
 def unpacked(data: bytes, encoding: str, most: int) -> bytes:
     """The body itself. Raises `UnreadableBody`, `MalformedBody`, or `BodyTooLarge` when it is larger than `most` bytes:
     a kilobyte may say a megabyte, so unpacking stops there.
     """
-    coding = encoding.strip().lower()
-    if coding in _PLAIN:
+    if not packed(encoding):
         return data
+    coding = encoding.strip().lower()
     if coding not in _PACKED:
         known = ", ".join(_PACKED)
         raise UnreadableBody(f"Content-Encoding '{encoding}' is not supported. Expected one of {known}, or none.")

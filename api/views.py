@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -135,29 +135,42 @@ class Views:
         surface = route.surface
 
         def view(**variables: str) -> Response:
-            data = self.asking.data(dialect, pictured=True)
-            around = self.asking.around(variables)
-            if (last := streams.placed(around.headers.get("last-event-id", ""))) is not None:
-                return self._resumed(*last, around)
-            with self.ledger.open() as account:
-                body = self.asking.body(dialect, data, pictured=True)
-                asked = self.asking.asked(route.path, surface.parse, body, around)
-                call = self.asking.understood(surface.parse, asked.body, around)
-                if isinstance(call, Reply):
-                    return respond(call)
-                if isinstance(call, Dismissal):
-                    auth.demand(ADMIN)
-                    return self._changes.dismiss(call)
-                if isinstance(call, Question):
-                    assert surface.answer is not None, f"{surface.name} asks and cannot answer"
-                    return self._answer(call, surface.answer, asked)
-                return self._generated(surface, call, account, asked)
+            with ExitStack() as accounts:
+                match self._heard(dialect, route, variables, accounts):
+                    case Account() as account, Call() as call, asked:
+                        return self._generated(surface, call, account, asked)
+                    case _, Question() as question, asked:
+                        assert surface.answer is not None, f"{surface.name} asks and cannot answer"
+                        return self._answer(question, surface.answer, asked)
+                    case response:
+                        return response
 
         return view
 
-    def _generated(self, surface: Surface, call: Call, account: Account, asked: Asked) -> Response:
-        call, asked = self.asking.shown(call, asked)
+    def _heard(
+        self, dialect: Dialect, route: Route, variables: Mapping[str, str], accounts: ExitStack
+    ) -> tuple[Account, Call | Question, Asked] | Response:
+        """What is asked for, with its images where workers look, or what is answered at once. A body with images
+        is forgotten when this returns: it is no part of what waits.
+        """
+        with self.asking.pictured(dialect) as data:
+            around = self.asking.around(variables)
+            if (last := streams.placed(around.headers.get("last-event-id", ""))) is not None:
+                return self._resumed(*last, around)
+            account = accounts.enter_context(self.ledger.open())
+            body = self.asking.body(dialect, data, pictured=True)
+            asked = self.asking.asked(route.path, route.surface.parse, body, around)
+            call = self.asking.understood(route.surface.parse, asked.body, around)
+            if isinstance(call, Reply):
+                return respond(call)
+            if isinstance(call, Dismissal):
+                auth.demand(ADMIN)
+                return self._changes.dismiss(call)
+            # Each kind by itself: what is shown is of the kind that was asked.
+            shown = self.asking.shown(call, asked) if isinstance(call, Call) else self.asking.shown(call, asked)
+            return account, *shown
 
+    def _generated(self, surface: Surface, call: Call, account: Account, asked: Asked) -> Response:
         def tell(call: Call, conversation: Conversation) -> Response:
             with blaming(call.prompt_field):
                 return streamed(surface, call, conversation) if call.stream else whole(surface, call, conversation)
@@ -175,39 +188,49 @@ class Views:
 
     def _batch(self, dialect: Dialect, batch: Batch) -> View:
         def view(**variables: str) -> Response:
-            data = self.asking.data(dialect, pictured=True)
             with ExitStack() as accounts:
-                first = accounts.enter_context(self.ledger.open())
-                around = self.asking.around(variables)
-                idempotency.refuse(around.headers)
-                body = self.asking.body(dialect, data, pictured=True)
-                asked = self.asking.asked(batch.path, batch.parse, body, around)
-                calls = self.asking.understood(batch.parse, body.value, around)
-                calls, _ = self.asking.all_shown(calls, asked)
-                opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
-                begun = [self._begun(account, call) for account, call in zip(opened, calls, strict=True)]
-                with blaming(calls[0].prompt_field):
+                calls = self._heard_at_once(dialect, batch, variables, accounts)
+                begun = [self._begun(account, call) for account, call in calls]
+                with blaming(calls[0][1].prompt_field):
                     completions = together([conversation for _, conversation in begun])
                 return respond(batch.answer(tuple(call for call, _ in begun), completions, time.time()))
 
         return view
 
+    def _heard_at_once(
+        self, dialect: Dialect, batch: Batch, variables: Mapping[str, str], accounts: ExitStack
+    ) -> list[tuple[Account, Call]]:
+        """As `_heard`, of a body that asks for several."""
+        with self.asking.pictured(dialect) as data:
+            first = accounts.enter_context(self.ledger.open())
+            around = self.asking.around(variables)
+            idempotency.refuse(around.headers)
+            body = self.asking.body(dialect, data, pictured=True)
+            asked = self.asking.asked(batch.path, batch.parse, body, around)
+            calls = self.asking.understood(batch.parse, body.value, around)
+            calls, _ = self.asking.all_shown(calls, asked)
+            opened = [first, *(accounts.enter_context(self.ledger.open()) for _ in calls[1:])]
+            return list(zip(opened, calls, strict=True))
+
     def _enquiry(self, dialect: Dialect, enquiry: Enquiry) -> View:
+        def heard(variables: Mapping[str, str]) -> tuple[Question, Asked] | Response:
+            with self.asking.pictured(dialect) as data:
+                absent = enquiry.bodiless and not data.strip()
+                body = Body(None) if absent else self.asking.body(dialect, data, pictured=True)
+                asked = self.asking.asked(enquiry.path, enquiry.parse, body, self.asking.around(variables))
+                question = self.asking.understood(enquiry.parse, body.value, asked.around)
+                if isinstance(question, Dismissal):
+                    auth.demand(ADMIN)
+                    return self._changes.dismiss(question)
+                return respond(question) if isinstance(question, Reply) else self.asking.shown(question, asked)
+
         def view(**variables: str) -> Response:
-            data = self.asking.data(dialect, pictured=True)
-            absent = enquiry.bodiless and not data.strip()
-            body = Body(None) if absent else self.asking.body(dialect, data, pictured=True)
-            asked = self.asking.asked(enquiry.path, enquiry.parse, body, self.asking.around(variables))
-            question = self.asking.understood(enquiry.parse, body.value, asked.around)
-            if isinstance(question, Dismissal):
-                auth.demand(ADMIN)
-                return self._changes.dismiss(question)
-            return respond(question) if isinstance(question, Reply) else self._answer(question, enquiry.answer, asked)
+            found = heard(variables)
+            return found if isinstance(found, Response) else self._answer(found[0], enquiry.answer, found[1])
 
         return view
 
     def _answer(self, question: Question, answer: Answered, asked: Asked) -> Response:
-        question, asked = self.asking.shown(question, asked)
         terms = idempotency.named(self.asking.terms(question.request), question.request, asked)
         if question.first is not None:
             listening.prepare(self.errands, question.first)

@@ -173,6 +173,7 @@ LONG_FILES = {
     "common/errors.py": "the whole tree",
     "common/settings.py": "every setting, in one table",
     "common/room.py": "everything that a place in the queue is asked, beside its scripts",
+    "compose/observability/dashboards.py": "every panel of three dashboards",
     "workers/tickets.py": "one ticket's way, and whoever gets its place after it",
     "api/surface.py": "the whole contract between dialects and the rest",
     "common/catalogue.py": "the whole vocabulary of who serves what",

@@ -178,6 +178,18 @@ MODELS = Dashboard(
                 "bytes",
             ),
         ),
+        (
+            Panel(
+                "Images of prompts a second",
+                (
+                    Query(rate("tropilla_images_total", "model", "outcome", where=OF), "{{model}}, {{outcome}}"),
+                    Query(rate("tropilla_images_read_total", "model", where=OF), "{{model}}, read and unpacked"),
+                ),
+                "ops",
+                about="cached: its embeddings were kept, or were just being made for somebody else.",
+            ),
+            Panel("Encoding an image", percentiles("tropilla_image_encode_seconds", OF), "s"),
+        ),
     ),
     CHOICE,
 )

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gc
+import gzip
 import hashlib
 import io
+import json
+import random
 import re
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
@@ -26,6 +32,7 @@ from tropilla.api.images import NAMED, BrokenBase64, bare, decoded, in_markdown,
 from tropilla.api.inbox import Mailbox
 from tropilla.api.reading import Wrong
 from tropilla.api.relay import Relay
+from tropilla.api.supply import Supply
 from tropilla.common import codec
 from tropilla.common.catalogue import Lane, Worker
 from tropilla.common.errands import Done, Errand, Look, Refused, Word
@@ -263,7 +270,10 @@ class World:
         workers = (Worker(f"{each.name}@h", "cpu", "ready", 4, each) for each in (SEEING, POCKET))
         announced = FakeAnnouncements(*workers)
         cluster = Cluster(announced, announced)
-        relay = Relay(self.store, self.store, self.inbox, self._submit, cluster.look_again, told)
+        self.submit = self._submit
+        relay = Relay(
+            self.store, self.store, self.inbox, lambda asked, lane: self.submit(asked, lane), cluster.look_again, told
+        )
         collaborators = Collaborators(
             told,
             cluster,
@@ -639,6 +649,70 @@ def test_routes_without_images_take_no_larger_bodies() -> None:
     world = World(max_body_bytes=1200)
     assert world.post("/api/embed", {"model": "pocket", "input": "x" * 1500}).status_code == 413
     assert world.post("/api/create", {"model": "a", "system": "x" * 1500}).status_code == 413
+
+
+def noise(edge: int) -> bytes:
+    """A PNG of about three bytes for each of its points."""
+    with io.BytesIO() as file:
+        Pillow.frombytes("RGB", (edge, edge), random.Random(edge).randbytes(3 * edge * edge)).save(file, "PNG")
+        return file.getvalue()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_while_a_request_waits_its_body_is_forgotten(stream: bool) -> None:
+    image = noise(600)
+    world, held = World(), []
+    path, body = openai(seen(image), text("a"))
+    sent, again = (json.dumps({**body, "stream": stream, "user": each}) for each in "ab")
+
+    def measured(asked: Any, lane: Lane) -> None:
+        held.append(tracemalloc.get_traced_memory()[0])
+        World._submit(world, asked, lane)
+
+    world.submit = measured
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for each in (sent, again):
+            world.client.post(path, data=each, content_type="application/json").get_data()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    first, second = held
+    # One copy of the image is Redis's here, and Werkzeug's test client keeps the body of each request.
+    assert first < len(image) + len(sent) + len(image) // 4
+    assert second < len(image) + 2 * len(sent) + len(image) // 4
+
+
+def test_memory_for_large_bodies_is_lent_until_they_are_laid_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    lent = Supply.lent
+
+    def counted(supply: Supply, units: int, key: str) -> AbstractContextManager[None]:
+        taken.append(f"{supply._what}: {units}")
+        return lent(supply, units, key)
+
+    monkeypatch.setattr(Supply, "lent", counted)
+    world = World(max_body_bytes=1200, max_image_body_bytes=4000)
+    bodies, looked = "places for requests with large images: 1", "places for images that are looked through"
+    for shown in ([PNG], [PNG] * 12):
+        world.post("/api/generate", {"model": "seer", "prompt": "a", "images": shown})
+    packed = gzip.compress(orjson.dumps({"model": "seer", "prompt": "a", "images": [PNG]}))
+    world.client.post("/api/generate", data=packed, headers={"Content-Encoding": "gzip"}).get_data()
+    world.post("/api/generate", {"model": "seer", "prompt": "a"})
+    # Of those whose length nobody says only what is large is waited for.
+    for shown in ([PNG], [PNG] * 12):
+        chunked = orjson.dumps({"model": "seer", "prompt": "a", "images": shown})
+        world.client.post(
+            "/api/generate",
+            input_stream=io.BytesIO(chunked),
+            headers={"Transfer-Encoding": "chunked"},
+            environ_overrides={"wsgi.input_terminated": True},
+        ).get_data()
+    assert taken == [
+        f"{looked}: 1", bodies, f"{looked}: 12", bodies, f"{looked}: 1", f"{looked}: 1", bodies, f"{looked}: 12"
+    ]  # fmt: skip
 
 
 # -- images behind URLs ------------------------------------------------------------------------------------------------

@@ -88,6 +88,76 @@ def test_of_an_animation_the_first_frame_counts() -> None:
         assert all(first > last for first, _, last in colours(unpacked(data, most_pixels=MOST)))
 
 
+@pytest.mark.parametrize("held", range(9))
+def test_however_a_camera_was_held_it_is_turned_as_pillow_would(held: int) -> None:
+    image = Image.new("RGB", (3, 2), "blue")
+    image.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = held
+    data = file(image, "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as opened:
+        upright = ImageOps.exif_transpose(opened)
+    assert unpacked(data, most_pixels=MOST) == Bitmap(*upright.size, upright.tobytes())
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_whatever_is_spoilt_in_what_a_camera_says_only_one_thing_is_raised(form: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x8825] = 6, "hello", {1: "N", 2: (1.0, 2.0, 3.0)}
+    whole = file(Image.new("RGB", (8, 8), "blue"), form, exif=exif)
+    begin = whole.index(b"MM\0*") if b"MM\0*" in whole else whole.index(b"II*\0")
+    for at in range(begin, begin + len(exif.tobytes()) - 6):
+        for byte in (0, 3, 255):
+            data = whole[:at] + bytes([byte]) + whole[at + 1 :]
+            try:
+                bitmap = unpacked(repaired(data) if form == "PNG" else data, most_pixels=MOST)
+            except UnreadableImage:
+                continue
+            assert (bitmap.width, bitmap.height) == (8, 8)
+
+
+def repaired(data: bytes) -> bytes:
+    """A PNG file whose chunks have the checksums of what they hold."""
+    whole, at = data[:8], 8
+    while at < len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        whole += data[at:end] + struct.pack(">I", zlib.crc32(data[at + 4 : end]))
+        at = end + 4
+    return whole
+
+
+def passes(image: Image.Image, more: int, **saved: object) -> bytes:
+    """A JPEG file that tells the last pass over its picture so many times more."""
+    whole = file(image, "JPEG", progressive=True, **saved)
+    end = whole.rindex(b"\xff\xd9")
+    return whole[:end] + whole[whole.rindex(b"\xff\xda") : end] * more + whole[end:]
+
+
+def test_a_file_of_passes_without_end_is_refused_before_any_is_made() -> None:
+    image = Image.new("RGB", (64, 64), "teal")
+    assert unpacked(passes(image, 20), most_pixels=MOST) == unpacked(passes(image, 0), most_pixels=MOST)
+    for behind in (b"", b"\xff\xd9" * 3):
+        with pytest.raises(UnreadableImage, match="is told in 100010 passes; at most 64 are read"):
+            unpacked(passes(image, 100_000) + behind, most_pixels=MOST)
+
+
+def test_passes_that_stand_in_other_pictures_do_not_count() -> None:
+    """In the small one of a header, and in the film that telephones put behind it."""
+    image = Image.new("RGB", (64, 64), "teal")
+    plain = unpacked(passes(image, 0), most_pixels=MOST)
+    small = (b"\xff\xda" + bytes(9)) * 50 + b"\xff\xd9"
+    assert unpacked(passes(image, 30, comment=small) + b"\xff\xda film" * 9999, most_pixels=MOST) == plain
+
+
+def test_passes_are_not_hidden_in_segments() -> None:
+    """Within a picture libjpeg passes over some lengths and takes others: none is trusted there."""
+    whole = passes(Image.new("L", (64, 64)), 0)
+    begin = whole.index(b"\xff\xda")
+    hidden = whole[: begin + 20] + b"\xff\x02\xff\xff" + whole[begin:-2] * 100 + whole[-2:]
+    with pytest.raises(UnreadableImage, match="passes; at most"):
+        unpacked(hidden, most_pixels=MOST)
+
+
 @pytest.mark.parametrize("form", ["BMP", "TIFF", "ICO", "PPM", "TGA", "PDF"])
 def test_no_other_reader_of_pillows_is_let_near_a_file(form: str) -> None:
     with pytest.raises(UnreadableImage, match="is not a PNG, JPEG, WebP or GIF image"):
