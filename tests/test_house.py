@@ -181,7 +181,6 @@ LONG_FILES = {
     "common/generation.py": "the whole vocabulary, in one place",
     "common/registry.py": "everything that Redis is told and asked of models",
     "workers/life.py": "one worker's states, and every way from one to the next",
-    "compose/observability/dashboards.py": "every dashboard, row by row",
     "workers/pin.py": "one model's threads: what they are made of, how they begin and how they end",
     "workers/loop.py": "one thread's state and everything that may change it",
     "workers/prefixes.py": "a tree, and every move that keeps it true",

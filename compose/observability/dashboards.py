@@ -241,17 +241,6 @@ REQUEST = Dashboard(
                 "reqps",
             ),
         ),
-        (
-            Panel(
-                "Images in prompts",
-                (
-                    Query(rate("tropilla_images_total", "outcome", where=OF), "{{outcome}}"),
-                    Query(rate("tropilla_images_read_total", where=OF), "read"),
-                ),
-                "ops",
-            ),
-            Panel("Encoding an image", percentiles("tropilla_image_encode_seconds", OF), "s"),
-        ),
     ),
     CHOICE,
 )
