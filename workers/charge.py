@@ -20,6 +20,8 @@ from tropilla.workers.card import describe, digest_of, named_model, seeing
 from tropilla.workers.engine import size_of
 from tropilla.workers.files import Files
 from tropilla.workers.llama.model import Size
+from tropilla.workers.store.architectures import PLACED
+from tropilla.workers.store.soundness import projector_type
 from tropilla.workers.trouble import blamed
 
 
@@ -93,6 +95,9 @@ def read_projector(path: Path) -> Header:
     header = read_header(path)
     if header.architecture != "clip" or not header.values.get("clip.has_vision_encoder"):
         raise ConfigurationError(f"{path} is no projector (mmproj) that reads images")
+    kind = projector_type(header)
+    if kind in PLACED:
+        raise ConfigurationError(f"{path} cannot be used: {PLACED[kind]} is known only in a prompt ({kind})")
     return header
 
 

@@ -241,6 +241,12 @@ def test_a_recipe_s_projector_comes_from_the_store(settings: Settings) -> None:
     assert found.projector == Blobs.below(settings.home).path(projector.digest)
 
 
+def test_a_projector_that_must_know_the_whole_prompt_is_refused(settings: Settings, tmp_path: Path) -> None:
+    projector = tiny.write_projector(tmp_path / "mmproj.gguf", kind="hunyuanvl")
+    with pytest.raises(ConfigurationError, match="its number among all images is known only in a prompt"):
+        own_definition(replace(settings, model=f"sight={sight.MODEL}", projector=str(projector)))
+
+
 def test_a_file_that_reads_no_images_is_no_projector(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="no projector"):
         own_definition(replace(settings, model=f"sight={sight.MODEL}", projector=str(sight.MODEL)))

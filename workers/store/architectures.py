@@ -40,6 +40,12 @@ TOKENIZERS = frozenset({"llama", "bert", "gpt2", "hybriddna", "whitespace", "t5"
 
 #: What reads images for a model, and belongs beside it.
 PROJECTOR = "clip"
+#: A projector's type -> what of an image depends on where in the prompt it stands (tools/mtmd/mtmd.cpp).
+#: Here images are cut and encoded each by itself, and shared between prompts: such a model would be shown something else.
+PLACED = {
+    "deepseek4v": "how far it is padded",
+    "hunyuanvl": "its number among all images",
+}
 #: A projector's type -> the tensor whose shape ends in what it gives the model, and in which place (`clip_n_mmproj_embd` of
 #: tools/mtmd/clip.cpp). Only those of which the header makes that certain.
 PROJECTIONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tropilla.common.header import TOKENS, Header
-from tropilla.workers.store.architectures import ARCHITECTURES, PARTS, PROJECTIONS, PROJECTOR, TOKENIZERS
+from tropilla.workers.store.architectures import ARCHITECTURES, PARTS, PLACED, PROJECTIONS, PROJECTOR, TOKENIZERS
 from tropilla.workers.store.refusals import Unfit
 
 #: What llama.cpp asks of every model, below its architecture's name.
@@ -47,8 +47,10 @@ def check_projector(called: str, header: Header, model: Header) -> None:
         raise Unfit("unsupported_arch", f"{called} reads no images (clip.has_vision_encoder)")
     if not header.tensors:
         raise Unfit("not_gguf", f"{called} has no tensors")
-    kind = header.values.get("clip.vision.projector_type") or header.values.get("clip.projector_type")
-    tensor, place = PROJECTIONS.get(kind, ("", 0)) if isinstance(kind, str) else ("", 0)
+    kind = projector_type(header)
+    if kind in PLACED:
+        raise Unfit("unsupported_arch", f"{called} cannot be used: {PLACED[kind]} is known only in a prompt ({kind})")
+    tensor, place = PROJECTIONS.get(kind, ("", 0))
     normed = kind == "mlp" and "mm.3.weight" in header.tensors
     shape = () if normed else header.tensors.get(tensor, ())
     width = shape[place] if place < len(shape) else 0
@@ -59,6 +61,12 @@ def check_projector(called: str, header: Header, model: Header) -> None:
         raise Unfit(
             "not_gguf", f"{called} is not for this model: it gives embeddings of {width}, and {wanted} are wanted"
         )
+
+
+def projector_type(header: Header) -> str:
+    """ "" where its header does not say."""
+    kind = header.values.get("clip.vision.projector_type") or header.values.get("clip.projector_type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _check_tokenizer(called: str, header: Header) -> None:

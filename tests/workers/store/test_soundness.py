@@ -302,6 +302,8 @@ def test_a_projector_that_may_fit_passes(shapes: dict[str, tuple[int, ...]], cha
         ({"w": (1,)}, {"general.architecture": None}, "is no projector"),
         ({"w": (1,)}, {"clip.has_vision_encoder": None, "clip.has_audio_encoder": True}, "reads no images"),
         ({}, {}, "has no tensors"),
+        ({"w": (1,)}, {"clip.projector_type": "hunyuanvl"}, "its number among all images is known only in a prompt"),
+        ({"w": (1,)}, {"clip.projector_type": "deepseek4v"}, "how far it is padded is known only in a prompt"),
     ],
 )
 def test_a_projector_that_cannot_is_refused(
