@@ -166,9 +166,9 @@ class Views:
             if isinstance(call, Dismissal):
                 auth.demand(ADMIN)
                 return self._changes.dismiss(call)
-            # Each kind by itself: what is shown is of the kind that was asked.
-            shown = self.asking.shown(call, asked) if isinstance(call, Call) else self.asking.shown(call, asked)
-            return account, *shown
+            if isinstance(call, Question):
+                return account, *self.asking.shown(call, asked)
+            return account, *self.asking.shown(call, asked)
 
     def _generated(self, surface: Surface, call: Call, account: Account, asked: Asked) -> Response:
         def tell(call: Call, conversation: Conversation) -> Response:
