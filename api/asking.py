@@ -172,10 +172,11 @@ class Asking:
         body, most = images.referred(asked.body, there), self.settings.max_body_bytes
         if asked.size > most and (not there or len(compact(body)) - len(there) * images.NAME_BYTES > most):
             raise media.too_large(most)
+        key = asked.around.principal.key
         with ExitStack() as held:
             if there:
-                held.enter_context(self._images.lent(len(there), asked.around.principal.key))
-            requests = self.showing.shown(tuple(call.request for call in calls))
+                held.enter_context(self._images.lent(len(there), key))
+            requests = self.showing.shown(tuple(call.request for call in calls), key)
         shown = (replace(call, request=request) for call, request in zip(calls, requests, strict=True))
         return tuple(shown), replace(asked, body=body)
 

@@ -15,7 +15,9 @@ from tropilla.api.natively import natively
 from tropilla.api.surface import ErrandRefused
 from tropilla.common.bitmaps import UnreadableImage, unpacked
 from tropilla.common.catalogue import Catalogue
+from tropilla.common.errors import Overloaded
 from tropilla.common.generation import Image, Request, images_of, with_images
+from tropilla.common.pictures import RETRY_SECONDS
 from tropilla.common.settings import Settings
 
 Asked = TypeVar("Asked", bound=Request)
@@ -24,7 +26,7 @@ Asked = TypeVar("Asked", bound=Request)
 class Album(Protocol):
     """What is needed of `pictures.Pictures`."""
 
-    def keep(self, images: Iterable[Image]) -> None: ...
+    def keep(self, images: Iterable[Image], key: str = "") -> None: ...
     def renew(self, digests: Iterable[str]) -> None: ...
 
 
@@ -37,9 +39,9 @@ class Showing:
     album: Album
     look: Callable[[str], str]
 
-    def shown(self, requests: tuple[Asked, ...]) -> tuple[Asked, ...]:
-        """The requests as they may be admitted: all of them or none. Raises `InvalidField` naming an image's field,
-        `Overloaded` where there is no room for it, `StoreUnavailable`.
+    def shown(self, requests: tuple[Asked, ...], key: str = "") -> tuple[Asked, ...]:
+        """The requests of a key as they may be admitted: all of them or none. Raises `InvalidField` naming an image's
+        field, `Overloaded` where there is no room for it, `StoreUnavailable`.
         """
         for request in requests:
             if pictures := images_of(request):
@@ -54,7 +56,7 @@ class Showing:
                 sound.add(image.digest)
         # What the store has fetched it has looked into, and kept.
         found = {image: image if image.data is not None else self._fetched(image) for image in dict.fromkeys(asked)}
-        self.album.keep(found.values())
+        self.album.keep(found.values(), key)
         return tuple(
             with_images(request, lambda image: Image(found[image].digest, param=image.param)) for request in requests
         )
@@ -63,6 +65,9 @@ class Showing:
         try:
             return replace(image, digest=self.look(image.url))
         except ErrandRefused as error:
+            if error.code == "conflict":
+                # There is no room for it, and that is nobody's fault.
+                raise Overloaded(error.message, retry_after_seconds=RETRY_SECONDS) from error
             raise images.refused(image, f"the image could not be fetched: {error.message}.") from error
 
     def _check(self, image: Image, data: bytes) -> None:

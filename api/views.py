@@ -166,8 +166,7 @@ class Views:
             if isinstance(call, Dismissal):
                 auth.demand(ADMIN)
                 return self._changes.dismiss(call)
-            # Each kind by itself: what is shown is of the kind that was asked.
-            if isinstance(call, Call):
+            if isinstance(call, Question):
                 return account, *self.asking.shown(call, asked)
             return account, *self.asking.shown(call, asked)
 

@@ -18,7 +18,7 @@ from tropilla.common.settings import Settings
 #: After which somebody whose image finds no room may ask again: others are forgotten every moment.
 RETRY_SECONDS = 10
 #: What keep_image.lua answers.
-_ABSENT, _FULL = 0, -1
+_ABSENT, _FULL, _SHARE = 0, -1, -2
 
 
 class Pictures:
@@ -30,15 +30,18 @@ class Pictures:
         self._seconds, self._most = settings.image_seconds, settings.images_bytes_in_all
 
     @redis_errors_translated
-    def keep(self, images: Iterable[Image]) -> None:
+    def keep(self, images: Iterable[Image], key: str = "") -> None:
         """From here on they can be read, for `image_seconds`; those that are there already are kept for as long again. All
-        but those have their `data`. Raises `Overloaded` when they would take too much of Redis.
+        but those have their `data`. key: who brings them; "" is whoever names none. Raises `Overloaded` when they would
+        take too much of Redis, or more than the key's share of that.
         """
         for image in {image.digest: image for image in images}.values():
             if self._ask(image.digest, b"") != _ABSENT or image.data is None:
                 continue
-            if self._ask(image.digest, image.data) == _FULL:
-                message = f"the images of the requests that wait fill the {self._most >> 20} MB there are for them"
+            kept = self._ask(image.digest, image.data, key)
+            if kept in (_FULL, _SHARE):
+                whose = "your requests have their share of" if kept == _SHARE else "the requests that wait fill"
+                message = f"the images of {whose} the {self._most >> 20} MB there are for them"
                 raise Overloaded(message, retry_after_seconds=RETRY_SECONDS)
 
     @redis_errors_translated
@@ -52,6 +55,6 @@ class Pictures:
         """The image's file; None: it is not there any more."""
         return cast("bytes | None", self._redis.get(names.image_key(digest)))
 
-    def _ask(self, digest: str, data: bytes) -> int:
+    def _ask(self, digest: str, data: bytes, key: str = "") -> int:
         keys = [names.image_key(digest), names.IMAGES_KEY, names.IMAGE_SIZES_KEY]
-        return int(self._keep(keys=keys, args=[digest, int(self._seconds * 1000), self._most, data]))
+        return int(self._keep(keys=keys, args=[digest, int(self._seconds * 1000), self._most, data, key]))

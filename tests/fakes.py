@@ -625,9 +625,11 @@ class FakeAlbum:
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes | None] = {}
+        self.keys: list[str] = []
         self.renewed: list[str] = []
 
-    def keep(self, images: Iterable[Image]) -> None:
+    def keep(self, images: Iterable[Image], key: str = "") -> None:
+        self.keys.append(key)
         self.kept |= {image.digest: image.data for image in images}
 
     def renew(self, digests: Iterable[str]) -> None:

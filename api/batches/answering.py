@@ -178,7 +178,7 @@ class Answering:
         """Raises the error that is the line's answer; or else as `_awaited`, or `_Wait`."""
         try:
             body = Body(lines.body_of(data), len(data) - lines.ENVELOPE_BYTES)
-            found = self._rendering.understood(asked.endpoint, body, request_id)
+            found = self._rendering.understood(asked.endpoint, body, request_id, asked.key)
             return found if isinstance(found, Told) else found.tell(self._events(asked, found.request))
         except Overloaded as error:
             raise _Wait(error.retry_after_seconds) from error

@@ -12,6 +12,7 @@ from tropilla.api.batches.records import Tokens
 from tropilla.api.surface import Call, Dialect, Dismissal, Enquiry, Fold, Question, Reply, Route
 from tropilla.common.errors import InvalidField, TropillaError
 from tropilla.common.generation import Embedded, Event, Request
+from tropilla.common.keys import Principal
 from tropilla.common.recipes import UNPOLISHED
 
 
@@ -38,11 +39,14 @@ class Rendering:
         self._routes = {route.path: route for route in dialect.routes if isinstance(route, Route | Enquiry)}
         self._dialect, self._asking, self._clock = dialect, asking, clock
 
-    def understood(self, endpoint: str, body: Body, request_id: str) -> Understood | Told:
-        """Raises `RequestError`s, as over HTTP, `Overloaded` and `StoreUnavailable`."""
+    def understood(self, endpoint: str, body: Body, request_id: str, key: str = "") -> Understood | Told:
+        """key: on whose account its images are laid down. Raises `RequestError`s, as over HTTP, `Overloaded` and
+        `StoreUnavailable`.
+        """
         route = self._routes[endpoint]
         parse = route.surface.parse if isinstance(route, Route) else route.parse
-        asked = self._asking.asked(endpoint, parse, body, self._asking.unasked())
+        around = replace(self._asking.unasked(), principal=Principal(key))
+        asked = self._asking.asked(endpoint, parse, body, around)
         call = self._asking.understood(parse, body.value, asked.around)
         match call:
             case Reply():

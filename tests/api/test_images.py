@@ -462,6 +462,17 @@ def test_an_animation_is_taken() -> None:
     assert len(world.asked) == 1
 
 
+def test_an_image_is_laid_down_on_its_callers_account() -> None:
+    world = World()
+    path, body = openai(seen(RED))
+    for key in ("one", "two"):
+        world.client.post(path, json=body, headers={"Authorization": f"Bearer {key}"}).get_data()
+    world.post(path, body)
+    one, two, nobody = world.album.keys
+    assert nobody == ""
+    assert len({one, two, nobody}) == 3
+
+
 def test_several_prompts_of_one_image_lay_it_down_once() -> None:
     world = World()
     world.post(*openai(seen(RED), seen(BLUE), seen(RED)))
@@ -751,6 +762,13 @@ def test_what_the_store_refuses_is_the_callers_fault(dialect: str) -> None:
     response = world.post(*LINKED[dialect])
     assert "the image could not be fetched: example.com is not allowed" in refusal(response)
     assert (response.status_code, world.asked) == (WRITERS[dialect][2], [])
+
+
+def test_where_the_store_has_no_room_its_caller_is_told_to_come_again() -> None:
+    world = World(image_urls="on")
+    world.book.word = Refused("conflict", "the images of the requests that wait fill the 512 MB there are for them")
+    response = world.post(*LINKED["openai"])
+    assert (response.status_code, response.headers["Retry-After"], world.asked) == (429, "10", [])
 
 
 def test_without_a_store_nothing_is_fetched() -> None:

@@ -75,6 +75,42 @@ def test_there_is_room_for_so_much_and_no_more(bus: Bus, pictures: Pictures) -> 
     assert (pictures.read(C.digest), taken(bus)) == (None, 2000)
 
 
+def test_a_key_fills_no_more_than_its_share(bus: Bus) -> None:
+    forget(bus)
+    pictures = Pictures(bus, Settings(images_bytes_in_all=3900, image_seconds=100))
+    pictures.keep([A, B], "one")
+    with pytest.raises(Overloaded, match="your requests have their share of the 0 MB"):
+        pictures.keep([C], "one")
+    # What is there is shown for nothing, whoever brought it.
+    pictures.keep([A, B], "two")
+    pictures.keep([C], "two")
+    assert (pictures.read(C.digest), taken(bus)) == (C.data, 3000)
+    forget(bus)
+
+
+def test_what_a_key_brought_is_given_back_to_it(bus: Bus, pictures: Pictures) -> None:
+    brief = Pictures(bus, Settings(images_bytes_in_all=2500, image_seconds=0.05))
+    for _ in range(3):
+        brief.keep([A], "one")
+        wait_for(lambda: pictures.read(A.digest) is None, "its end")
+    pictures.keep([B], "two")
+    sizes = bus.connection.hgetall(names.IMAGE_SIZES_KEY)
+    assert sizes == {
+        b"all": b"1000",
+        B.digest.encode(): b"1000",
+        B.digest.encode() + b":key": b"two",
+        b"key:two": b"1000",
+    }
+
+
+def test_an_image_that_was_given_back_too_early_is_counted_again(bus: Bus, pictures: Pictures) -> None:
+    """Redis forgets it in the same moment, and may be later by one."""
+    pictures.keep([A], "one")
+    bus.connection.zadd(names.IMAGES_KEY, {A.digest: 1})
+    pictures.renew([A.digest])
+    assert taken(bus) == 1000
+
+
 def test_room_comes_back_when_an_image_expires(bus: Bus, pictures: Pictures) -> None:
     brief = Pictures(bus, Settings(images_bytes_in_all=2500, image_seconds=0.05))
     brief.keep([A, B])

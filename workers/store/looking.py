@@ -90,19 +90,19 @@ class Looking:
         if not host or parts.username is not None:
             raise _refused("invalid", "the URL of the image must have a host, and no user")
         if refusal := hosts.refusal(parts.scheme.lower(), host, port):
-            raise _refused("forbidden", f"the image cannot be fetched: {refusal}")
+            raise _refused("forbidden", refusal)
         return hosts
 
     def _told(self, error: FetchFailed | Unreachable, *, late: bool) -> Refusal:
         """In words that may be told."""
         if late:
-            return _refused("failed", f"the image cannot be fetched: it is not there after {self.seconds:.0f} s")
+            return _refused("failed", f"it is not there after {self.seconds:.0f} s")
         if isinstance(error, Forbidden):
-            return _refused("forbidden", "the image cannot be fetched: its URL leads to where nothing is fetched from")
+            return _refused("forbidden", "its URL leads to where nothing is fetched from")
         if isinstance(error, Unreachable):
-            return _refused("failed", "the image cannot be fetched: its server does not answer, or breaks off")
+            return _refused("failed", "its server does not answer, or breaks off")
         why = "its server is not found, has no certificate that is trusted, or redirects without end"
-        return _refused(error.refusal, f"the image cannot be fetched: {why}")
+        return _refused(error.refusal, why)
 
     def _checked(self, data: bytes) -> str:
         """Its digest. Raises `Refusal` for what is no image that can be read."""
@@ -119,7 +119,7 @@ def _fetched(url: str, most: int, wire: Wire, over: Asked) -> bytes:
     found = bytearray()
     with wire.ask(url, headers={"accept": "image/*"}, stopped=over) as answer:
         if answer.status != 200:
-            raise _refused("unknown", f"the image cannot be fetched: its server answers with status {answer.status}")
+            raise _refused("unknown", f"its server answers with status {answer.status}")
         for chunk in answer.chunks():
             found += chunk
             if len(found) > most:

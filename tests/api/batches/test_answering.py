@@ -147,7 +147,7 @@ def test_the_images_of_a_line_lie_where_workers_look_once_it_is_asked() -> None:
     assert (status, body["choices"][0]["message"]["content"]) == (200, "red")
     ((request, _, _),) = world.relay.asked
     (image,) = images_of(request)
-    assert (image.data, world.album.kept) == (None, {image.digest: data})
+    assert (image.data, world.album.kept, world.album.keys) == (None, {image.digest: data}, ["somebody"])
 
 
 def test_a_line_whose_image_is_none_is_answered_as_over_http() -> None:

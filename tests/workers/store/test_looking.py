@@ -129,9 +129,9 @@ def test_private_places_are_not_asked_and_their_addresses_not_told(monkeypatch: 
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (Said(404, b"nothing"), "unknown: the image cannot be fetched: its server answers with status 404"),
-        (Said(503, b"later"), "unknown: the image cannot be fetched: its server answers with status 503"),
-        (Said(200, RED, length=len(RED) + 9), "failed: the image cannot be fetched: its server does not answer"),
+        (Said(404, b"nothing"), "unknown: its server answers with status 404"),
+        (Said(503, b"later"), "unknown: its server answers with status 503"),
+        (Said(200, RED, length=len(RED) + 9), "failed: its server does not answer"),
         (Said(200, b"<html>no cat</html>"), "invalid: what is at the URL of the image is not a PNG, JPEG, WebP or GIF"),
         (Said(200, RED[:50]), "invalid: what is at the URL of the image is broken or cut off"),
         (Said(200, png(101)), "invalid: what is at the URL of the image has 101 x 101 pixels"),
@@ -152,7 +152,7 @@ def test_a_caller_may_want_less_than_the_store_would_read() -> None:
 def test_it_is_over_after_a_while_however_much_comes() -> None:
     with Upstream({"/x": saying(Said(200, RED[:10], length=len(RED), stall=True))}) as upstream:
         told = refused(upstream.url("/x"), upstream.place, seconds=0.2)
-    assert told == "failed: the image cannot be fetched: it is not there after 0 s"
+    assert told == "failed: it is not there after 0 s"
 
 
 def test_nobody_is_asked_for_who_has_left() -> None:
@@ -173,7 +173,7 @@ def test_a_host_that_nobody_has_is_not_found(monkeypatch: pytest.MonkeyPatch) ->
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr("tropilla.workers.store.wire.socket.getaddrinfo", unknown)
-    assert refused("https://nowhere.example/x", "*").startswith("unknown: the image cannot be fetched")
+    assert refused("https://nowhere.example/x", "*").startswith("unknown: its server is not found")
 
 
 def test_looks_are_taken_one_after_the_other_whatever_happens() -> None:
