@@ -107,6 +107,7 @@ PURE = (
     "workers/fitting.py",
     "workers/gochat.py",
     "workers/gotools.py",
+    "workers/headway.py",
     "workers/localchat.py",
     "workers/markers.py",
     "workers/memory.py",

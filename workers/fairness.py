@@ -5,8 +5,9 @@ urgent the keys share the slots: whoever waits gets the place of a key that has 
 that moving one makes the shares more alike, and nothing is moved back), or one slot more and `TURN_TOKENS` more tokens
 lately (so that keys take turns where slots are fewer than keys). Nobody stands aside for his own key.
 
-The rule serves twice: in the scheduler for slots, among the sequences that are here; and in the usher (usher.py) for the
-ticket holders' places, between the requests that are here without a slot and those that have just come into the room.
+The rule serves three times: in the scheduler for slots, among the sequences that are here; there again for steps, where
+the prompt of a key that would have to give a slot away is passed over; and in the usher (usher.py) for the ticket holders'
+places, between the requests that are here without a slot and those that have just come into the room.
 """
 
 from __future__ import annotations
@@ -74,8 +75,23 @@ def deserves(one: Claim, place_of: Claim, slots: Mapping[str, int], shares: Shar
     """Whether one who waits is to have the place of one who has it."""
     if one.rank != place_of.rank or one.key == place_of.key:
         return one.rank < place_of.rank
-    more = slots.get(place_of.key, 0) - slots.get(one.key, 0)
-    return more > 1 or (more == 1 and shares.of(place_of.key) - shares.of(one.key) >= TURN_TOKENS)
+    return _has_more(place_of.key, one.key, slots, shares)
+
+
+def crowding(slots: Mapping[str, int], about: Iterable[str], shares: Shares) -> set[str]:
+    """The keys that would give a slot to another of those about, if it asked for one, and that nobody would give one to.
+    slots: of the keys that have any; about: those, and whoever may come at any moment.
+    """
+
+    def weight(key: str) -> tuple[int, float]:
+        return slots.get(key, 0), shares.of(key)
+
+    if not slots:
+        return set()
+    lightest, heaviest = min(about, key=weight), max(slots, key=weight)
+    return {
+        key for key in slots if _has_more(key, lightest, slots, shares) and not _has_more(heaviest, key, slots, shares)
+    }
 
 
 def least(tenants: Iterable[AnyTenant], slots: Mapping[str, int], shares: Shares) -> AnyTenant | None:
@@ -96,6 +112,12 @@ def stands_aside(
     present = [each for each in tenants if each.rank > one.rank or not each.nearly_done]
     found = least(present, slots, shares)
     return found if found is not None and deserves(one, found, slots, shares) else None
+
+
+def _has_more(key: str, than: str, slots: Mapping[str, int], shares: Shares) -> bool:
+    """So much that a slot is to be moved."""
+    more = slots.get(key, 0) - slots.get(than, 0)
+    return more > 1 or (more == 1 and shares.of(key) - shares.of(than) >= TURN_TOKENS)
 
 
 def _weight(claim: Claim, slots: Mapping[str, int], shares: Shares) -> tuple[int, int, float]:

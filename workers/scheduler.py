@@ -6,6 +6,11 @@ chunks. Beside streams a prompt gets no more than they can wait for, by the spee
 
     budget  d d d d p p p p p p p p       d: one token of a decoding sequence, p: a chunk of somebody's prompt
 
+While several keys are about, nobody is to wait for a step that is long because of another, nor to be computed in one:
+prompts that take long and streams then have steps of their own, in turns. The prompt of a key that crowds is cut shorter,
+and passed over once for those of the others; for these, streams are left out of as many steps as they can wait for. Of one
+key alone all this is nothing, nor where a step takes no longer for a prompt (headway.py).
+
 A prompt starts where the longest resident prefix ends (prefixes.py). If somebody ahead is just computing a longer one, it
 waits and takes that over chunk by chunk: requests that arrive together compute what they share once. When cells run out,
 idle prefixes go first; then a running sequence gives its cells back and waits again, with all it had said. All sequences
@@ -28,6 +33,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tropilla.workers import fairness
+from tropilla.workers.headway import APART_SECONDS, STALL_SECONDS, Headway
 from tropilla.workers.prefixes import Drop, Match, Move, Prefixes, Shift, common_length
 from tropilla.workers.rotation import Rotation
 from tropilla.workers.sequence import Sequence
@@ -35,12 +41,6 @@ from tropilla.workers.views import Span
 
 #: How many of a prompt's tokens are computed in one step when each gives a row of logits.
 SCORED_TOKENS = 32
-#: What a step with streams in it may take on account of prompts, in seconds: how long a stream is silent.
-STALL_SECONDS = 0.25
-#: But so many of a prompt's tokens are computed in any case: it has to come to an end, too.
-LEAST_BESIDE = 32
-#: How much of what is known of the model's speed comes from the last step.
-PACE_SHARE = 0.25
 #: An idle prefix that was never shared is kept for this part of the time that one is kept that was.
 UNSHARED_PATIENCE = 16
 
@@ -110,8 +110,11 @@ class Scheduler:
         self._prefixes = Prefixes()
         self._rotation = Rotation(limits.step_tokens)
         self._moves: list[Move] = []
-        #: Seconds a token of a prompt takes; 0 while nothing is known.
-        self._pace = 0.0
+        self._headway = Headway()
+        #: Adapter -> tokens of prompts that were computed since its streams had a part in a step.
+        self._silent: Counter[str] = Counter()
+        #: Of the last step that had prompts in it: those of crowding keys that it was computed without.
+        self._passed_over: set[Sequence] = set()
 
     @property
     def idle(self) -> bool:
@@ -159,7 +162,8 @@ class Scheduler:
     def apply(self, chunks: list[Chunk]) -> None:
         """The step was evaluated: the KV cache now holds the chunks."""
         if chunks:
-            self._rotation.stepped(chunks[0].sequence.adapter, sum(chunk.stop - chunk.start for chunk in chunks))
+            self._rotation.stepped(chunks[0].sequence.adapter, _tokens(chunks))
+            self._remember_who_waits(chunks)
         for chunk in chunks:
             sequence = chunk.sequence
             sequence.computed = chunk.stop
@@ -171,11 +175,8 @@ class Scheduler:
 
     def took(self, chunks: list[Chunk], seconds: float) -> None:
         """What the step took: how much the next one may hold."""
-        tokens = sum(chunk.stop - chunk.start for chunk in chunks)
-        # A token of a stream costs more than one of a prompt: the weights are read for few.
-        if tokens - len(chunks) >= LEAST_BESIDE:
-            known = self._pace or seconds / tokens
-            self._pace = known + PACE_SHARE * (seconds / tokens - known)
+        keys = {chunk.sequence.key for chunk in chunks if not chunk.sequence.alone}
+        self._headway.took(keys, tokens=_tokens(chunks), chunks=len(chunks), seconds=seconds)
 
     def shift(self, sequence: Sequence) -> None:
         """The context is full: part of it goes, and the rest moves up.
@@ -344,11 +345,39 @@ class Scheduler:
         # In order of arrival.
         present = list({sequence.adapter: None for sequence in self._running.values()})
         for adapter in present if len(present) < 2 else self._rotation.order(present):
-            chunks = self._decoding(adapter)
-            chunks += self._prompts(adapter, chunks)
+            streams = self._decoding(adapter)
+            chunks = self._in_turn(adapter, streams, self._prompts(adapter, streams))
             if chunks:
                 return chunks
         return []
+
+    def _in_turn(self, adapter: str, streams: list[Chunk], prompts: list[Chunk]) -> list[Chunk]:
+        """What of both is this step. They are computed together, unless several keys are about and the prompts take long:
+        then the streams are left out of this step, and have the next one for themselves. For the prompt of a key that
+        does not crowd they are left out again, while they can wait.
+        """
+        seconds = self._headway.seconds(_tokens(prompts))
+        if not streams or seconds < APART_SECONDS or len(self._headway.about(self._slots)) < 2:
+            return streams + prompts
+        silent = self._headway.seconds(self._silent[adapter])
+        if silent and (silent + seconds > STALL_SECONDS or prompts[0].sequence.key in self._crowding):
+            return streams
+        return prompts
+
+    def _remember_who_waits(self, chunks: list[Chunk]) -> None:
+        """Who was left out of the step, which is not applied yet."""
+        adapter, stepped = chunks[0].sequence.adapter, {chunk.sequence for chunk in chunks}
+        waiting = [s for s in self._running.values() if s.adapter == adapter and s not in stepped]
+        left_out = any(sequence.pending == 1 for sequence in waiting)
+        self._silent[adapter] = self._silent[adapter] + _tokens(chunks) if left_out else 0
+        if any(chunk.sequence.pending > 1 for chunk in chunks):
+            self._passed_over = {s for s in waiting if s.pending > 1 and s.key in self._crowding}
+
+    @property
+    def _crowding(self) -> set[str]:
+        """The keys that have more slots than their part."""
+        slots = self._slots
+        return fairness.crowding(slots, self._headway.about(slots), self.shares)
 
     def _decoding(self, adapter: str) -> list[Chunk]:
         """A token of each sequence that is one behind. Where cells are wanting, those who deserve them least give way."""
@@ -362,14 +391,18 @@ class Scheduler:
     def _prompts(self, adapter: str, decoding: list[Chunk]) -> list[Chunk]:
         limits = self.limits
         budget = limits.step_tokens - len(decoding)
-        if decoding and self._pace:
-            budget = min(budget, max(int(STALL_SECONDS / self._pace) - len(decoding), LEAST_BESIDE))
+        if decoding:
+            budget = self._headway.beside(len(decoding), budget)
         chunks: list[Chunk] = []
         reserved = len(decoding)
-        slots = self._slots
+        slots, crowding = self._slots, self._crowding
         for sequence in sorted(self._running.values(), key=lambda each: (each.rank, slots[each.key])):
             if sequence.pending <= 1 or sequence in self._leaders or sequence.adapter != adapter:
                 continue
+            if sequence.key in crowding:
+                if chunks and chunks[0].sequence.key not in crowding and sequence not in self._passed_over:
+                    continue
+                budget = self._headway.crowding(budget)
             size = self._size(sequence, budget, first=not chunks)
             self._room_for(reserved + size)
             size = self._size(sequence, min(size, limits.cells - self.cells_used - reserved))
@@ -460,3 +493,7 @@ def _chunk(sequence: Sequence, size: int) -> Chunk:
     scores = sequence.scores_prompt and sequence.computed < sequence.prompt_length - 1
     view = sequence.views.at(sequence.computed)
     return Chunk(sequence, sequence.computed, stop, stop == len(sequence.tokens), scores, view)
+
+
+def _tokens(chunks: list[Chunk]) -> int:
+    return sum(chunk.stop - chunk.start for chunk in chunks)

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import pytest
 from tropilla.common.terms import Newcomer
-from tropilla.workers.fairness import HALF_LIFE_TOKENS, TURN_TOKENS, Held, Shares, deserves, stands_aside, swaps
+from tropilla.workers.fairness import (
+    HALF_LIFE_TOKENS,
+    TURN_TOKENS,
+    Held,
+    Shares,
+    crowding,
+    deserves,
+    stands_aside,
+    swaps,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,25 @@ def test_who_deserves_a_place_more(
     one: Tenant, place_of: Tenant, slots: dict[str, int], had: dict[str, int], expected: bool
 ) -> None:
     assert deserves(one, place_of, slots, shares(**had)) is expected
+
+
+@pytest.mark.parametrize(
+    ("slots", "about", "had", "expected"),
+    [
+        pytest.param({}, "", {}, "", id="nobody"),
+        pytest.param({"h": 8}, "", {}, "", id="a key alone"),
+        pytest.param({"h": 8}, "a", {}, "h", id="another may come"),
+        pytest.param({"h": 1}, "a", {}, "", id="one slot is no crowd"),
+        pytest.param({"h": 1}, "a", {"h": TURN_TOKENS}, "h", id="but for one that has had a turn"),
+        pytest.param({"h": 6, "a": 2}, "b", {}, "h", id="who would get a slot of another does not crowd"),
+        pytest.param({"h": 3, "g": 3, "a": 1}, "", {}, "gh", id="two keys alike"),
+        pytest.param({"h": 3, "g": 2}, "b", {}, "gh", id="nearly alike"),
+        pytest.param({"h": 3, "g": 2}, "b", {"h": TURN_TOKENS}, "h", id="nearly alike, and one has had a turn more"),
+        pytest.param({"g": 4, "h": 4}, "", {"h": 9999}, "", id="in equal parts"),
+    ],
+)
+def test_who_crowds(slots: dict[str, int], about: str, had: dict[str, int], expected: str) -> None:
+    assert crowding(slots, {*slots, *about}, shares(**had)) == set(expected)
 
 
 TENANTS = [

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from fakes import sequence
 from tropilla.workers.fairness import TURN_TOKENS
+from tropilla.workers.headway import ABOUT_SECONDS, LEAST_BESIDE, STALL_SECONDS
 from tropilla.workers.prefixes import Copy, Drop, Shift
 from tropilla.workers.rotation import TURN_STEPS
-from tropilla.workers.scheduler import LEAST_BESIDE, STALL_SECONDS, Chunk, Limits, Scheduler
+from tropilla.workers.scheduler import Chunk, Limits, Scheduler
 from tropilla.workers.sequence import Sequence
 
 
@@ -438,6 +439,107 @@ def test_where_cells_run_out_the_heaviest_key_gives_way() -> None:
     for _ in range(4):
         step(scheduler)
     assert seated(scheduler) == "ax"
+
+
+# -- several keys in turns -------------------------------------------------------------------------------------------------
+
+#: Seconds a token takes in the following: 20 are half as long as those that crowd may have, and 100 all that streams wait.
+PACE = STALL_SECONDS / 100
+
+
+def took(scheduler: Scheduler, chunks: list[Chunk], seconds: float | None = None) -> None:
+    scheduler.took(chunks, sum(chunk.stop - chunk.start for chunk in chunks) * PACE if seconds is None else seconds)
+
+
+def a_crowded_scheduler(*, slots: int = 8, streams: str = "abc", step_tokens: int = 512) -> Scheduler:
+    """One whose pace is known, and that has so many streams of one key."""
+    scheduler = a_scheduler(slots=slots, step_tokens=step_tokens)
+    took(scheduler, [Chunk(of_key("seen", "heavy"), 0, 100, samples=False)])
+    for name in streams:
+        scheduler.add(of_key(name, "heavy", prompt=1))
+    step(scheduler)
+    return scheduler
+
+
+def names(steps: list[tuple[str, int, int]]) -> str:
+    return "".join(name for name, _, _ in steps)
+
+
+def test_a_newcomer_is_computed_without_the_streams_of_who_crowds_and_they_have_the_next_step() -> None:
+    scheduler = a_crowded_scheduler()
+    scheduler.add(of_key("x", "light", prompt=28))
+    assert step(scheduler) == [("x", 0, 28)]
+    assert names(step(scheduler)) == "abcx"
+
+
+def test_a_prompt_that_takes_no_time_shares_a_step_with_streams() -> None:
+    scheduler = a_crowded_scheduler()
+    scheduler.add(of_key("x", "light", prompt=9))
+    assert step(scheduler)[3:] == [("x", 0, 9)]
+
+
+def test_who_crowds_has_short_prompts_and_streams_in_turns_until_nobody_else_has_long_been_there() -> None:
+    scheduler = a_crowded_scheduler()
+    scheduler.add(light := of_key("x", "light", prompt=1))
+    took(scheduler, scheduler.plan().chunks)
+    step(scheduler)
+    scheduler.retire(light)
+    scheduler.add(of_key("d", "heavy", prompt=1000))
+    assert [step(scheduler)[-1] for _ in range(4)] == [("d", 0, 32), ("c", 2, 3), ("d", 32, 64), ("c", 3, 4)]
+    took(scheduler, [Chunk(of_key("seen", "heavy"), 0, 1, samples=True)], ABOUT_SECONDS + 0.001)
+    assert step(scheduler)[2:] == [("c", 4, 5), ("d", 64, 64 + 97)]
+
+
+def test_newcomers_follow_each_other_for_as_long_as_streams_can_wait() -> None:
+    scheduler = a_crowded_scheduler()
+    steps = []
+    for name in "xyz":
+        scheduler.add(of_key(name, name, prompt=40))
+        steps.append(names(step(scheduler)))
+    assert [*steps, names(step(scheduler))] == ["x", "y", "abcxy", "z"]
+
+
+def test_the_prompt_of_who_crowds_is_passed_over_once() -> None:
+    scheduler = a_crowded_scheduler()
+    scheduler.add(of_key("d", "heavy", prompt=28))
+    scheduler.add(of_key("x", "light", prompt=28))
+    assert step(scheduler) == [("x", 0, 28)]
+    scheduler.add(of_key("y", "third", prompt=28))
+    assert step(scheduler) == [("y", 0, 28), ("d", 0, 28)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_comes_everybody_goes_on(seed: int) -> None:
+    """Keys and prompts at random, of two adapters: no stream is left out of its adapter's steps for longer than it can
+    wait, but for a single step that has to be longer; and everybody ends.
+    """
+    chance = random.Random(seed)
+    scheduler = a_crowded_scheduler(slots=6, step_tokens=64, streams="")
+    for number in range(60):
+        key, adapter = chance.choice(["heavy", "heavy", "heavy", *"xyz"]), chance.choice(["", "", "poet"])
+        prompt = [chance.randrange(5) for _ in range(chance.randint(1, 120))]
+        scheduler.add(of_key(f"r{number}", key, prompt=prompt, adapter=adapter, max_tokens=20))
+    silent: dict[Sequence, list[int]] = {}
+    for _ in range(10_000):
+        chunks = scheduler.plan().chunks
+        assert chunks == scheduler.plan().chunks
+        if not chunks:
+            break
+        stepped = {chunk.sequence for chunk in chunks}
+        tokens = sum(chunk.stop - chunk.start for chunk in chunks)
+        streams = [one for one in scheduler.alive if one.pending == 1 and one.adapter == chunks[0].sequence.adapter]
+        for one in streams:
+            silent[one] = [] if one in stepped or one.slot is None else [*silent.get(one, []), tokens]
+            assert sum(silent[one]) * PACE <= STALL_SECONDS or len(silent[one]) == 1
+        took(scheduler, chunks)
+        scheduler.apply(chunks)
+        for chunk in chunks:
+            if chunk.samples:
+                chunk.sequence.tokens.append(0)
+                chunk.sequence.generated += 1
+                if chunk.sequence.generated == 20:
+                    scheduler.retire(chunk.sequence)
+    assert scheduler.idle
 
 
 # -- adapters --------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from collections.abc import Sequence as SequenceOf
 
 import pytest
 from fakes import FakeModel, FakeOutbox, job, sequence
+from tropilla.workers.headway import STALL_SECONDS
 from tropilla.workers.loop import Loop
 from tropilla.workers.prefixes import Copy, Drop
-from tropilla.workers.scheduler import STALL_SECONDS, Limits, Scheduler
+from tropilla.workers.scheduler import Limits, Scheduler
 from tropilla.workers.sequence import Sequence
 from tropilla.workers.views import Shape, Span, Spans, View, standing, without_torn
 
