@@ -53,6 +53,10 @@ class Headway:
         """What so many of a prompt's tokens take; 0 while nothing is known."""
         return tokens * self._pace
 
+    def lasts(self, tokens: int) -> bool:
+        """Whether so many are worth a step of their own."""
+        return self.seconds(tokens) >= APART_SECONDS
+
     def beside(self, streams: int, budget: int) -> int:
         """How many of a prompt's tokens so many streams can wait for, and no more than the budget."""
         return min(budget, max(int(STALL_SECONDS / self._pace) - streams, LEAST_BESIDE)) if self._pace else budget

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tropilla.workers import fairness
-from tropilla.workers.headway import APART_SECONDS, STALL_SECONDS, Headway
+from tropilla.workers.headway import STALL_SECONDS, Headway
 from tropilla.workers.prefixes import Drop, Match, Move, Prefixes, Shift, common_length
 from tropilla.workers.rotation import Rotation
 from tropilla.workers.sequence import Sequence
@@ -356,13 +356,11 @@ class Scheduler:
         then the streams are left out of this step, and have the next one for themselves. For the prompt of a key that
         does not crowd they are left out again, while they can wait.
         """
-        seconds = self._headway.seconds(_tokens(prompts))
-        if not streams or seconds < APART_SECONDS or len(self._headway.about(self._slots)) < 2:
+        tokens, silent = _tokens(prompts), self._silent[adapter]
+        if not streams or not self._headway.lasts(tokens) or len(self._headway.about(self._slots)) < 2:
             return streams + prompts
-        silent = self._headway.seconds(self._silent[adapter])
-        if silent and (silent + seconds > STALL_SECONDS or prompts[0].sequence.key in self._crowding):
-            return streams
-        return prompts
+        too_long = self._headway.seconds(silent + tokens) > STALL_SECONDS
+        return streams if silent and (too_long or prompts[0].sequence.key in self._crowding) else prompts
 
     def _remember_who_waits(self, chunks: list[Chunk]) -> None:
         """Who was left out of the step, which is not applied yet."""
@@ -400,9 +398,11 @@ class Scheduler:
             if sequence.pending <= 1 or sequence in self._leaders or sequence.adapter != adapter:
                 continue
             if sequence.key in crowding:
-                if chunks and chunks[0].sequence.key not in crowding and sequence not in self._passed_over:
+                most = self._headway.crowding(budget)
+                second = chunks and chunks[0].sequence.key not in crowding and sequence not in self._passed_over
+                if second and self._headway.lasts(self._size(sequence, most)):
                     continue
-                budget = self._headway.crowding(budget)
+                budget = most
             size = self._size(sequence, budget, first=not chunks)
             self._room_for(reserved + size)
             size = self._size(sequence, min(size, limits.cells - self.cells_used - reserved))

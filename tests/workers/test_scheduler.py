@@ -508,6 +508,13 @@ def test_the_prompt_of_who_crowds_is_passed_over_once() -> None:
     assert step(scheduler) == [("y", 0, 28), ("d", 0, 28)]
 
 
+def test_the_prompt_of_who_crowds_is_not_passed_over_where_it_takes_no_time() -> None:
+    scheduler = a_crowded_scheduler()
+    scheduler.add(of_key("d", "heavy", prompt=9))
+    scheduler.add(of_key("x", "light", prompt=28))
+    assert step(scheduler) == [("x", 0, 28), ("d", 0, 9)]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_whoever_comes_everybody_goes_on(seed: int) -> None:
     """Keys and prompts at random, of two adapters: no stream is left out of its adapter's steps for longer than it can
