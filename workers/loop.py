@@ -483,9 +483,9 @@ class Loop:
             rows = [error] * len(chunks)
         events: list[Outgoing] = []
         broken = {c.sequence.request_id: row for c, row in zip(chunks, rows, strict=True) if isinstance(row, Exception)}
-        for request_id, fault in broken.items():
-            log.error("request %s: a pass failed: %s", request_id, fault)
-            events += self._fail(request_id, GenerationFailed(f"the worker could not evaluate a step: {fault}"))
+        for request_id, why in broken.items():
+            log.error("request %s: a pass failed: %s", request_id, why)
+            events += self._fail(request_id, GenerationFailed(f"the worker could not evaluate a step: {why}"))
         whole = [
             (chunk, row)
             for chunk, row in zip(chunks, rows, strict=True)
