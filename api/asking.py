@@ -14,6 +14,7 @@ from tropilla.api import admission, auth, images, media
 from tropilla.api.cluster import Cluster
 from tropilla.api.framing import compact
 from tropilla.api.idempotency import Asked, Parse
+from tropilla.api.natively import breathe
 from tropilla.api.showing import Showing
 from tropilla.api.supply import Supply
 from tropilla.api.surface import JSON, Call, Dialect, Question, Surroundings
@@ -95,7 +96,15 @@ class Asking:
     def body(self, dialect: Dialect, data: bytes, *, pictured: bool = False) -> Body:
         most = self.settings.most_body_bytes if pictured else self.settings.max_body_bytes
         text = media.unpacked(data, request.headers.get("Content-Encoding", ""), most)
-        return Body(images.bare(dialect.value(text), text), len(text))
+        if len(text) <= self.settings.max_body_bytes:
+            return Body(images.bare(dialect.value(text), text), len(text))
+        # A large one is read, gone through and (by whoever has asked for this) decoded with others in between.
+        breathe()
+        value = dialect.value(text)
+        breathe()
+        body = Body(images.bare(value, text), len(text))
+        breathe()
+        return body
 
     def understood(
         self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
@@ -166,6 +175,8 @@ class Asking:
         """As `shown`, of all that one body asks."""
         there = [image for call in calls for image in images_of(call.request) if image.text]
         body, most = images.referred(asked.body, there), self.settings.max_body_bytes
+        if asked.size > most:
+            breathe()
         if asked.size > most and (not there or len(compact(body)) - len(there) * images.NAME_BYTES > most):
             raise media.too_large(most)
         key = asked.around.principal.key
