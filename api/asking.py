@@ -14,6 +14,7 @@ from tropilla.api import admission, auth, images, media
 from tropilla.api.cluster import Cluster
 from tropilla.api.framing import compact
 from tropilla.api.idempotency import Asked, Parse
+from tropilla.api.natively import breathe
 from tropilla.api.showing import Showing
 from tropilla.api.supply import Supply
 from tropilla.api.surface import JSON, Call, Dialect, Question, Surroundings
@@ -95,11 +96,23 @@ class Asking:
     def body(self, dialect: Dialect, data: bytes, *, pictured: bool = False) -> Body:
         most = self.settings.most_body_bytes if pictured else self.settings.max_body_bytes
         text = media.unpacked(data, request.headers.get("Content-Encoding", ""), most)
+<<<<<<< HEAD
         value, least = images.bare(dialect.value(text), text), self.settings.max_body_bytes
         # Before anything else is said of it; which of its texts are images is known later.
         if len(text) > least and len(text) - media.could_show(value) > least:
             raise media.too_large(least)
         return Body(value, len(text))
+=======
+        if len(text) <= self.settings.max_body_bytes:
+            return Body(images.bare(dialect.value(text), text), len(text))
+        # A large one is read, gone through and (by whoever has asked for this) decoded with others in between.
+        breathe()
+        value = dialect.value(text)
+        breathe()
+        body = Body(images.bare(value, text), len(text))
+        breathe()
+        return body
+>>>>>>> auditb
 
     def understood(
         self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
@@ -170,6 +183,8 @@ class Asking:
         """As `shown`, of all that one body asks."""
         there = [image for call in calls for image in images_of(call.request) if image.text]
         body, most = images.referred(asked.body, there), self.settings.max_body_bytes
+        if asked.size > most:
+            breathe()
         if asked.size > most and (not there or len(compact(body)) - len(there) * images.NAME_BYTES > most):
             raise media.too_large(most)
         key = asked.around.principal.key
