@@ -96,23 +96,19 @@ class Asking:
     def body(self, dialect: Dialect, data: bytes, *, pictured: bool = False) -> Body:
         most = self.settings.most_body_bytes if pictured else self.settings.max_body_bytes
         text = media.unpacked(data, request.headers.get("Content-Encoding", ""), most)
-<<<<<<< HEAD
-        value, least = images.bare(dialect.value(text), text), self.settings.max_body_bytes
-        # Before anything else is said of it; which of its texts are images is known later.
-        if len(text) > least and len(text) - media.could_show(value) > least:
-            raise media.too_large(least)
-        return Body(value, len(text))
-=======
-        if len(text) <= self.settings.max_body_bytes:
+        least = self.settings.max_body_bytes
+        if len(text) <= least:
             return Body(images.bare(dialect.value(text), text), len(text))
         # A large one is read, gone through and (by whoever has asked for this) decoded with others in between.
         breathe()
         value = dialect.value(text)
         breathe()
-        body = Body(images.bare(value, text), len(text))
+        value = images.bare(value, text)
+        # Before anything else is said of it; which of its texts are images is known later.
+        if pictured and len(text) - media.could_show(value) > least:
+            raise media.too_large(least)
         breathe()
-        return body
->>>>>>> auditb
+        return Body(value, len(text))
 
     def understood(
         self, parse: Callable[[JSON, Surroundings], Understood], body: JSON, around: Surroundings
