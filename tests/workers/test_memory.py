@@ -511,10 +511,12 @@ def test_a_projector_takes_its_part_of_the_memory() -> None:
 ROUNDS = """
 import ctypes, gc, json, sys
 from pathlib import Path
-from types import SimpleNamespace
 from tropilla.workers.llama.model import Llama, Size
 from tropilla.workers.scheduler import Chunk
 from tropilla.workers.views import Spans
+
+class Prompt:
+    tokens, slot, adapter, views = [5] * 512, 0, "", Spans()
 
 def resident():
     gc.collect()
@@ -524,7 +526,7 @@ def resident():
 def round():
     before = resident()
     llama = Llama(Path(sys.argv[1]), Size(slots=4, context=2048, step_tokens=128), threads=1)
-    sequence = SimpleNamespace(tokens=[5] * 512, slot=0, adapter="", views=Spans())
+    sequence = Prompt()
     for start in range(0, 512, 128):
         llama.evaluate([Chunk(sequence, start, start + 128, samples=True)])
     during = resident()
