@@ -16,6 +16,7 @@ from tropilla.common.errors import (
     Conflict,
     ContextExceeded,
     Expired,
+    ForbiddenHost,
     ForbiddenOrigin,
     GenerationFailed,
     InvalidField,
@@ -64,6 +65,13 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (BodyTooLarge("too big"), 413, "validation", "too big"),
     (UnreadableBody("packed"), 415, "validation", "packed"),
     (ForbiddenOrigin("http://e"), 403, "forbidden", "pages of http://e may not use this server"),
+    (
+        ForbiddenHost("e.example"),
+        403,
+        "forbidden",
+        "this server is not called 'e.example': where callers need no key it answers to addresses and names of its own "
+        "machine alone, and to those in TROPILLA_HOSTS",
+    ),
     (Unauthenticated("no key"), 401, "unauthorized", "no key"),
     (ScopeMissing("not so"), 403, "forbidden", "not so"),
     (LimitReached("60 a minute", retry_after_seconds=3), 429, "overloaded", "60 a minute"),
