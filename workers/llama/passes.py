@@ -33,21 +33,27 @@ class Passes:
 
     def evaluate(self, chunks: Sequence[Chunk]) -> list[int | EvaluationFailed]:
         """Answers the row of each chunk's last token; where its pass was refused, why. The others' are none the worse."""
-        views = [chunk for chunk in chunks if chunk.view is not None]
         # Where places see each other a pass has one view; all the others are one pass together.
-        causal = [chunk for chunk in views if chunk.view is not None and not chunk.view.shape.together]
-        text = [chunk for chunk in chunks if chunk.view is None]
-        rows: dict[Chunk, int | EvaluationFailed] = {}
-        for chunk in views:
-            if chunk.view is not None and chunk.view.shape.together:
-                rows[chunk] = self._see([chunk], causal=False) or NO_ROW
+        causal: list[int] = []
+        text: list[int] = []
+        rows: list[int | EvaluationFailed] = [NO_ROW] * len(chunks)
+        for place, chunk in enumerate(chunks):
+            if chunk.view is None:
+                text.append(place)
+            elif not chunk.view.shape.together:
+                causal.append(place)
+            else:
+                rows[place] = self._see([chunk], causal=False) or NO_ROW
         if causal:
-            rows |= dict.fromkeys(causal, self._see(causal) or NO_ROW)
+            refused = self._see([chunks[place] for place in causal])
+            for place in causal:
+                rows[place] = refused or NO_ROW
         if text:
-            found = self._tokens.fill(text)
+            found = self._tokens.fill([chunks[place] for place in text])
             refused = self._decode(self._tokens)
-            rows |= dict.fromkeys(text, refused) if refused else zip(text, found, strict=True)
-        return [rows[chunk] for chunk in chunks]
+            for place, row in zip(text, found, strict=True):
+                rows[place] = row if refused is None else refused
+        return rows
 
     def _see(self, chunks: Sequence[Chunk], *, causal: bool = True) -> EvaluationFailed | None:
         if self._views is None:
