@@ -66,19 +66,11 @@ FAULTS: list[tuple[TropillaError, int, str, str]] = [
     (UnreadableBody("packed"), 415, "validation", "packed"),
     (ForbiddenOrigin("http://e"), 403, "forbidden", "pages of http://e may not use this server"),
     (
-<<<<<<< .merge_file_CR70hZ
         ForbiddenHost("e"),
         403,
         "forbidden",
         "this server is not called 'e': where callers need no key it answers to addresses and names of its own machine "
         "alone, and to those in TROPILLA_HOSTS",
-=======
-        ForbiddenHost("e.example"),
-        403,
-        "forbidden",
-        "this server is not called 'e.example': where callers need no key it answers to addresses and names of its own "
-        "machine alone, and to those in TROPILLA_HOSTS",
->>>>>>> .merge_file_fVCylp
     ),
     (Unauthenticated("no key"), 401, "unauthorized", "no key"),
     (ScopeMissing("not so"), 403, "forbidden", "not so"),
