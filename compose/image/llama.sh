@@ -30,7 +30,8 @@ configure() {
     cmake -S vendor/llama.cpp -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
         -DCMAKE_INSTALL_RPATH='$ORIGIN' -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DGGML_NATIVE=OFF \
         -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
-        -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_CURL=OFF "$@" ${LLAMA_CMAKE_ARGS:-}
+        -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_CURL=OFF \
+        -DLLAMA_BUILD_MTMD=ON -DMTMD_VIDEO=OFF "$@" ${LLAMA_CMAKE_ARGS:-}
 }
 
 # A library under the one name by which it is looked for.
@@ -61,7 +62,8 @@ mkdir -p "$libraries"
 
 # shellcheck disable=SC2086
 configure build $base $cuda
-cmake --build build --target llama
+# mtmd reads images.
+cmake --build build --target llama mtmd
 for found in build/bin/lib*.so; do
     name=$(basename "$found")
     take "$found" "$libraries/$name.0"
