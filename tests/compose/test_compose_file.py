@@ -151,3 +151,15 @@ def test_what_is_built_is_made_before_what_changes_more_often() -> None:
             steps.index(word) for word in ("RUN sh /build/llama.sh", "COPY pyproject.toml", "COPY . ")
         )
         assert llama < packages < sources
+
+
+def test_the_images_have_every_library_that_workers_open() -> None:
+    """llama-cpp-python opens each when its module is imported, and an image builds them by itself."""
+    library = {"llama_cpp": "llama", "mtmd_cpp": "mtmd"}
+    sources = "".join(path.read_text() for path in (ROOT / "workers" / "llama").glob("*.py"))
+    opened = {library[module] for module in library if re.search(rf"\b{module}\b", sources)}
+    built = re.search(
+        r"^cmake --build build --target (.+)$", (ROOT / "compose/image/llama.sh").read_text(), re.MULTILINE
+    )
+    assert built is not None
+    assert opened == set(built[1].split())
